@@ -358,13 +358,33 @@ WARM_UP_SPAN = "the warm_up from 3 Nov 2025, 00:00 UTC to 4 Nov 2025, 00:00 UTC 
     ("hours", "changes", "later_ms", "said"),
     [
         (range(0), {}, HOUR_MS, None),
-        (range(1), {}, HOUR_MS, "has 1 window of 1h so far; it takes 20 of a length"),
-        (range(19), {}, DAY_MS, "has 19 windows of 1h so far; it takes 20 of a length"),
+        (
+            range(1),
+            {},
+            HOUR_MS,
+            "has 1 window of 1h so far; it takes 20 of a length, or 14 of a day or longer",
+        ),
+        (
+            range(19),
+            {},
+            DAY_MS,
+            "has 19 windows of 1h so far; it takes 20 of a length, or 14 of a day or longer",
+        ),
         (range(20), {}, DAY_MS, None),
         (range(0), {}, 2 * DAY_MS, None),
         # The baseline is calibrated without it.
-        (range(24, 26), {}, 2 * DAY_MS, "has passed with no windows of 1h; it takes 20 of a length"),
-        (range(5, 30), {}, 2 * DAY_MS, "has passed with 19 windows of 1h; it takes 20 of a length"),
+        (
+            range(24, 26),
+            {},
+            2 * DAY_MS,
+            "has passed with no windows of 1h; it takes 20 of a length, or 14 of a day or longer",
+        ),
+        (
+            range(5, 30),
+            {},
+            2 * DAY_MS,
+            "has passed with 19 windows of 1h; it takes 20 of a length, or 14 of a day or longer",
+        ),
         (range(4, 30), {}, 2 * DAY_MS, None),
         # Results so old are not kept, so only this is known.
         (range(800, 802), {}, 40 * DAY_MS, None),
@@ -372,7 +392,7 @@ WARM_UP_SPAN = "the warm_up from 3 Nov 2025, 00:00 UTC to 4 Nov 2025, 00:00 UTC 
             range(800, 802),
             {"calibrated": False},
             40 * DAY_MS,
-            "has passed with no windows of 1h; it takes 20 of a length",
+            "has passed with no windows of 1h; it takes 20 of a length, or 14 of a day or longer",
         ),
     ],
 )
@@ -570,7 +590,7 @@ def test_windows_that_the_warm_up_is_too_short_for_do_not_wait_for_it(changes, i
     settings = build_settings([{"name": "s", "warm_up": WARM_UP, "windows": ["1h", "1d"]}])
     status = Overview(results.history, settings).status("s", MONDAY_MS + DAY_MS)
     assert [each.size for each in status.concerns if each.name == "warming_up"] == ["1h"]
-    said = f"{WARM_UP_SPAN}is too short for windows of 1d; it takes 20 of a length"
+    said = f"{WARM_UP_SPAN}is too short for windows of 1d; it takes 20 of a length, or 14 of a day or longer"
     assert status.notes == ((said,) if is_noted else ())
 
 

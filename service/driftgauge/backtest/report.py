@@ -11,7 +11,7 @@ from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.reference import Segment
 from driftgauge.core.spec import Alarm
 from driftgauge.core.statistics.budget import YEAR_MS
-from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
+from driftgauge.core.statistics.overdispersion import fewest_windows
 from driftgauge.core.window import Window
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.events.timestamps import format_timestamp
@@ -228,11 +228,12 @@ def _warnings(points: Sequence[WindowPoint], size: str, alarm: Alarm) -> Iterato
     if alarm.warm_up is None:
         return
     start_ms, end_ms = alarm.warm_up
+    fewest = fewest_windows(points[0].window.size_ms)
     inside = sum(start_ms <= window.start_ms and window.end_ms <= end_ms for window, _ in scored)
-    if inside < MIN_WINDOWS:
+    if inside < fewest:
         yield (
             f"the warm_up, {format_timestamp(start_ms)} to {format_timestamp(end_ms)}, holds {inside} scored "
-            f"windows of {size}, and it takes {MIN_WINDOWS} to measure how they vary; read events "
+            f"windows of {size}, and it takes {fewest} to measure how they vary; read events "
             "from its start on, or choose a time that holds as many"
         )
 

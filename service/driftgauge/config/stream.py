@@ -24,7 +24,7 @@ from driftgauge.config.fields import (
 from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import Alarm
 from driftgauge.core.statistics import registry
-from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
+from driftgauge.core.statistics.overdispersion import fewest_windows
 from driftgauge.core.statistics.statistic import Statistic
 from driftgauge.statistic_words import WORDS
 
@@ -230,10 +230,10 @@ class StreamSettings(Section):
         size_ms = min(self.windows)
         whole = self.warm_up.whole_windows(size_ms)
         require(
-            whole >= MIN_WINDOWS,
+            whole >= fewest_windows(size_ms),
             f"warm_up holds {whole} whole {'window' if whole == 1 else 'windows'} of "
-            f"{format_duration(size_ms)}, and the "
-            f"overdispersion takes {MIN_WINDOWS}; declare a longer time clean, or leave warm_up out",
+            f"{format_duration(size_ms)}, and the overdispersion takes {fewest_windows(size_ms)}; declare a "
+            "longer time clean, or leave warm_up out",
         )
         return self
 

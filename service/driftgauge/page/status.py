@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from driftgauge.config.stream import SmallestDrift, StreamSettings
 from driftgauge.core.durations import format_duration
-from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, fewest_windows
 from driftgauge.page.history import SegmentTrace
 from driftgauge.page.service_watch import ServiceFault, ServiceStatus
 from driftgauge.page.summary import (
@@ -86,6 +86,7 @@ _INCOMPLETE, _INSUFFICIENT = VERDICTS.index("incomplete"), VERDICTS.index("insuf
 # A single alarm at the start says little; a baseline that fits has windows that are well.
 _MISFIT_WINDOWS = 3
 _DAY_MS = 86_400_000
+_FEWEST = f"{MIN_WINDOWS} of a length, or {fewest_windows(_DAY_MS)} of a day or longer"
 # Longer windows that are well cover the time for which shorter ones say too little.
 _COVERED: tuple[StateName, ...] = ("insufficient", "unclear")
 _MAX_NAMED = 3
@@ -649,17 +650,17 @@ def _warm_up_notes(facts: Sequence[SizeFacts], settings: StreamSettings, oldest_
         warmed = 0 if own is None else own.warmed
         row = None if own is None else own.concluded
         is_calibrated = row is not None and bool(row["flags"] & CALIBRATED)
-        if warm_up.whole_windows(size_ms) < MIN_WINDOWS:
+        if warm_up.whole_windows(size_ms) < fewest_windows(size_ms):
             if own is not None and not is_calibrated:
                 too_long.append(format_duration(size_ms))
             continue
-        is_short |= warmed < MIN_WINDOWS and (warm_up.end > oldest_ms or not is_calibrated)
+        is_short |= warmed < fewest_windows(size_ms) and (warm_up.end > oldest_ms or not is_calibrated)
         numbers.append(f"{warmed or 'no'} window{'' if warmed == 1 else 's'} of {format_duration(size_ms)}")
     if is_short:
         has, so_far = ("has passed with", "") if has_passed else ("has", " so far")
-        yield f"{span} {has} {', '.join(numbers)}{so_far}; it takes {MIN_WINDOWS} of a length"
+        yield f"{span} {has} {', '.join(numbers)}{so_far}; it takes {_FEWEST}"
     if too_long:
-        yield f"{span} is too short for windows of {', '.join(too_long)}; it takes {MIN_WINDOWS} of a length"
+        yield f"{span} is too short for windows of {', '.join(too_long)}; it takes {_FEWEST}"
 
 
 def _removal_notes(facts: Sequence[SizeFacts], settings: StreamSettings) -> Iterator[str]:

@@ -17,12 +17,12 @@ from driftgauge.core.judging.clean_windows import DAY_MS, CleanWindows, Offset
 from driftgauge.core.judging.scoring import WindowScorer
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
+from driftgauge.core.statistics.overdispersion import Overdispersion, fewest_windows
 from driftgauge.core.window import Window
 
 __all__ = ["Change", "Measurement", "calibrate_by_first_windows", "calibrate_by_warm_up"]
 
-# Two weeks, so that a weekly cycle is no drift. So many days calibrate, however few windows they have.
+# Two weeks, so that a weekly cycle is no drift.
 _LEAST_DAYS: Final = 14
 # Two days have a variation.
 _PAIR: Final = 2
@@ -102,12 +102,12 @@ class Change:
 def calibrate_by_warm_up(
     spec: StreamSpec, baseline: Reference, size_ms: int, measurement: Measurement
 ) -> Calibration | None:
-    """Return the calibration by a declared warm-up; None if it has too few windows on too few days.
+    """Return the calibration by a declared warm-up; None if it has too few windows.
 
     The offset of these windows from the baseline is tested as one large window.
     """
     clean = measurement.clean
-    offsets = _offsets(spec, baseline, clean)
+    offsets = _offsets(spec, baseline, clean, fewest_windows(size_ms))
     if None not in offsets:
         return None
     misfits = _misfits(spec, baseline, size_ms, offsets)
@@ -219,14 +219,15 @@ def _misfits(
     return _scorer(spec, baseline, size_ms, _compared(offsets)).misfits(_tallies(offsets))
 
 
-def _offsets(spec: StreamSpec, baseline: Reference, clean: CleanWindows) -> dict[Segment | None, Offset]:
-    """Return the offset of all events and of each segment with enough windows."""
-    least = _PAIR if len(clean.days) >= _LEAST_DAYS else MIN_WINDOWS
+def _offsets(
+    spec: StreamSpec, baseline: Reference, clean: CleanWindows, least: int
+) -> dict[Segment | None, Offset]:
+    """Return the offset of all events and of each segment with this many windows or more."""
     found: dict[Segment | None, Offset | None] = {None: clean.all.offset(baseline, least=least)}
     for part in baseline.segments_by(spec.alarm.segment_keys):
         segment = part.key, part.value
         if segment in clean.segments:
-            found[segment] = clean.segments[segment].offset(baseline, part, least=MIN_WINDOWS)
+            found[segment] = clean.segments[segment].offset(baseline, part, least=least)
     return {segment: offset for segment, offset in found.items() if offset is not None}
 
 
