@@ -194,7 +194,9 @@ def join(burst, keeps):
     other = SimulatedConsumer(burst.kafka, burst.group)
     other.subscribe([PARTIALS], on_assign=lambda *_: None)
     other.consume(1, 0)
-    burst.kafka.group(burst.group).spread([int(shard != keeps) for shard in range(SHARDS)])
+    group = burst.kafka.group(burst.group)
+    members = [*group.members.values()]
+    group.spread([members[shard != keeps] for shard in range(SHARDS)])
 
 
 def check(burst, windows):

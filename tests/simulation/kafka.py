@@ -173,16 +173,16 @@ class Group:
         self.wanted: dict[Partition, SimulatedConsumer] = {}
         self.owners: dict[Partition, SimulatedConsumer] = {}
 
-    def spread(self, holders: Sequence[int] = ()) -> None:
-        """Give partition i to member `holders[i]`; without holders, move only what an equal share needs."""
+    def spread(self, holders: Sequence["SimulatedConsumer"] = ()) -> None:
+        """Give partition i to `holders[i]`, if it is a member; else move only what an equal share needs."""
         members = [*self.members.values()]
         topics = {topic for each in members for topic in each.topics}
         partitions = sorted(at for at in self._kafka.logs if at[0] in topics)
         before, self.wanted = self.wanted, {}
         for number, at in enumerate(partitions):
             load, owner = [*self.wanted.values()], before.get(at)
-            if holders:
-                self.wanted[at] = members[holders[number % len(holders)] % len(members)]
+            if holders and holders[number % len(holders)] in members:
+                self.wanted[at] = holders[number % len(holders)]
             elif owner in members and load.count(owner) * len(members) < len(partitions):
                 self.wanted[at] = owner
             else:

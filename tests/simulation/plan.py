@@ -54,6 +54,8 @@ Step = tuple[Any, ...]
 MAX_BYTES = 2**24
 """The bound of a commit where brokers are quick."""
 _MOST_SKEW_MS = 1_900
+_CRASHES = 0.06
+"""The share of the steps that publish after which a replica crashes."""
 _EVENTS = 500
 
 
@@ -136,7 +138,7 @@ class _Drawing:
             skews_ms=tuple(
                 random.randint(-_MOST_SKEW_MS, _MOST_SKEW_MS) if skewed else 0 for _ in range(replicas)
             ),
-            part_bytes=300 if "crashes" in features else random.choice([900, 100_000]),
+            part_bytes=100 if "crashes" in features else random.choice([900, 100_000]),
             commit_bytes=random.choice([30_000, 200_000])
             if features & {"small_rounds", "slow"}
             else MAX_BYTES,
@@ -273,9 +275,12 @@ class _Drawing:
         records, steps = self.records(), []
         now_ms = START_MS
         changes = [*range(len(plan.skews_ms))] if "changed" in self.features else []
-        size = max(len(records) // 50, 4)
-        for first in range(0, len(records), size):
-            chunk = records[first : first + size]
+        first, size = 0, max(len(records) // 50, 4)
+        is_retired = "retired" not in self.features
+        while first < len(records):
+            is_crash = "crashes" in self.features and random.random() < _CRASHES
+            chunk = records[first : first + size * (5 if is_crash else 1)]
+            first += len(chunk)
             sound = [each.time_ms for each in chunk if each.fault not in ("future", "past")]
             wait_ms = random.choice([200, 1_000, 4_000])
             if "live" in self.features:
@@ -284,8 +289,10 @@ class _Drawing:
             if "silence" in self.features and random.random() < 0.05:
                 wait_ms += random.choice([25_000, HOUR_MS])
             now_ms += wait_ms
-            steps += [("wait", wait_ms), ("publish", *chunk)]
-            if "retired" in self.features and first // size == 30:
+            publish: Sequence[Step] = [("wait", wait_ms), ("publish", *chunk)]
+            steps += self.crash(len(plan.skews_ms), publish) if is_crash else publish
+            if not is_retired and first > 30 * size:
+                is_retired = True
                 steps += [("wait", 8 * DAY_MS), ("settle",), ("wait", MINUTE_MS), ("settle",)]
                 now_ms += 9 * DAY_MS
             if changes and random.random() < 0.1:
@@ -300,6 +307,18 @@ class _Drawing:
         for _ in range(0 if "small_rounds" in self.features else random.choice([0, 20, 60])):
             steps += self.work(plan)
         return steps
+
+    def crash(self, replicas: int, publish: Sequence[Step]) -> Sequence[Step]:
+        """Return steps in which one crashes between the parts of another's commit, and all start again later."""
+        random = self.random
+        one, other = random.sample(range(replicas), 2) if replicas > 1 else (0, 0)
+        return [
+            *(("assign_partitions", one, other), *[("work",)] * 6, *publish),
+            *(("disturb", other, "count", random.randint(1, 9)), ("count", other, 1_000), ("crash", one)),
+            *[("count", one, 1)] * 3,  # others may do as much during the commit
+            *(("close", each, random.randint(5, 30)) for each in range(replicas)),
+            *(("restart", each, None) for each in range(replicas)),
+        ]
 
     def work(self, plan: Plan) -> Sequence[Step]:
         """Return a step of a replica, or a mishap, which may take several."""
@@ -324,18 +343,6 @@ class _Drawing:
                 *([("assign_partitions", *holders)], [("assign_shards", *holders)]),
                 *[[("move_shard", shard, other)]] * 2,
             ],
-            # One commits again and again while another's transaction is open, with parts before and after.
-            "crashes": [
-                [
-                    *(("disturb", other, "count", random.randint(1, 3)), ("count", other, 1_000)),
-                    *(
-                        ("crash", replica),
-                        *(("close", each, random.randint(1, 9)) for each in range(replicas)),
-                    ),
-                    *restarts,
-                ],
-            ]
-            * 3,
             "small_rounds": [
                 [
                     step

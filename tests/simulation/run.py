@@ -1,6 +1,6 @@
 """A run of a plan: the group of replicas that carries out its steps."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
@@ -18,6 +18,7 @@ _QUIET = 12
 _ROUNDS = 2_000
 _STUCK = 100
 """For this many rounds at most records may wait while nothing is published."""
+_CRASHES = 10
 _REBALANCES = 0.5
 """In this share of the rounds of settling that publish windows, a shard moves to another replica."""
 
@@ -111,26 +112,30 @@ class Run(Ledger):
         self.replicas[index] = Replica(self, index, deployment)
 
     def crash(self, replica: int) -> None:
-        """Let a replica crash soon after each of its starts."""
-        for _ in range(6):
+        """Let a replica crash after each of its first commits, with what the group can give it."""
+        group = self.kafka.group(self.settings.group)
+        for _ in range(_CRASHES):
             self.restart(replica, None)
+            member = self.replicas[replica].count
             for _ in range(12):
-                self.count(replica, 1)
+                if not member.transaction.sizes:
+                    self.count(replica, 1)
+                    group.wanted |= {at: member.consumer for at in group.wanted if at not in group.owners}
 
     def assign_partitions(self, *holders: int) -> None:
         """Give source partition i to replica `holders[i]`."""
-        self.kafka.group(self.settings.group).spread(holders)
+        self.kafka.group(self.settings.group).spread([each.count.consumer for each in self._those(holders)])
 
     def assign_shards(self, *holders: int) -> None:
         """Give shard i to replica `holders[i]`."""
-        self.kafka.group(self.settings.windows_group).spread(holders)
+        group = self.kafka.group(self.settings.windows_group)
+        group.spread([each.windows.consumer for each in self._those(holders)])
 
     def move_shard(self, shard: int, replica: int) -> None:
         """Give one shard to a replica, and leave the others where they are."""
-        group = self.kafka.group(self.settings.windows_group)
-        members = [*group.members.values()]
-        if members:
-            group.wanted[self.settings.partials_topic, shard % self.shards] = members[replica % len(members)]
+        group, (holder,) = self.kafka.group(self.settings.windows_group), self._those([replica])
+        if holder.windows.consumer in group.members.values():
+            group.wanted[self.settings.partials_topic, shard % self.shards] = holder.windows.consumer
 
     def grow(self, topic: str) -> None:
         """Add a partition to a topic."""
@@ -270,6 +275,9 @@ class Run(Ledger):
     def _work(self, member: Member, number: int = ALL) -> None:
         self.kafka.advance(self.settings.commit_interval / 1_000)
         member.step(number)
+
+    def _those(self, indices: Iterable[int]) -> list[Replica]:
+        return [self.replicas[index % len(self.replicas)] for index in indices]
 
     def _members(self, *replicas: Replica) -> list[Member]:
         return [member for each in replicas or self.replicas for member in (each.count, each.windows)]
