@@ -41,8 +41,9 @@ MEETINGS = (
 """Features that plans draw together besides, because faults lie where all of them meet."""
 PAIRS = [*combinations(sorted(COMMON + ROUGH), 2)]
 _RARELY = {
-    **dict.fromkeys(("recreated", "truncated"), 0.2),
-    **dict.fromkeys(("beheaded", "small_rounds", "slow", "surplus", "retired", "changed"), 0.3),
+    **dict.fromkeys(("recreated", "truncated"), 0.25),
+    "beheaded": 0.4,
+    **dict.fromkeys(("small_rounds", "slow", "surplus", "retired", "changed"), 0.3),
 }
 """The shares of features that leave oracles less to say, or take long."""
 ROLES = ("count", "windows")
@@ -121,7 +122,7 @@ class _Drawing:
         self.sizes = random.choice([(1, 2), (1, 5), (2, 3)]) if "sizes" in features else (1,)
         # A warm-up holds twenty of the smallest windows.
         self.warm_up_ms = 26 * self.sizes[0] * self.unit_ms if "warm_up" in features else 0
-        self.switch = random.choice([0.3, 0.6])
+        self.switch = random.choice([0.2, 0.5])
         self.span_ms = self.warm_up_ms + random.randint(6, 20) * self.unit_ms
 
     def plan(self) -> Plan:
@@ -261,7 +262,7 @@ class _Drawing:
                     fault,
                 )
                 late_ms = 0
-                is_before_switch = 0 < switch_ms - time_ms <= self.unit_ms and late_share
+                is_before_switch = 0 < switch_ms - time_ms <= 3 * self.unit_ms and late_share
                 if random.random() < (0.6 if is_before_switch else late_share):
                     late_ms = random.choice([2, 5, 5, 20]) * self.unit_ms
                 sent.append((time_ms + random.random() * self.disorder_ms + late_ms, one))
@@ -275,7 +276,7 @@ class _Drawing:
         records, steps = self.records(), []
         now_ms = START_MS
         changes = [*range(len(plan.skews_ms))] if "changed" in self.features else []
-        first, size = 0, max(len(records) // 50, 4)
+        first, size, is_burst = 0, max(len(records) // 50, 4), False
         is_retired = "retired" not in self.features
         while first < len(records):
             is_crash = "crashes" in self.features and random.random() < _CRASHES
@@ -297,8 +298,11 @@ class _Drawing:
                 now_ms += 9 * DAY_MS
             if changes and random.random() < 0.1:
                 steps.append(("restart", changes.pop(), 1))
-            # The end comes in a burst where windows wait for later rounds.
-            is_burst = "small_rounds" in self.features and 4 * first > 3 * len(records)
+            # A quarter, and the end, come in bursts where windows wait for later rounds.
+            was_burst = is_burst
+            is_burst = "small_rounds" in self.features and 8 * (first - 1) // len(records) in (2, 3, 7)
+            if was_burst and not is_burst:
+                steps.append(("work_off",))
             for _ in range(0 if is_burst else random.randint(1, 3)):
                 steps += self.work(plan)
             if random.random() < 0.1:

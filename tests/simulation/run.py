@@ -19,7 +19,7 @@ _ROUNDS = 2_000
 _STUCK = 100
 """For this many rounds at most records may wait while nothing is published."""
 _CRASHES = 10
-_REBALANCES = 0.5
+_REBALANCES = 0.8
 """In this share of the rounds of settling that publish windows, a shard moves to another replica."""
 
 
@@ -201,22 +201,22 @@ class Run(Ledger):
 
     def settle(self) -> None:
         """Let all replicas read everything, and time pass, until no window waits."""
-        members = self._members()
-        if any(member.is_busy for member in members):
+        if not self.is_busy:
+            self.work_off(_QUIET // 3)
+            # Every partition falls silent.
+            self.wait(2 * HOUR_MS)
+            self.work_off(_QUIET)
+
+    def work_off(self, rounds: int = 1) -> None:
+        """Let all replicas work until everything is read, and shown, and rounds have published nothing."""
+        if self.is_busy:
             return
-        for member in members:
+        for member in self._members():
             member.transaction.pause_after = None
         self.kafka.unreadable.clear()
         self.slow(self.plan.byte_s)
-        self._work_off()
-        # Every partition falls silent.
-        self.wait(2 * HOUR_MS)
-        self._work_off()
-
-    def _work_off(self) -> None:
-        """Let all replicas work until everything is read and published, and shown."""
         quiet, unread, chance = 0, 0, self.kafka.random
-        shard = chance.randrange(self.shards)
+        shard, holder = chance.randrange(self.shards), 0
         for _ in range(_ROUNDS):
             before, ends = len(self.page.source.values), {at: log.end for at, log in self.kafka.logs.items()}
             self.wait(20 * SECOND_MS if quiet else SECOND_MS)
@@ -230,11 +230,12 @@ class Run(Ledger):
             has_published = len(self.page.source.values) > before
             if has_published and chance.random() < _REBALANCES:
                 # A group may rebalance while many windows wait, and then not for a long time.
-                self.move_shard(shard, chance.randrange(len(self.replicas)))
+                holder += 1
+                self.move_shard(shard, holder)
             quiet = quiet + 1 if are_read and not has_published else 0
             unread = unread + 1 if not (are_read or has_published) else 0
             assert unread < _STUCK, "records are never read"
-            if quiet >= _QUIET and self.is_shown:
+            if quiet >= rounds and self.is_shown:
                 return
         raise AssertionError("the group does not settle")
 
@@ -244,11 +245,16 @@ class Run(Ledger):
             if self.is_shown:
                 self._on_look(self)
                 return
-            if any(member.is_busy for member in self._members()):
+            if self.is_busy:
                 return
             self.work()
 
     # What replicas do
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a commit is under way."""
+        return any(member.is_busy for member in self._members())
 
     @property
     def is_shown(self) -> bool:
