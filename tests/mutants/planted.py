@@ -194,7 +194,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
             "core/windows/stream_state.py",
             "                self.histories[size_ms, baseline] = value\n                self._mark",
             "                for each in list(self.histories):\n"
-            "                    if each[0] == size_ms:\n"
+            "                    if each[0] == size_ms and each[1] != baseline:\n"
             "                        self.forget_judging(*each)\n"
             "                self.histories[size_ms, baseline] = value\n                self._mark",
         ),

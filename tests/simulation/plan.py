@@ -40,11 +40,9 @@ MEETINGS = (
 )
 """Features that plans draw together besides, because faults lie where all of them meet."""
 PAIRS = [*combinations(sorted(COMMON + ROUGH), 2)]
-_RARELY = {
-    **dict.fromkeys(("recreated", "truncated"), 0.25),
-    "beheaded": 0.4,
-    **dict.fromkeys(("small_rounds", "slow", "surplus", "retired", "changed"), 0.3),
-}
+_LOSSES = {"recreated", "truncated", "beheaded"}
+"""Features that end a shard, or what oracles can say of it; plans of features that meet have none of them."""
+_RARELY = dict.fromkeys(("small_rounds", "slow", "surplus", "retired", "changed"), 0.3)
 """The shares of features that leave oracles less to say, or take long."""
 ROLES = ("count", "windows")
 OUTCOMES = ("unanswered", "prepared", "lost")
@@ -55,6 +53,8 @@ Step = tuple[Any, ...]
 MAX_BYTES = 2**24
 """The bound of a commit where brokers are quick."""
 _MOST_SKEW_MS = 1_900
+_WARM_UP = 26
+"""The smallest windows of a warm-up; it measures if twenty of them have events."""
 _CRASHES = 0.06
 """The share of the steps that publish after which a replica crashes."""
 _EVENTS = 500
@@ -95,14 +95,17 @@ class Plan:
 def draw(seed: int) -> Plan:
     """Return the plan of a seed."""
     random = Random(seed)
+    return _Drawing(random, draw_features(random)).plan()
+
+
+def draw_features(random: Random) -> set[str]:
+    """Return the features of a plan."""
     features = {name for name in COMMON if random.random() < _RARELY.get(name, 0.5)}
     if random.random() < 0.7:
         features |= {name for name in ROUGH if random.random() < _RARELY.get(name, 0.5)} or {"late"}
-    if random.random() < 0.7:
-        features |= {*random.choice(MEETINGS)}
-    if "surplus" in features or "retired" in features:
-        features.add("pattern")
-    return _Drawing(random, features).plan()
+    if random.random() < 0.6:
+        features = features - _LOSSES | {*random.choice(MEETINGS)}
+    return features | ({"pattern"} if features & {"surplus", "retired"} else set())
 
 
 class _Drawing:
@@ -117,13 +120,17 @@ class _Drawing:
         tenants = ["shop/a", "shop/b", "shop/c"] if "pattern" in features else []
         self.streams = ["images", *random.sample(["texts"], random.randint(0, 1)), *tenants]
         topics = ["embeddings", "search", "shop"] if "topics" in features else ["embeddings"]
-        self.partitions = {topic: random.randint(1, 3) for topic in topics}
+        # Of many partitions with few events each, late ones come before their windows close.
+        most = random.choice([1, 3]) if {"schedule", "late"} <= features else 3
+        self.partitions = {topic: random.randint(1, most) for topic in topics}
         self.disorder_ms = random.choice([self.unit_ms // 10, self.unit_ms]) if "disorder" in features else 0
         self.sizes = random.choice([(1, 2), (1, 5), (2, 3)]) if "sizes" in features else (1,)
-        # A warm-up holds twenty of the smallest windows.
-        self.warm_up_ms = 26 * self.sizes[0] * self.unit_ms if "warm_up" in features else 0
-        self.switch = random.choice([0.2, 0.5])
+        self.warm_up_ms = _WARM_UP * self.sizes[0] * self.unit_ms if "warm_up" in features else 0
         self.span_ms = self.warm_up_ms + random.randint(6, 20) * self.unit_ms
+        self.switch_ms = self.possible_switch_ms(random.choice([0.2, 0.5])) if "schedule" in features else 0
+        if self.switch_ms and "late" in features:
+            # Windows before the switch are revised after it.
+            self.span_ms = max(self.span_ms, self.switch_ms - self.start_ms + 8 * self.unit_ms)
 
     def plan(self) -> Plan:
         random, features = self.random, self.features
@@ -182,8 +189,8 @@ class _Drawing:
         if not self.is_calm:
             patience = [random.choice(each) for each in (["5s", "20s"], ["15s", "2m"], ["2m", "10m"])]
         settings |= dict(zip(("idle_timeout", "incomplete_after", "give_up_after"), patience, strict=True))
-        if "schedule" in features:
-            settings["baselines"].append(self.baseline(family, self.switch))
+        if self.switch_ms:
+            settings["baselines"].append(self.baseline(family, self.switch_ms))
         if "warm_up" in features:
             settings["warm_up"] = {
                 "from": format_timestamp(self.start_ms),
@@ -195,25 +202,26 @@ class _Drawing:
             settings["snippet_bytes"] = 64
         return settings
 
-    def baseline(self, family: str, share: float) -> dict[str, Any]:
+    def baseline(self, family: str, from_ms: int) -> dict[str, Any]:
         """Return a baseline that is in force from a time on."""
-        return {"file": f"{family}-1.safetensors", "from": format_timestamp(self.switch_ms(share))}
+        return {"file": f"{family}-1.safetensors", "from": format_timestamp(from_ms)}
 
-    def switch_ms(self, share: float) -> int:
+    def possible_switch_ms(self, share: float) -> int:
         """Return the first possible time of a switch after a share of what follows a warm-up."""
-        step_ms = lcm(*(size * self.unit_ms for size in (*self.sizes, 1, 2, 4)))
+        sizes = (*self.sizes, *((1, 2, 4) if "changed" in self.features else ()))
+        step_ms = lcm(*sizes) * self.unit_ms
         from_ms = self.start_ms + self.warm_up_ms + int(share * (self.span_ms - self.warm_up_ms))
         return from_ms + -from_ms % step_ms
 
     def changed(self, first: dict[str, Any]) -> dict[str, Any]:
         """Return another configuration of the same streams, each with two other settings."""
-        streams = []
+        streams, switch_ms = [], self.possible_switch_ms(0.5)
         for stream in first["streams"]:
             sizes = self.random.choice([(1,), (1, 2), (2,), (1, 4)])
             single = {"baselines": stream["baselines"][:1]}
             changes: list[dict[str, Any]] = [
                 {"windows": [format_duration(size * self.unit_ms) for size in sizes]} | single,
-                {"baselines": [*single["baselines"], self.baseline(stream.get("name", "shop"), 0.5)]},
+                {"baselines": [*single["baselines"], self.baseline(stream.get("name", "shop"), switch_ms)]},
                 {"segments": [] if stream.get("segments") else ["country"]},
                 {"snippet_bytes": 64 - stream.get("snippet_bytes", 0)},
                 {"min_events": 3},
@@ -231,11 +239,12 @@ class _Drawing:
         random, features = self.random, self.features
         topics = [*self.partitions]
         homes = {stream: random.choice(topics) for stream in self.streams}
-        share, length = random.choice([0.3, 0.5, 0.7]), random.choice([0.3, 1])
-        drift_ms = self.start_ms + share * self.span_ms, self.start_ms + (share + length) * self.span_ms
+        from_share, length = random.choice([0.3, 0.5, 0.7]), random.choice([0.3, 1])
+        drift_ms = tuple(self.start_ms + each * self.span_ms for each in (from_share, from_share + length))
         drifting = set(random.sample(self.streams, random.randint(1, len(self.streams))))
-        switch_ms = self.switch_ms(self.switch) if "schedule" in features else 0
         late_share = random.choice([0.1, 0.4]) if "late" in features else 0
+        # A warm-up whose windows close out of order measures nothing.
+        late_from_ms = self.start_ms + random.choice([0, self.warm_up_ms])
         sent: list[tuple[float, Sent]] = []
         number = min(_EVENTS // len(self.streams), random.choice([4, 12]) * self.span_ms // self.unit_ms)
         for stream in self.streams:
@@ -245,6 +254,11 @@ class _Drawing:
             while left > 0:
                 time_ms = self.start_ms + int((first + random.random() * (last - first)) * self.span_ms)
                 events = min(left, random.choice([1, 3, 8])) if "bundles" in features else 1
+                if number - left < _WARM_UP and "warm_up" in features:
+                    share, events = (number - left + random.random()) / _WARM_UP, 1
+                    time_ms = self.start_ms + int(share * self.warm_up_ms)
+                elif self.switch_ms and late_share and random.random() < 0.2:
+                    time_ms = self.switch_ms - random.randint(1, 3 * self.unit_ms)
                 left -= events
                 is_drift = "drift" in features and stream in drifting and drift_ms[0] <= time_ms < drift_ms[1]
                 country = random.choice(["de", "de", "fr", None])
@@ -262,9 +276,9 @@ class _Drawing:
                     fault,
                 )
                 late_ms = 0
-                is_before_switch = 0 < switch_ms - time_ms <= 3 * self.unit_ms and late_share
-                if random.random() < (0.6 if is_before_switch else late_share):
-                    late_ms = random.choice([2, 5, 5, 20]) * self.unit_ms
+                is_before_switch = 0 < self.switch_ms - time_ms <= 3 * self.unit_ms and late_share
+                if time_ms >= late_from_ms and random.random() < (0.6 if is_before_switch else late_share):
+                    late_ms = random.choice([2, 5, 6, 20]) * self.unit_ms
                 sent.append((time_ms + random.random() * self.disorder_ms + late_ms, one))
         sent.sort(key=lambda each: each[0])
         shifts = {"future": 60 * DAY_MS, "past": -500 * DAY_MS}
@@ -313,7 +327,7 @@ class _Drawing:
         return steps
 
     def crash(self, replicas: int, publish: Sequence[Step]) -> Sequence[Step]:
-        """Return steps in which one crashes between the parts of another's commit, and all start again later."""
+        """Return steps in which one crashes between the parts of another's commit, and all start again."""
         random = self.random
         one, other = random.sample(range(replicas), 2) if replicas > 1 else (0, 0)
         return [

@@ -1,13 +1,16 @@
 """A bounded part of the simulation, and that its findings shrink."""
 
+from collections import Counter
 from dataclasses import replace
+from itertools import combinations
+from random import Random
 
 import pytest
 
 from tests.examples import examples
 from tests.simulation.checking import check, finder
 from tests.simulation.page import read_metrics
-from tests.simulation.plan import Plan, draw
+from tests.simulation.plan import PAIRS, Plan, draw, draw_features
 from tests.simulation.run import Run
 from tests.simulation.shrinking import as_test, shrink
 
@@ -35,6 +38,14 @@ def test_stream_is_exported_by_the_replica_that_has_its_shard():
     # It fails where two replicas show series of one stream.
     Run(moved, lambda run: looks.append(read_metrics(each.telemetry for each in run.replicas))).carry_out()
     assert len(looks) == 4
+
+
+def test_every_pair_of_features_is_drawn_often():
+    # An hour has about so many runs.
+    met = Counter(
+        pair for seed in range(1_100) for pair in combinations(sorted(draw_features(Random(seed))), 2)
+    )
+    assert {pair: met[pair] for pair in PAIRS if met[pair] < 20} == {}
 
 
 def test_plan_follows_from_its_seed():
