@@ -15,7 +15,7 @@ from tests.simulation.run import Run
 from tests.simulation.shrinking import as_test, shrink
 
 
-@pytest.mark.parametrize("seed", range(examples(32)))
+@pytest.mark.parametrize("seed", range(examples(24)))
 def test_drawn_plan_holds(seed):
     check(draw(seed), seed)
 
