@@ -5,6 +5,8 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from driftgauge.core.commit_limit import CommitLimit
 from driftgauge.core.partition import Partition
 from driftgauge.core.windows.shard import RoundResult, ShardState
@@ -58,12 +60,27 @@ class Replica:
             tuple(Role),
             self.clock,
         )
-        self.count = Member(run, self, Role.COUNT, self._name)
-        self.windows = Member(run, self, Role.WINDOWS, self._name)
+        # Every second one is of a later version.
+        transaction = LaterTransaction if index % 2 else SimulatedTransaction
+        self.count = Member(run, self, Role.COUNT, self._name, transaction)
+        self.windows = Member(run, self, Role.WINDOWS, self._name, transaction)
 
     def beat(self) -> None:
         """Send a heartbeat."""
         self._run.page.hear(self.telemetry.activity.take(self._name), self._run.now_ms)
+
+
+class LaterTransaction(SimulatedTransaction):
+    """A transaction of a later version, whose internal records have a field more."""
+
+    def produce(
+        self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Any = None
+    ) -> bool:
+        settings = self.tag.settings
+        if value and topic in {settings.partials_topic, settings.changelog_topic}:
+            names, fields = msgspec.msgpack.decode(value[1:])
+            value = value[:1] + msgspec.msgpack.encode((names, {**fields, "further": 7}))
+        return super().produce(topic, partition, key, value, headers)
 
 
 class Killed(BaseException):
@@ -114,11 +131,13 @@ class Member:
         is_busy: A commit of it is under way.
     """
 
-    def __init__(self, run: "Run", replica: Replica, role: Role, name: str) -> None:
+    def __init__(
+        self, run: "Run", replica: Replica, role: Role, name: str, transaction: type[SimulatedTransaction]
+    ) -> None:
         self._run, self._replica, self._role = run, replica, role
         settings = replica.deployment.settings
         self.group = settings.group if role is Role.COUNT else settings.windows_group
-        self.transaction = SimulatedTransaction(
+        self.transaction = transaction(
             run.kafka, f"{name}.{role.value}", self.group, replica.clock, replica.deployment
         )
         self.transaction.on_pause = self._pause
