@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,8 +185,10 @@ class Burst:
             sys.exit("the broker did not accept all events")
 
 
-def write_config(folder: Path, bootstrap: str, scenario: Scenario, port: int) -> Path:
-    """Write the configuration of the replica, and return its file."""
+def write_config(
+    folder: Path, bootstrap: str, scenario: Scenario, port: int, **settings: Mapping[str, object]
+) -> Path:
+    """Write the configuration of the replica, with further settings, and return its file."""
     document = {
         "kafka": {"bootstrap.servers": bootstrap, "group.id": "burst"},
         "topics": {"events": [EVENTS], "windows": RESULTS, "dead_letters": "burst.dead-letters"},
@@ -201,6 +203,7 @@ def write_config(folder: Path, bootstrap: str, scenario: Scenario, port: int) ->
             }
         ],
         "http": {"port": port},
+        **settings,
     }
     config = folder / "driftgauge.yaml"
     config.write_text(json.dumps(document))

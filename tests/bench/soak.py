@@ -203,7 +203,10 @@ def main() -> None:
         broker = running.enter_context(Broker())
         burst = Burst(broker.bootstrap, scenario, folder, CLUSTERS)
         (port,) = free_ports(1)
-        soak = Soak(burst, write_config(folder, broker.bootstrap, scenario, port), folder, options.minutes)
+        # The page has as many windows throughout the second half as it ever has.
+        page = {"history": f"{round(10 * options.minutes)}s"}
+        config = write_config(folder, broker.bootstrap, scenario, port, page=page)
+        soak = Soak(burst, config, folder, options.minutes)
         soak.run()
         if options.picture:
             options.picture.write_text(draw(soak.samples, options.minutes / 2))
