@@ -24,6 +24,8 @@ __all__ = ["Change", "Measurement", "calibrate_by_first_windows", "calibrate_by_
 
 # Two weeks, so that a weekly cycle is no drift.
 _LEAST_DAYS: Final = 14
+# Of all splits. Weeks differ, and a shift of the smallest drift is found at a hundredth of it as well.
+_CHANGE_LEVEL: Final = 0.001
 # Two days have a variation.
 _PAIR: Final = 2
 
@@ -184,7 +186,7 @@ def _find_change(
         first = replace(whole, tally=Tally(before.values, fields_of(baseline)), windows=within)
         part = _recentred(replace(first, groups=None, share=1.0), is_misfit=False)
         scorer = _scorer(spec, baseline, size_ms, {None: part})
-        p_value = scorer.misfit(Tally(after.values, fields_of(baseline)), len(splits))
+        p_value = scorer.misfit(Tally(after.values, fields_of(baseline)), _CHANGE_LEVEL / len(splits))
         if p_value is not None:
             found[split] = p_value, first
     if not found:

@@ -277,15 +277,12 @@ class WindowScorer:
 
         The tally of each segment's windows together is tested as one large window.
         """
-        found = {segment: self.misfit(tally, len(tallies), segment) for segment, tally in tallies.items()}
+        level = _MISFIT_LEVEL / len(tallies)
+        found = {segment: self.misfit(tally, level, segment) for segment, tally in tallies.items()}
         return frozenset(segment for segment, p_value in found.items() if p_value is not None)
 
-    def misfit(self, tally: Tally, tests: int, segment: Segment | None = None) -> float | None:
-        """Return the p-value of windows together that differ from the reference; None if they do not.
-
-        The level is shared with so many tests in all.
-        """
-        level = _MISFIT_LEVEL / tests
+    def misfit(self, tally: Tally, level: float, segment: Segment | None = None) -> float | None:
+        """Return the p-value of windows together that differ from the reference; None if they do not."""
         p_value, size = self._test_together(self._scorer(segment, tally.count), tally, level)
         return p_value if p_value < level and size >= 1 else None
 
