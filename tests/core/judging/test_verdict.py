@@ -45,7 +45,7 @@ def entered(memory, number=0, *, counts=False, p_value=0.5, slow_drift_limit=NEV
         memory,
         number if isinstance(number, Window) else hour_window(number),
         Tally(np.array([1]), (TallyField("cluster_counts", 1),)),
-        Signs(warns=True, counts=counts, decides=False, p_value=p_value),
+        Signs(warns=True, counts=counts, decides=False, fits=True, p_value=p_value),
         slow_drift_limit=slow_drift_limit,
         segments=segments or {},
     )

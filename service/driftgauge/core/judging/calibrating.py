@@ -13,7 +13,7 @@ from driftgauge.core.judging.measuring import (
     calibrate_by_warm_up,
 )
 from driftgauge.core.judging.scoring import WindowScorer
-from driftgauge.core.judging.verdict import Signs, VerdictHistory
+from driftgauge.core.judging.verdict import VerdictHistory
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.window import Window
@@ -103,7 +103,6 @@ class Calibrator:
         segments: Mapping[Segment, Tally],
         reference: Reference,
         scorer: WindowScorer,
-        signs: Signs,
         *,
         has_fitted: bool,
     ) -> None:
@@ -120,14 +119,12 @@ class Calibrator:
             warm_up, scored = None, {}
             if not self._measures_itself(window, reference):
                 return
-            # Of a provisional window the signs say so already.
-            if has_fitted and (signs.counts if scorer.calibration.is_provisional else scorer.is_gross(tally)):
+            if has_fitted and scorer.is_gross(tally):
                 return
         measurement = self.measurement(window.size_ms, reference)
         if measurement is None or not measurement.is_same(warm_up, has_fitted=has_fitted):
             known = self._usable(window.size_ms, reference)
-            is_of_warm_up = known is not None and known.source is Source.WARM_UP
-            if known is not None and is_of_warm_up and warm_up is not None and known.from_ms == warm_up[0]:
+            if is_declared and known is not None and known.began_with(warm_up):
                 # Only its end was moved, and its beginning cannot be measured again.
                 return
             measurement = Measurement.begin(window, warm_up, reference, has_fitted=has_fitted)
@@ -143,11 +140,13 @@ class Calibrator:
             measured_to_ms: The end of the last window before it, event time, ms.
         """
         key, measurement = (window.size_ms, reference.key), self.measurement(window.size_ms, reference)
-        if measurement is None or not measurement.is_over(window):
+        if measurement is None:
             return None
         warm_up = self._warm_up_of(window.size_ms, reference)
-        if self.is_declared(window, reference) and measurement.is_same(warm_up, has_fitted=True):
-            # Its end was moved meanwhile.
+        if measurement.is_same(warm_up, has_fitted=True):
+            # Its end may have moved meanwhile.
+            measurement = replace(measurement, warm_up=warm_up)
+        if not measurement.is_over(window):
             return None
         found: Calibration | Change | None
         if measurement.warm_up is None:

@@ -192,6 +192,10 @@ class Calibration:
             self.whole.is_misfit,
         )
 
+    def began_with(self, warm_up: tuple[int, int] | None) -> bool:
+        """Return whether a warm-up measured it that began as this one."""
+        return self.source is Source.WARM_UP and warm_up is not None and self.from_ms == warm_up[0]
+
     @property
     def is_provisional(self) -> bool:
         """Whether nobody knows how the windows vary, so that only gross drift is drift."""

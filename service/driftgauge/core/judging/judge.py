@@ -102,12 +102,13 @@ class WindowJudge:
             after = update_memory(memory, window, tally, signs, slow_drift_limit=limit, segments=counts)
             slow_drift = after.slow_drift
             verdict = self._decide(window, reference, scorer, signs, memory, slow_drift)
-            if verdict is Verdict.MISFIT:
+            is_misfit = scorer.calibration.whole.is_misfit and verdict is not Verdict.DRIFT
+            if is_misfit or verdict is Verdict.MISFIT:
                 results = _say_misfit(results, scorer.calibration)
             if is_next:
                 self._remember(window, reference, after)
                 self._calibrator.learn(
-                    window, tally, segments, reference, scorer, signs, has_fitted=after.has_fitted
+                    window, tally, segments, reference, scorer, has_fitted=after.has_fitted
                 )
         return Judgement(
             score,
@@ -126,9 +127,9 @@ class WindowJudge:
 
         A window after a later one is judged without memory, and so is a window of the warm-up.
         """
-        if not is_next:
-            return VerdictMemory()
         history = self._history(window, reference)
+        if not is_next:
+            return VerdictMemory(has_fitted=history.memory.has_fitted)
         found = self._calibrator.end(window, reference, history.end_ms)
         if found is not None:
             # What the windows before add up to, they do not by this calibration; and if it is a misfit, they

@@ -26,7 +26,8 @@ __all__ = ["Change", "Measurement", "calibrate_by_first_windows", "calibrate_by_
 _LEAST_DAYS: Final = 14
 # Of all splits. Weeks differ, and a shift of the smallest drift is found at a hundredth of it as well.
 _CHANGE_LEVEL: Final = 0.001
-# Two days have a variation.
+# Those of each part of a split: the two days of a weekend differ from all others.
+_PART_DAYS: Final = 3
 _PAIR: Final = 2
 
 
@@ -174,9 +175,9 @@ def _find_change(
 ) -> Change | None:
     """Return the change of the events, if the days before and after some day differ; else None.
 
-    Each split into two parts of two days or more is tested, by how days vary within the parts.
+    Each split into two parts of three days or more is tested, by how days vary within the parts.
     """
-    splits = range(_PAIR, len(clean.days) - _PAIR + 1)
+    splits = range(_PART_DAYS, len(clean.days) - _PART_DAYS + 1)
     found: dict[int, tuple[float, Offset]] = {}
     for split in splits:
         before, after = (clean.of_days(baseline, part) for part in (slice(split), slice(split, None)))

@@ -38,6 +38,10 @@ _OVERWHELMING_SIZE = 2
 # To so many parts of a doubling the events of a window worth few are rounded.
 _ROUNDING = 4
 
+# The p-value of a window that shows that the baseline fits: to count for no drift is not enough, since one of
+# a baseline that does not fit may narrowly do so.
+_FITTING = 0.5
+
 # Clean windows are tested once, not in every window.
 _MISFIT_LEVEL = 0.01
 
@@ -174,7 +178,8 @@ class WindowScorer:
         if self.calibration.is_provisional:
             findings, p_value = self._scorer(None, tally.count, of_few=True).test(tally)
             counts = self._is_significant_and_large(findings, p_value)
-        return Signs(warns, counts, self._is_overwhelming(findings, p_value), score.p_value)
+        decides, fits = self._is_overwhelming(findings, p_value), p_value >= _FITTING
+        return Signs(warns, counts, decides, fits, score.p_value)
 
     def is_gross(self, tally: Tally) -> bool:
         """Return whether a window's drift is significant and large even if it is worth few events."""

@@ -100,7 +100,7 @@ class VerdictMemory:
         slow_drift: The slow drift.
         segments: As `recent`, for each segment that counted in one of them; a window in which the segment was
             not scored counts as False.
-        has_fitted: Some window before did not count for drift, or was declared clean.
+        has_fitted: Some window before was like the baseline, or was declared clean.
     """
 
     recent: tuple[bool, ...] = ()
@@ -143,12 +143,14 @@ class Signs:
         warns: Its drift is significant and large.
         counts: It counts for drift, which takes two of three windows.
         decides: It is drift by itself.
+        fits: It is like the baseline.
         p_value: The p-value by which slow drift goes on.
     """
 
     warns: bool
     counts: bool
     decides: bool
+    fits: bool
     p_value: float
 
 
@@ -205,7 +207,7 @@ def update_memory(
         slow_drift=slow_drift,
         segments=_update_segments(memory.segments, segments),
         # A window of few events does not show it.
-        has_fitted=memory.has_fitted or (tally.count >= FEW_EVENTS and not signs.counts),
+        has_fitted=memory.has_fitted or (tally.count >= FEW_EVENTS and signs.fits),
     )
 
 
