@@ -15,7 +15,7 @@ from tests.simulation.replicas import ALL, Member, Replica
 
 # So many rounds without a result end a run: windows of many replicas close by silence, one after the other.
 _QUIET = 12
-_ROUNDS = 2_000
+_ROUNDS = 20_000
 _STUCK = 100
 """For this many rounds at most records may wait while nothing is published."""
 _CRASHES = 10
