@@ -15,7 +15,7 @@ def run_days(shard, days, *streams):
     for day in days:
         shard.now_ms = MONDAY_MS + day * DAY_MS
         for stream in streams:
-            shard.read(*((shard.now_ms, (cluster + (day % 9 == 0)) % 4) for cluster in MIX), stream=stream)
+            shard.read(*((shard.now_ms, (cluster + (day % 9 == 8)) % 4) for cluster in MIX), stream=stream)
         shard.commit(caught_up=True)
         results = shard.commit(after_ms=HOUR_MS, caught_up=True)
         sources.append({each.stream: each.calibration.source for each in results})
