@@ -13,7 +13,7 @@ from driftgauge.core.judging.measuring import (
     calibrate_by_warm_up,
 )
 from driftgauge.core.judging.scoring import WindowScorer
-from driftgauge.core.judging.verdict import VerdictHistory
+from driftgauge.core.judging.verdict import Signs, VerdictHistory
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.window import Window
@@ -103,6 +103,7 @@ class Calibrator:
         segments: Mapping[Segment, Tally],
         reference: Reference,
         scorer: WindowScorer,
+        signs: Signs,
         *,
         has_fitted: bool,
     ) -> None:
@@ -119,7 +120,8 @@ class Calibrator:
             warm_up, scored = None, {}
             if not self._measures_itself(window, reference):
                 return
-            if has_fitted and scorer.is_gross(tally):
+            # Of a provisional window the signs say so already.
+            if has_fitted and (signs.counts if scorer.calibration.is_provisional else scorer.is_gross(tally)):
                 return
         measurement = self.measurement(window.size_ms, reference)
         if measurement is None or not measurement.is_same(warm_up, has_fitted=has_fitted):

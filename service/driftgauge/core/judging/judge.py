@@ -108,7 +108,7 @@ class WindowJudge:
             if is_next:
                 self._remember(window, reference, after)
                 self._calibrator.learn(
-                    window, tally, segments, reference, scorer, has_fitted=after.has_fitted
+                    window, tally, segments, reference, scorer, signs, has_fitted=after.has_fitted
                 )
         return Judgement(
             score,

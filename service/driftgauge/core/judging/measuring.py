@@ -17,13 +17,11 @@ from driftgauge.core.judging.clean_windows import DAY_MS, CleanWindows, Offset
 from driftgauge.core.judging.scoring import WindowScorer
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.statistics.overdispersion import Overdispersion, fewest_windows
+from driftgauge.core.statistics.overdispersion import TWO_WEEKS, Overdispersion, fewest_windows
 from driftgauge.core.window import Window
 
 __all__ = ["Change", "Measurement", "calibrate_by_first_windows", "calibrate_by_warm_up"]
 
-# Two weeks, so that a weekly cycle is no drift.
-_LEAST_DAYS: Final = 14
 # Of all splits. Weeks differ, and a shift of the smallest drift is found at a hundredth of it as well.
 _CHANGE_LEVEL: Final = 0.001
 # Those of each part of a split: the two days of a weekend differ from all others.
@@ -74,7 +72,7 @@ class Measurement:
         """Return when it begins, and when it ends at the earliest, event time, ms."""
         if self.warm_up is not None:
             return self.warm_up
-        return self.since_ms, self.since_ms + _LEAST_DAYS * max(DAY_MS, size_ms)
+        return self.since_ms, self.since_ms + TWO_WEEKS * max(DAY_MS, size_ms)
 
     def summarize(self, window: Window) -> Measuring:
         """Return it in a few numbers after a window."""
@@ -86,7 +84,7 @@ class Measurement:
         if self.warm_up is not None:
             return window.end_ms > self.warm_up[1]
         days = self.clean.days
-        return len(days) >= _LEAST_DAYS and window.start_ms >= days[-1][0] + DAY_MS
+        return len(days) >= TWO_WEEKS and window.start_ms >= days[-1][0] + DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +176,7 @@ def _find_change(
     Each split into two parts of three days or more is tested, by how days vary within the parts.
     """
     splits = range(_PART_DAYS, len(clean.days) - _PART_DAYS + 1)
-    found: dict[int, tuple[float, Offset]] = {}
+    found: list[tuple[float, int, Offset]] = []
     for split in splits:
         before, after = (clean.of_days(baseline, part) for part in (slice(split), slice(split, None)))
         share = (split - 1) / (len(clean.days) - _PAIR)
@@ -189,11 +187,11 @@ def _find_change(
         scorer = _scorer(spec, baseline, size_ms, {None: part})
         p_value = scorer.misfit(Tally(after.values, fields_of(baseline)), _CHANGE_LEVEL / len(splits))
         if p_value is not None:
-            found[split] = p_value, first
+            found.append((p_value, split, first))
     if not found:
         return None
-    split = min(found, key=lambda each: found[each][0])
-    has_fitted = not _misfits(spec, baseline, size_ms, {None: found[split][1]})
+    _, split, first = min(found, key=lambda each: each[:2])
+    has_fitted = not _misfits(spec, baseline, size_ms, {None: first})
     return Change(clean.days[split][0], has_fitted=has_fitted)
 
 
@@ -291,9 +289,9 @@ def _lasting(
     clean: CleanWindows, size_ms: int, baseline: Reference, whole: Offset, part: PartCalibration
 ) -> Overdispersion | None:
     """Return the overdispersion of the windows of slow drift together; None if there are too few days."""
-    days = clean.of_days(baseline).offset(baseline, least=_LEAST_DAYS)
+    days = clean.of_days(baseline).offset(baseline, least=TWO_WEEKS)
     # What days have in common shows less in days of few events.
-    are_half_full = 2 * size_ms * clean.all.windows.windows >= _LEAST_DAYS * DAY_MS
+    are_half_full = 2 * size_ms * clean.all.windows.windows >= TWO_WEEKS * DAY_MS
     if days is None or not are_half_full:
         return None
     of_days = replace(days, share=whole.share, baseline=whole.baseline)

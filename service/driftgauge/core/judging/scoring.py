@@ -341,18 +341,16 @@ class WindowScorer:
     def _scorer(self, segment: Segment | None, count: int, *, of_few: bool = False) -> "_ReferenceScorer":
         """Return the scorer of windows of n events, of all events or of a segment's."""
         # Rounded to a quarter of a doubling, so that windows of about as many events share one.
-        key = segment, round(2 ** (round(_ROUNDING * math.log2(count)) / _ROUNDING)) if of_few else None
-        scorer = self._scorers.get(key)
-        if scorer is None or scorer.count not in {None, count, key[1]}:
+        rounded = round(2 ** (round(_ROUNDING * math.log2(count)) / _ROUNDING)) if of_few else None
+        scorer, of_count = self._scorers.get((segment, rounded)), rounded or count
+        if scorer is None or scorer.count not in {None, of_count}:
             part = self.calibration.whole if segment is None else self.calibration.segments.get(segment)
             overdispersion = (part or self.calibration.whole).overdispersion
-            if key[1] is not None:
-                count, overdispersion = key[1], few_events(key[1], self.reference)
-            scorer = self._scorers[key] = _ReferenceScorer(
+            scorer = self._scorers[segment, rounded] = _ReferenceScorer(
                 self.reference,
                 None if segment is None else self._segment_references[segment],
-                overdispersion,
-                count,
+                few_events(of_count, self.reference) if of_few else overdispersion,
+                of_count,
             )
         return scorer
 

@@ -12,6 +12,7 @@ from driftgauge.core.statistics import special
 
 __all__ = [
     "MIN_WINDOWS",
+    "TWO_WEEKS",
     "Overdispersion",
     "OverdispersionEstimator",
     "fewest_windows",
@@ -27,8 +28,9 @@ times as much, the mean's tests of normal windows then rejected 0.2 to 1.4 % at 
 0 to 7 in 10,000 at 0.01 %; from 100 windows at most 1.1 %, and 2 in 10,000.
 """
 
+TWO_WEEKS = 14
+"""Days that show how days vary, with a weekly cycle."""
 _DAY_MS = 86_400_000
-_DAYS = 14
 
 # The p-value at which the overdispersion of the tail is exact: about one false page a year with hourly
 # windows. At larger p-values the test is somewhat conservative.
@@ -37,7 +39,7 @@ _TAIL = 1e-4
 
 def fewest_windows(size_ms: int) -> int:
     """Return the least number of clean windows of a length, ms: of a day or longer two weeks are enough."""
-    return _DAYS if size_ms >= _DAY_MS else MIN_WINDOWS
+    return TWO_WEEKS if size_ms >= _DAY_MS else MIN_WINDOWS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,7 @@ from driftgauge.core.commit_limit import ENTRY_BYTES, NUMBER_BYTES
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.overdispersion import TWO_WEEKS
 
 __all__ = ["RoundLoad", "history_bytes", "window_bytes"]
 
@@ -19,8 +20,6 @@ _CLUSTER_BYTES: Final = 200
 _SEGMENT_BYTES: Final = 1_000
 # A number of 64 bits as encoded.
 _FLOAT_BYTES: Final = 9
-# Those of a measurement, and one of a warm-up that is longer has more.
-_DAYS: Final = 14
 
 
 class RoundLoad:
@@ -45,7 +44,7 @@ class RoundLoad:
 def history_bytes(reference: Reference, segments: int) -> int:
     """Return the size of what judging remembers of windows of one size, which a round writes once.
 
-    The history holds two sums of tallies. A measurement holds the tallies of its days, and a sum of tallies
+    The history holds two sums of tallies. A measurement holds the tallies of two weeks, and a sum of tallies
     and a matrix of the components for all events and for each segment.
 
     Args:
@@ -53,7 +52,7 @@ def history_bytes(reference: Reference, segments: int) -> int:
         segments: The number of its segments.
     """
     length, matrix = sum(field.length for field in registry.fields_of(reference)), reference.components**2
-    return _FLOAT_BYTES * ((2 + _DAYS) * length + (1 + segments) * (length + matrix))
+    return _FLOAT_BYTES * ((2 + TWO_WEEKS) * length + (1 + segments) * (length + matrix))
 
 
 def window_bytes(reference: Reference, segments: int) -> int:
