@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -26,13 +27,13 @@ TIMEOUT_S = 600
 pytestmark = pytest.mark.stack
 
 
-def run_document(document: str, name: str, folder: Path, bootstrap: str, **installed: str) -> str:
+def run_document(document: str, name: str, own: str, folder: Path, bootstrap: str, **installed: str) -> str:
     """Run the shell blocks of a document as one script in a new folder, and return what it prints.
 
     Args:
         document: The document, relative to the project.
-        name: What the document names its topic and folder. A cluster of DRIFTGAUGE_TEST_BOOTSTRAP may have
-            the topic already, so the run has a name of its own.
+        name: What the document names its topic and folder.
+        own: What this run names them, since the cluster may have that topic already.
         folder: The folder of the clone.
         bootstrap: The broker.
         installed: Variables of an environment with the installed wheel; without them, that of the tests.
@@ -49,7 +50,7 @@ def run_document(document: str, name: str, folder: Path, bootstrap: str, **insta
     # The servers must end with the shell, even after a failed command.
     script = "\n".join(["trap 'kill $(jobs -p) 2> /dev/null || true' EXIT", *blocks])
     assert BROKER in script
-    script = script.replace(BROKER, bootstrap).replace(name, f"{name}-{os.getpid()}")
+    script = script.replace(BROKER, bootstrap).replace(name, own)
     ran = subprocess.run(
         # `timeout` also ends the servers, which are in its process group.
         ["timeout", "--kill-after=10", str(TIMEOUT_S), "bash", "-euo", "pipefail", "-c", script],
@@ -63,6 +64,11 @@ def run_document(document: str, name: str, folder: Path, bootstrap: str, **insta
     logs = "\n".join(path.read_text() for path in sorted(folder.glob("*/*.log")))
     assert ran.returncode == 0, ran.stdout + ran.stderr + logs
     return ran.stdout
+
+
+def name_run(name: str) -> str:
+    """Return a name of a run's own."""
+    return f"{name}-{uuid4().hex[:8]}"
 
 
 def commands_of_image(folder: Path) -> dict[str, str]:
@@ -84,7 +90,9 @@ def test_quick_start_shows_drift_from_empty_folder(
 ) -> None:
     installed, empty = tmp_path / "installed", tmp_path / "empty"
     installed.mkdir()
-    printed = run_document("README.md", "quick-start", empty, bootstrap, **install(installed))
+    printed = run_document(
+        "README.md", "quick-start", name_run("quick-start"), empty, bootstrap, **install(installed)
+    )
     assert "no problem found" in printed
     assert '"ready":true' in printed
     divergence = float(re.search(r'js_divergence\{stream="digits",window="1h"\} (\S+)', printed)[1])
@@ -99,8 +107,8 @@ def test_tutorial_ends_with_alert_that_names_the_window(tmp_path: Path, bootstra
         reason = f"{', '.join(missing)} not found: `apt-get install -y prometheus prometheus-alertmanager`"
         skip_or_fail(reason)
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
-    printed = run_document("service/docs/tutorial.md", "search-log", tmp_path, bootstrap)
-    stream = f"search-log-{os.getpid()}"
+    stream = name_run("search-log")
+    printed = run_document("service/docs/tutorial.md", "search-log", stream, tmp_path, bootstrap)
     assert "embedding: query.vector" in printed
     assert re.search(r"the last 2 of about [\d,]+ records: 2 accepted \(2 events\)", printed)
     assert "no problem found" in printed
