@@ -1,6 +1,6 @@
 """Fixtures of the tests that need a real broker.
 
-`DRIFTGAUGE_TEST_BOOTSTRAP=host:port` makes the tests use a running cluster. Without a broker they skip;
+`TEST_BOOTSTRAP=host:port` makes the tests use a running cluster. Without a broker they skip;
 with `CI=true` they fail instead.
 """
 

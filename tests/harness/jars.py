@@ -22,7 +22,7 @@ MAVEN_TAIL_LINES: Final = 40
 
 REMEDY: Final = (
     "Install both with `apt-get install -y maven openjdk-17-jre-headless` (or your system's own "
-    "packages), or set DRIFTGAUGE_TEST_BOOTSTRAP=host:port to use a cluster that already runs."
+    "packages), or set TEST_BOOTSTRAP=host:port to use a cluster that already runs."
 )
 
 

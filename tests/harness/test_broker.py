@@ -19,7 +19,7 @@ from tests.harness.node import PortTakenError
 @pytest.mark.broker
 def test_start_on_taken_port_names_port(kafka_broker: Broker | ExternalCluster) -> None:
     if isinstance(kafka_broker, ExternalCluster):
-        pytest.skip("Needs a port on this machine that surely is taken: unset DRIFTGAUGE_TEST_BOOTSTRAP.")
+        pytest.skip("Needs a port on this machine that surely is taken: unset TEST_BOOTSTRAP.")
     port = int(kafka_broker.bootstrap.rpartition(":")[2])
     second = Broker(port)
     with pytest.raises(PortTakenError, match=f":{port}"):
@@ -50,7 +50,7 @@ def copy_into_nothing() -> None:
 @pytest.mark.parametrize(
     ("scripts", "find", "problem"),
     [
-        ({}, find_java, r"needs Java.*apt-get install.*DRIFTGAUGE_TEST_BOOTSTRAP"),
+        ({}, find_java, r"needs Java.*apt-get install.*TEST_BOOTSTRAP"),
         (
             {"java": "echo 'openjdk version \"11.0.2\"' >&2"},
             find_java,

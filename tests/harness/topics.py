@@ -26,7 +26,7 @@ from driftgauge.kafka import metadata
 from tests.harness.closing import close
 from tests.waiting import PATIENCE_S, wait_for
 
-BOOTSTRAP_VARIABLE = "DRIFTGAUGE_TEST_BOOTSTRAP"
+BOOTSTRAP_VARIABLE = "TEST_BOOTSTRAP"
 # The minimum of the tests' own broker; the default minimum of other brokers is 6 s.
 SHORT_SESSION: dict[str, str | int | float | bool] = (
     {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 1_500}
