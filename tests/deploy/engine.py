@@ -18,10 +18,19 @@ from uuid import uuid4
 import pytest
 
 from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT
+from tests.mutants.planted import changed_sources
 from tests.needed import required, skip_or_fail
 from tests.processes import run_command, run_required
 
-__all__ = ["BASE_VARIABLE", "build", "container", "resident_peak_mib", "run_words", "size_bytes"]
+__all__ = [
+    "BASE_VARIABLE",
+    "build",
+    "build_later",
+    "container",
+    "resident_peak_mib",
+    "run_words",
+    "size_bytes",
+]
 
 # Not named like a setting: the service refuses a variable DRIFTGAUGE_… that it does not know.
 BASE_VARIABLE: Final = "TEST_IMAGE_BASE"
@@ -64,6 +73,21 @@ def build() -> str:
     return name
 
 
+@cache
+def build_later(name: str) -> str:
+    """Build the image with the changed modules of a later version; return its name."""
+    later = f"localhost/driftgauge-test:{name}"
+    with TemporaryDirectory() as folder:
+        for file, source in changed_sources(name).items():
+            path = Path(folder) / "driftgauge" / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(source, encoding="utf-8")
+        recipe = f"FROM {build()}\nCOPY driftgauge /opt/driftgauge/lib/python3.11/site-packages/driftgauge\n"
+        (Path(folder) / "Dockerfile").write_text(recipe)
+        run_required("buildah", "buildah", "build", "--tag", later, folder)
+    return later
+
+
 def size_bytes(image: str) -> int:
     """Return the size of an image, of its base if none is named."""
     shown = run_command("podman", "image", "inspect", "--format", "{{.Size}}", image or _pinned(), check=True)
@@ -80,7 +104,7 @@ def run_words(image: str, *options: str) -> list[str]:
 def container(image: str, *options: str) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield a container's name, and the arguments by which Python becomes `podman run`; remove it after."""
     name = f"driftgauge-test-{uuid4().hex[:8]}"
-    words = run_words(image, "--name", name, *options)
+    words = run_words(image, "--name", name, "--replace", *options)
     try:
         yield name, ("-c", f"import os, sys; os.execvp('podman', {words!r} + sys.argv[1:])")
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Final
 
-__all__ = ["LATER_VERSIONS", "PLANTED", "Edit", "plant"]
+__all__ = ["LATER_VERSIONS", "PLANTED", "Edit", "changed_sources", "plant"]
 
 SERVICE: Final = Path(__file__).parents[2] / "service" / "driftgauge"
 
@@ -308,17 +308,22 @@ def plant(name: str) -> None:
     sys.meta_path.insert(0, _Finder(edited(name)))
 
 
-def edited(name: str) -> dict[str, CodeType]:
-    """Return the code of each module that a fault or a later version changes, by the module's dotted name."""
+def changed_sources(name: str) -> dict[str, str]:
+    """Return the source of each module that a fault or a later version changes, by its file."""
     sources: dict[str, str] = {}
     for edit in {**PLANTED, **LATER_VERSIONS}[name]:
         source = sources.get(edit.file) or (SERVICE / edit.file).read_text("utf-8")
         sources[edit.file] = edit.apply(source)
+    return sources
+
+
+def edited(name: str) -> dict[str, CodeType]:
+    """Return the code of each module that a fault or a later version changes, by the module's dotted name."""
     return {
         f"driftgauge.{file.removesuffix('.py').replace('/', '.')}": compile(
             ast.parse(source), str(SERVICE / file), "exec", dont_inherit=True
         )
-        for file, source in sources.items()
+        for file, source in changed_sources(name).items()
     }
 
 

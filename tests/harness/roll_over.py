@@ -1,0 +1,108 @@
+"""Rolls versions over each other, one replica at a time, there and back, while events flow."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tests.chaos.background_thread import BackgroundThread
+from tests.harness.case import CLUSTERS, DIMENSION, HOUR_MS, START_MS, Case, SourceEvent, make_events
+from tests.harness.service import NO_CHAIN_FAULTS, ReplicaProcess
+from tests.processes import run_command
+
+__all__ = ["LATER", "MUTANT", "NAMES", "STOPPED", "make_case", "roll_over"]
+
+MUTANT = str(Path(__file__).parents[1] / "chaos" / "mutant.py")
+LATER = (MUTANT, "further_fields", "none")
+STOPPED = "shard stopped; the others go on"
+# A stream of each shard.
+STREAMS = ("alpha", "delta")
+CHUNK = 20  # events sent at once
+PAUSE_S = 0.05
+NAMES = ("one", "two")
+
+
+class Publisher(BackgroundThread):
+    """Publishes events, a few at a time, over and over an hour of event time.
+
+    Attributes:
+        sent: The events so far.
+    """
+
+    def __init__(self, case: Case) -> None:
+        super().__init__("publishing events")
+        self._case = case
+        self.sent: list[SourceEvent] = []
+
+    def _run(self) -> None:
+        for number in range(100_000):
+            events = [
+                each
+                for stream in STREAMS
+                for each in make_events(
+                    stream,
+                    CHUNK,
+                    start_ms=START_MS + number * HOUR_MS // 100,
+                    span_ms=HOUR_MS // 100,
+                    seed=number,
+                )
+            ]
+            self._case.publish(events, keyed=True)
+            self.sent += events
+            if self._done.wait(PAUSE_S):
+                return
+
+
+def make_case(folder: Path, bootstrap: str) -> Case:
+    """Return a case whose baselines the later version has written."""
+    case = Case(folder, bootstrap, streams=STREAMS, stream_settings={"allowed_lateness": "1d"})
+    vectors = folder / "vectors.npy"
+    np.save(vectors, np.random.default_rng(7).normal(size=(800, DIMENSION)).astype(np.float32))
+    for stream in STREAMS:
+        fit = ("baseline", "fit", vectors, "--stream", stream, "--clusters", str(CLUSTERS))
+        done = run_command(sys.executable, *LATER, *fit, "--out", folder / f"{stream}.safetensors")
+        assert done.returncode == 0, done.stderr
+    return case
+
+
+def roll_over(case: Case, earlier: Mapping[str, Sequence[str]], later: Mapping[str, Sequence[str]]) -> None:
+    """Replace each replica by its later version, and back, under load; check counts, shards and fields.
+
+    Args:
+        case: From `make_case`.
+        earlier: The program by the replica's name.
+        later: The same of the version of which `LATER` is one.
+    """
+    replicas = {name: case.serve(name, program=program) for name, program in earlier.items()}
+    try:
+        for replica in replicas.values():
+            replica.wait_until_ready()
+        with Publisher(case) as publisher:
+            for programs in (later, earlier):
+                for name, program in programs.items():
+                    replicas[name] = _replace(case, name, replicas[name], program)
+        case.close_windows()
+        case.wait_for_counts(next(iter(replicas.values())), case.counts_of(publisher.sent))
+        for replica in replicas.values():
+            assert (replica.logged(STOPPED), replica.chain_faults()) == ([], NO_CHAIN_FAULTS)
+            replica.stop()
+    finally:
+        for replica in replicas.values():
+            replica.kill()
+    results = case.final_results().values()
+    assert not any(each["events_lost"] or each["incomplete_reason"] for each in results)
+    for topic in (case.partials_topic, case.changelog_topic, case.windows_topic):
+        assert any(b"further" in (each.value() or b"") for each in case.read(topic)), topic
+
+
+def _replace(case: Case, name: str, old: ReplicaProcess, program: Sequence[str]) -> ReplicaProcess:
+    """Replace a replica by one of a version, and wait until it counts and closes windows."""
+    old.stop()
+    assert old.logged(STOPPED) == []
+    new = case.serve(name, program=program)
+    new.wait_until_ready()
+    new.wait_for("a partition and a shard", lambda: bool(new.assigned_partitions() and new.assigned_shards()))
+    before = new.counted()
+    new.wait_for("its events", lambda: new.counted() > before)
+    return new
