@@ -46,7 +46,7 @@ A configuration is one YAML file. A first line `# yaml-language-server: $schema=
   that leads out of the directory is not followed.
 - Variables precede files of secrets, and these precede the YAML file. Secrets are never printed.
 - `serve` and `page` read the secrets of `kafka`, and the certificates that it names, every 10 s. After a
-  change they log in with the new ones, without a restart. After SIGHUP the section `log` is read again.
+  change they log in with the new ones, without a restart.
 - driftgauge sets the Kafka properties that exactly-once counting depends on, and refuses them in a
   configuration. Properties by which librdkafka would run code, such as `plugin.library.paths`, can be set
   by the environment only."""

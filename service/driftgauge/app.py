@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 from threadpoolctl import threadpool_limits
 
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.config import HttpSettings, LogSettings, Settings, read_kafka_secrets
+from driftgauge.config import HttpSettings, Settings, read_kafka_secrets
 from driftgauge.errors import ConfigError, refuse_problems
 from driftgauge.events.inputs import missing_libraries
 from driftgauge.kafka.client import property_problems
@@ -103,13 +103,12 @@ def _has_login(web_config: WebConfigFile | None) -> bool:
     return web_config is not None and web_config.rules().has_login
 
 
-def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], LogSettings]) -> None:
+def serve(settings: Settings, roles: Collection[Role]) -> None:
     """Run the service until SIGTERM or SIGINT.
 
     Args:
         settings: The configuration.
         roles: The roles to serve.
-        read_log: Reads the log's settings again, or raises ConfigError.
 
     Raises:
         ConfigError: The configuration cannot be used, or the HTTP address cannot be bound.
@@ -130,7 +129,7 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
     if web_config is not None:
         telemetry[WEB_CONFIG_VALID].set_function(lambda: web_config.is_valid)
     stopping = _stopped_by_signals()
-    _log_by_settings(settings.log, read_log)
+    adjust_logging(settings.log)
     routes = [metrics_route(telemetry.registry)]
     with ExitStack() as running:
         if settings.page.enabled:
@@ -180,7 +179,7 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
         _log.info("stopped")
 
 
-def serve_page(settings: Settings, read_log: Callable[[], LogSettings]) -> None:
+def serve_page(settings: Settings) -> None:
     """Serve the page alone until SIGTERM or SIGINT; see `serve`.
 
     Raises:
@@ -190,7 +189,7 @@ def serve_page(settings: Settings, read_log: Callable[[], LogSettings]) -> None:
     problems = property_problems(settings.kafka) + _open_snippets(settings, web_config)
     refuse_problems("the configuration", problems)
     stopping = _stopped_by_signals()
-    _log_by_settings(settings.log, read_log)
+    adjust_logging(settings.log)
     with (
         _page(settings, web_config, lambda *_: None) as (reader, routes),
         # The page has no metrics; its log says which logins are refused.
@@ -286,32 +285,6 @@ def _end_in_time(stopping: threading.Event) -> None:
         end_process("the shutdown did not end, so the process ends", remedy=remedy)
 
     threading.Thread(target=end, name="shutdown", daemon=True).start()
-
-
-def _log_by_settings(settings: LogSettings, read_again: Callable[[], LogSettings]) -> None:
-    """Log by these settings, and after each SIGHUP by those then read."""
-    adjust_logging(settings)
-    # The handler interrupts the main thread, perhaps while it logs, so another thread does the work.
-    asked = threading.Event()
-
-    def follow() -> None:
-        while asked.wait():
-            asked.clear()
-            try:
-                changed = read_again()
-            except ConfigError as error:
-                remedy = "correct the configuration and send SIGHUP again"
-                _log.error(
-                    "the log's settings stay as they are", extra={"error": str(error), "remedy": remedy}
-                )
-            else:
-                # Neither the old level nor the new one hides that they changed.
-                adjust_logging(LogSettings())
-                _log.info("the log's settings are read again", extra={"log": changed.model_dump(mode="json")})
-                adjust_logging(changed)
-
-    threading.Thread(target=follow, name="log", daemon=True).start()
-    signal.signal(signal.SIGHUP, lambda *_: asked.set())
 
 
 def _stopped_by_signals() -> threading.Event:

@@ -32,7 +32,7 @@ def serve_command(config_path: Path, role: str) -> None:
     """Run the service until SIGTERM: consume events, count, compare, export metrics."""
     roles = tuple(Role) if role == "all" else (Role(role),)
     with _logging():
-        serve(read_settings(config_path), roles, lambda: read_settings(config_path).log)
+        serve(read_settings(config_path), roles)
 
 
 @click.command("page")
@@ -40,7 +40,7 @@ def serve_command(config_path: Path, role: str) -> None:
 def page_command(config_path: Path) -> None:
     """Serve the page alone until SIGTERM: what the window results of all streams say, for a browser."""
     with _logging():
-        serve_page(read_settings(config_path), lambda: read_settings(config_path).log)
+        serve_page(read_settings(config_path))
 
 
 @contextmanager

@@ -143,7 +143,7 @@ class HttpSettings(Section):
 
 
 class LogSettings(Section):
-    """What is logged; SIGHUP has these settings read again.
+    """What is logged.
 
     Attributes:
         level: The lowest level that is logged.
