@@ -4,8 +4,6 @@ import gc
 import logging
 import os
 import signal
-import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -37,12 +35,13 @@ from driftgauge.telemetry.connections import HEALTH_LIMITS
 from driftgauge.telemetry.endpoints import health_routes, metrics_route, version_route
 from driftgauge.telemetry.guard import Guard, LoginRefusal
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
-from driftgauge.telemetry.logs import adjust_logging, end_process
+from driftgauge.telemetry.logs import adjust_logging
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.replica_metrics import LOGINS_REFUSED, WEB_CONFIG_VALID
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import HttpServer
 from driftgauge.telemetry.web_config import WebConfigFile
+from driftgauge.watchdog import Lifetime
 
 __all__ = ["check", "serve", "serve_page"]
 
@@ -51,8 +50,6 @@ _log = logging.getLogger(__name__)
 # A batch makes some thousand short-lived objects. At the default of 700 the collector of reference cycles
 # walks them several times, which took a tenth of an event's processor time.
 _GC_THRESHOLD = 50_000
-# Less than the 45 s that the manifests grant; only a commit during an outage may take longer.
-_SHUTDOWN_S = 30.0
 
 
 def check(settings: Settings) -> tuple[list[ConfiguredStream], WebConfigFile | None]:
@@ -128,7 +125,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
     health.set_condition(ReadinessCondition.BASELINES_LOADED, is_met=True)
     if web_config is not None:
         telemetry[WEB_CONFIG_VALID].set_function(lambda: web_config.is_valid)
-    stopping = _stopped_by_signals()
+    lifetime = _ended_by_signals()
     adjust_logging(settings.log)
     routes = [metrics_route(telemetry.registry)]
     with ExitStack() as running:
@@ -173,7 +170,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
             descriptions=describe_baselines(streams),
             roles={role: RoleTelemetry(telemetry, role, settings.shards) for role in roles},
             clock=SYSTEM_CLOCK,
-            stopping=stopping,
+            lifetime=lifetime,
         )
         service.run()
         _log.info("stopped")
@@ -188,7 +185,7 @@ def serve_page(settings: Settings) -> None:
     web_config = _web_config(settings.http)
     problems = property_problems(settings.kafka) + _open_snippets(settings, web_config)
     refuse_problems("the configuration", problems)
-    stopping = _stopped_by_signals()
+    lifetime = _ended_by_signals()
     adjust_logging(settings.log)
     with (
         _page(settings, web_config, lambda *_: None) as (reader, routes),
@@ -201,7 +198,7 @@ def serve_page(settings: Settings) -> None:
             lambda _: None,
         ),
     ):
-        stopping.wait()
+        lifetime.stopping.wait()
         _log.info("stopped")
 
 
@@ -275,22 +272,9 @@ def _serving(
         yield
 
 
-def _end_in_time(stopping: threading.Event) -> None:
-    """End the process with status 1 if it still runs 30 s after it was to stop, whatever it waits for."""
-
-    def end() -> None:
-        stopping.wait()
-        time.sleep(_SHUTDOWN_S)
-        remedy = "none: open transactions time out; report the log"
-        end_process("the shutdown did not end, so the process ends", remedy=remedy)
-
-    threading.Thread(target=end, name="shutdown", daemon=True).start()
-
-
-def _stopped_by_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set; the process then ends in time."""
-    stopping = threading.Event()
+def _ended_by_signals() -> Lifetime:
+    """Return the lifetime of the process, which SIGTERM and SIGINT end."""
+    lifetime = Lifetime()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, lambda *_: stopping.set())
-    _end_in_time(stopping)
-    return stopping
+        signal.signal(signal_number, lambda *_: lifetime.stop())
+    return lifetime

@@ -32,18 +32,18 @@ main()
 STOP_S = 15.0
 # One client loses its pulse. A minute takes too long for a test.
 WITHOUT_PULSE = """
-from driftgauge.kafka import pulse
-pulse._LONGEST_S = 15
-beat = pulse.Pulse.beat
-pulse.Pulse.beat = lambda self, statistics="": {name!r} in self._client or beat(self, statistics)
+from driftgauge import watchdog
+watchdog._SILENT_S = 15
+beat = watchdog.Pulse.beat
+watchdog.Pulse.beat = lambda self, statistics="": {name!r} in self._client or beat(self, statistics)
 from driftgauge.cli import main
 main()
 """
 # A call waits with the interpreter's lock, as calls of a deadlocked client do.
 FROZEN = """
 import ctypes, threading
-from driftgauge.kafka import pulse
-pulse._LONGEST_S = 15
+from driftgauge import watchdog
+watchdog._SILENT_S = 15
 threading.Timer(10, lambda: ctypes.PyDLL(None).sleep(3_600)).start()
 from driftgauge.cli import main
 main()
@@ -51,8 +51,8 @@ main()
 
 # New clients replace a member that stays outside its group sooner than after three minutes.
 IMPATIENT = """
-from driftgauge.kafka import pulse
-pulse._LONGEST_JOIN_S = 15
+from driftgauge import watchdog
+watchdog._JOIN_S = 15
 from driftgauge.cli import main
 main()
 """

@@ -1,4 +1,4 @@
-"""The login: changed secrets and certificates, what a cluster refuses, and a client's pulse."""
+"""The login: changed secrets and certificates, and what a cluster refuses."""
 
 import logging
 import threading
@@ -11,16 +11,14 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AclOperation
 
-from driftgauge.errors import BrokerError, ClientLost
-from driftgauge.kafka import client
+from driftgauge.errors import BrokerError
 from driftgauge.kafka.login import Login, LoginWatch
-from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.rights import connection_refused, missing_topic_rights
 from driftgauge.kafka.service import Service
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.roles import RoleTelemetry
+from driftgauge.watchdog import Lifetime
 from tests.kafka.parts import build_settings
-from tests.waiting import wait_for
 
 BEFORE = {"sasl.username": "user", "sasl.password": "before", "sasl.oauthbearer.client.secret": "before"}
 
@@ -113,8 +111,8 @@ def test_service_waits_while_no_client_can_be_made(certificate, clock):
         "security.protocol": "ssl",
         "ssl.certificate.location": str(certificate),
     }
-    telemetry, stopping = Mock(spec=RoleTelemetry), threading.Event()
-    telemetry.waits.side_effect = lambda *_: stopping.set()
+    telemetry, lifetime = Mock(spec=RoleTelemetry), Mock(spec=Lifetime, stopping=threading.Event())
+    telemetry.waits.side_effect = lambda *_: lifetime.stopping.set()
     service = Service(
         build_settings(kafka, windows="windows", letters="letters", events="events"),
         [],
@@ -123,7 +121,7 @@ def test_service_waits_while_no_client_can_be_made(certificate, clock):
         descriptions={},
         roles={Role.COUNT: telemetry},
         clock=clock.clock,
-        stopping=stopping,
+        lifetime=lifetime,
     )
     service.run()
     _, error, _ = telemetry.waits.call_args.args
@@ -164,53 +162,3 @@ def test_missing_rights_are_those_that_the_cluster_reports():
     operations = AclOperation.READ, AclOperation.WRITE
     needed = [(topic, operation) for topic in answers for operation in operations]
     assert missing_topic_rights(admin, needed) == ["Write on read"]
-
-
-@pytest.mark.parametrize(
-    ("checks", "beats", "ends"), [(500, False, True), (500, True, False), (290, False, False)]
-)
-def test_process_ends_where_a_client_shows_no_pulse(clock, checks, beats, ends):
-    end = Mock()
-    pulse = Pulse("a consumer", clock.clock.monotonic_s, end)
-    for number in range(checks):
-        clock.advance(0.2)
-        if beats and number % 25 == 0:
-            pulse.beat()
-        pulse.check()
-    assert end.called == ends
-    assert not ends or end.call_args.kwargs["client"] == "a consumer"
-
-
-@pytest.mark.parametrize(
-    ("statistics", "lasts_s", "is_lost"),
-    [
-        ("", 300, False),
-        ("{}", 300, False),
-        ('{"cgrp": {"state": "up", "join_state": "wait-join"}}', 185, True),
-        ('{"cgrp": {"state": "up", "join_state": "wait-join"}}', 175, False),
-        ('{"cgrp": {"state": "up", "join_state": "steady"}}', 300, False),
-        ('{"cgrp": {"state": "query-coord", "join_state": "init"}}', 185, True),
-    ],
-)
-def test_member_that_stays_outside_its_group_is_lost(clock, statistics, lasts_s, is_lost):
-    pulse = Pulse("a consumer", clock.clock.monotonic_s)
-    for _ in range(lasts_s // 5):
-        clock.advance(5)
-        pulse.beat(statistics)
-    with pytest.raises(ClientLost, match="a consumer") if is_lost else nullcontext():
-        pulse.require_joined()
-
-
-def test_client_has_a_pulse_without_a_broker(clock):
-    beats = []
-    pulse = Pulse("a consumer", clock.clock.monotonic_s)
-
-    def beat(statistics):
-        pulse.beat(statistics)
-        beats.append(statistics)
-
-    consumer = client.consumer({"bootstrap.servers": "127.0.0.1:1"}, "group", beat)
-    try:
-        wait_for("a pulse", lambda: consumer.poll(0.1) is None and bool(beats))
-    finally:
-        consumer.close()

@@ -17,10 +17,10 @@ from driftgauge.errors import (
     TransactionAborted,
 )
 from driftgauge.kafka.login import LoginWatch
-from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.transaction import State
 from driftgauge.telemetry.roles import RoleTelemetry
+from driftgauge.watchdog import Pulse
 from tests.builders.clocks import ManualClock
 from tests.builders.messages import TOPIC
 

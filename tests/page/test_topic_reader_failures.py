@@ -16,7 +16,6 @@ from driftgauge.events.records import StoredRecord
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
 from driftgauge.kafka.login import Login
-from driftgauge.kafka.pulse import Pulse
 from driftgauge.page import topic_reader
 from driftgauge.page.marks import Marks
 from driftgauge.page.results import Results
@@ -25,6 +24,7 @@ from driftgauge.page.site import Site
 from driftgauge.page.topic_reader import TopicReader
 from driftgauge.telemetry.endpoints import metrics_route
 from driftgauge.telemetry.server import HttpServer
+from driftgauge.watchdog import Pulse
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.messages import FakeMessage
 from tests.builders.page import build_settings, get, record_tree

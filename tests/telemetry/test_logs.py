@@ -114,7 +114,7 @@ def test_service_logs_by_its_settings(tmp_path):
 
 
 def test_process_ends_although_nobody_reads_its_log():
-    program = "from driftgauge.telemetry.logs import end_process; end_process('x' * 2**20, remedy='')"
+    program = "from driftgauge.watchdog import end_process; end_process('x' * 2**20, remedy='')"
     reading, writing = os.pipe()
     with subprocess.Popen([sys.executable, "-c", program], stderr=writing) as process:
         assert process.wait(PATIENCE_S) == 1

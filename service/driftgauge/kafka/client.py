@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from driftgauge.config import is_secret
 from driftgauge.kafka.calls import no_thread
 from driftgauge.kafka.client_log import LIBRDKAFKA, ClientLogger, LostConnections
-from driftgauge.kafka.pulse import INTERVAL_MS
+from driftgauge.watchdog import STATISTICS_MS
 
 __all__ = [
     "KafkaProperties",
@@ -132,7 +132,7 @@ def consumer(
     Args:
         properties: librdkafka's properties.
         group: The group.
-        on_statistics: Called within polls with the client's statistics, JSON, every `INTERVAL_MS`.
+        on_statistics: Called within polls with the client's statistics, JSON, every `STATISTICS_MS`.
         on_error: Called within polls with errors of connections. Fatal errors come with the records, and
             callbacks never see them.
     """
@@ -168,7 +168,7 @@ def _consumer(
     own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
     config = {**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED, **purpose}
     if on_statistics is not None:
-        config |= {"statistics.interval.ms": INTERVAL_MS, "stats_cb": on_statistics}
+        config |= {"statistics.interval.ms": STATISTICS_MS, "stats_cb": on_statistics}
     return Consumer(config, logger=LIBRDKAFKA)
 
 

@@ -1,6 +1,5 @@
 """The replica's service: each role runs in its own thread, one session after another, until it is stopped."""
 
-import faulthandler
 import gc
 import logging
 import threading
@@ -26,7 +25,6 @@ from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.metadata import has_controller, message_limit, metadata, missing_topics
-from driftgauge.kafka.pulse import Pulse, expect_progress
 from driftgauge.kafka.rights import TopicRight, connection, missing_topic_rights
 from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.shared_admin import SharedAdmin
@@ -38,6 +36,7 @@ from driftgauge.nearest import suggest
 from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.roles import RoleTelemetry
+from driftgauge.watchdog import Lifetime, Pulse
 
 __all__ = ["Service"]
 
@@ -78,7 +77,7 @@ class Service:
         descriptions: Mapping[str, BaselineDescription],
         roles: Mapping[Role, RoleTelemetry],
         clock: Clock,
-        stopping: threading.Event,
+        lifetime: Lifetime,
     ) -> None:
         self._settings = settings
         self._descriptions = descriptions
@@ -87,7 +86,7 @@ class Service:
         self._login = login
         self._roles = roles
         self._clock = clock
-        self._stopping = stopping
+        self._lifetime, self._stopping = lifetime, lifetime.stopping
         name = settings.replica or uuid.uuid4().hex
         # Transactions outlive sessions, so that a transactional id that stays busy is not used again.
         self._transactions = {
@@ -96,7 +95,7 @@ class Service:
                 f"driftgauge.{settings.group}.{name}.{role.value}",
                 clock,
                 group=_group(settings, role),
-                stopping=stopping,
+                stopping=self._stopping,
             )
             for role in roles
         }
@@ -111,7 +110,7 @@ class Service:
         return client.transactional_producer(self._login.properties(), transactional_id, on_error)
 
     def run(self) -> None:
-        """Serve until `stopping` is set.
+        """Serve until the process is to end; what follows then has half a minute.
 
         Raises:
             StateError: The state in Kafka cannot be used.
@@ -126,12 +125,11 @@ class Service:
             while any(thread.is_alive() for thread in threads):
                 for thread in threads:
                     thread.join(_JOIN_S)
-                expect_progress()
+                self._lifetime.come_round()
                 for pulse in list(self._pulses):
                     pulse.check()
         finally:
-            faulthandler.cancel_dump_traceback_later()
-            self._stopping.set()
+            self._lifetime.stop()
         if self._failure is not None:
             raise self._failure
 

@@ -16,9 +16,9 @@ from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
 from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, DriftgaugeError, TransactionAborted
 from driftgauge.kafka.login import LoginWatch
-from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.transaction import AUTHORIZATION, State, Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
+from driftgauge.watchdog import Pulse
 
 __all__ = ["Session", "Worker"]
 

@@ -1,20 +1,19 @@
-"""Partitions that do not advance: a transaction stays open, or the client has stopped to read."""
+"""Partitions that do not advance, because a transaction stays open."""
 
-from collections.abc import Callable, Collection, Generator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from driftgauge.core.partition import Partition, name_partitions
-from driftgauge.errors import ClientLost
+from driftgauge.core.partition import Partition
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
+from driftgauge.watchdog import ReadingWatch
 
 __all__ = ["StalledOffsets"]
 
 _INTERVAL_S: Final = 5.0
 # Within this time brokers have looked twice for transactions that timed out, and aborted them.
 _AFTER_S: Final = 40.0
-_UNREAD_ANSWERS: Final = 12  # a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +31,10 @@ class _HeldBack:
     seen_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Unread:
-    """A partition that is read, and has records that are not.
-
-    Attributes:
-        position: The next offset to read.
-        end: The stable offset of the last answer.
-        answers: In how many answers the position has not moved.
-    """
-
-    position: int
-    end: int
-    answers: int
-
-
 class StalledOffsets:
     """Asks brokers every 5 s, and at once for further partitions, how far partitions can be read.
 
     While a stable offset is unchanged and below the high watermark, the same transaction is open.
-
-    A client has been seen to deliver nothing of a partition for minutes, without an error and with a pulse,
-    while another read all of it (librdkafka 2.16). Answers are counted, not seconds, because a partition
-    whose leader is away has none. Nothing is counted while the client reads through a backlog: it fetches
-    from some partitions at a time, and reaches the last of them late.
 
     Attributes:
         high: The high watermarks of the last answer.
@@ -66,7 +45,8 @@ class StalledOffsets:
         self._stable = LogOffsets(admin, stable=True)
         self._monotonic = monotonic
         self._held_back: dict[Partition, _HeldBack] = {}
-        self._unread: dict[Partition, _Unread] = {}
+        self._reading = ReadingWatch()
+        self.excuse = self._reading.excuse
         self.high: dict[Partition, int] = {}
         self._positions: Mapping[Partition, int | None] = {}
         self._readings = self._read()
@@ -88,10 +68,6 @@ class StalledOffsets:
         waited_s = {at: each.seen_s - each.since_s for at, each in self._held_back.items()}
         return {at: each for at, each in waited_s.items() if each >= _AFTER_S}
 
-    def excuse(self, partitions: Collection[Partition]) -> None:
-        """Expect no record of these partitions for another minute: the client says why it gives none."""
-        self._unread = {at: unread for at, unread in self._unread.items() if at not in partitions}
-
     def _read(self) -> Generator[None, None, NoReturn]:
         """Read both offsets again and again; yield between two looks for the answers, or for the time."""
         while True:
@@ -104,7 +80,7 @@ class StalledOffsets:
                 yield
             self.high = high
             self._observe(stable, asked_s)
-            self._require_reading(stable)
+            self._reading.require_reading(self._positions, stable)
             while self._positions.keys() <= asked and self._monotonic() - asked_s < _INTERVAL_S:
                 yield
 
@@ -115,21 +91,3 @@ class StalledOffsets:
             if stable[at] < self.high[at]:
                 since_s = known.since_s if known and known.offset == stable[at] else asked_s
                 self._held_back[at] = _HeldBack(stable[at], since_s, asked_s)
-
-    def _require_reading(self, stable: Mapping[Partition, int]) -> None:
-        known, self._unread = self._unread, {}
-        has_backlog = False
-        for at, end in stable.items():
-            position = self._positions.get(at)
-            if position is not None and position < end:
-                before = known.get(at, _Unread(position, position, 0))
-                has_backlog |= before.position < position < before.end
-                answers = before.answers + 1 if position == before.position else 1
-                self._unread[at] = _Unread(position, end, answers)
-        if has_backlog:
-            self._unread = {at: replace(unread, answers=1) for at, unread in self._unread.items()}
-        dead = [at for at, unread in self._unread.items() if unread.answers > _UNREAD_ANSWERS]
-        if dead:
-            names = ", ".join(name_partitions(dead))
-            message = f"the client gives nothing of {names}, and there are records; new clients read on"
-            raise ClientLost(message)

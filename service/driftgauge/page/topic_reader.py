@@ -17,10 +17,10 @@ from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.metadata import count_partitions, failure, require_visible
-from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.rights import connection
 from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.telemetry.logs import RepeatLimit
+from driftgauge.watchdog import Pulse
 
 __all__ = ["BOUNDS", "TopicReader"]
 

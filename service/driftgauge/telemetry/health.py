@@ -6,13 +6,11 @@ from enum import StrEnum
 from threading import Lock
 
 from driftgauge.clock import Clock
+from driftgauge.watchdog import POLL_S
 
 __all__ = ["BlockReason", "Health", "ReadinessCondition", "Role"]
 
 _log = logging.getLogger(__name__)
-
-# No batch or commit takes this long, and by then Kafka has reassigned the partitions (max.poll.interval.ms).
-_POLL_BOUND_MS = 60_000
 
 
 class Role(StrEnum):
@@ -105,7 +103,7 @@ class Health:
         """Return the time since the last poll, ms, of each role that did not poll within the bound."""
         now_ms = self._now_ms()
         ages_ms = {role: now_ms - polled_ms for role, polled_ms in self._polled_ms.copy().items()}
-        return {role: age_ms for role, age_ms in ages_ms.items() if age_ms > _POLL_BOUND_MS}
+        return {role: age_ms for role, age_ms in ages_ms.items() if age_ms > POLL_S * 1_000}
 
     def overdue(self) -> list[Role]:
         """Return the roles that did not poll within the bound, sorted; without one the process is alive."""

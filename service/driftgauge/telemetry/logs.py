@@ -2,12 +2,10 @@
 
 import json
 import logging
-import os
 import sys
-import threading
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final, NoReturn
+from typing import Any, ClassVar, Final
 
 from driftgauge.config import LogSettings
 
@@ -17,13 +15,9 @@ __all__ = [
     "TextFormatter",
     "adjust_logging",
     "configure_logging",
-    "end_process",
     "extra_fields",
 ]
 
-_log = logging.getLogger(__name__)
-
-_LOG_S: Final = 2.0
 _OWN_LOGGERS: Final = ("driftgauge", "librdkafka")
 # Far more kinds of lines than a service writes, and a bound where texts vary without end.
 _MOST_KINDS: Final = 10_000
@@ -131,13 +125,3 @@ def adjust_logging(settings: LogSettings) -> None:
     logging.getLogger().setLevel(max(level, logging.INFO))
     for name in _OWN_LOGGERS:
         logging.getLogger(name).setLevel(level)
-
-
-def end_process(why: str, *, remedy: str, **fields: object) -> NoReturn:
-    """Log why, and end the process with status 1 without waiting for anything, not even for the log."""
-    timer = threading.Timer(_LOG_S, os._exit, [1])
-    timer.daemon = True
-    timer.start()
-    # Where nobody reads standard error, this waits.
-    _log.critical(why, extra={**fields, "remedy": remedy})
-    os._exit(1)

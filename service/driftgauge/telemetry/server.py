@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from driftgauge.errors import MORE_THREADS, ConfigError, ServiceError
 from driftgauge.telemetry.connections import PUBLIC_LIMITS, ConnectionLimits, ConnectionServer
 from driftgauge.telemetry.guard import Guard
-from driftgauge.telemetry.logs import end_process
+from driftgauge.watchdog import end_process
 
 __all__ = ["HttpServer"]
 
