@@ -7,7 +7,7 @@ DriftgaugeError
 │   └── InputError      a file of vectors or events that cannot be used
 └── ServiceError        the environment failed; exit status 1, a supervisor restarts
     ├── BrokerError     Kafka failed a request that may succeed later
-    │   ├── TransactionAborted  a transaction was aborted: resume from the committed offsets
+    │   ├── TransactionFailed   a transaction failed: resume from the committed offsets
     │   ├── ClientLost          a client is unusable: create a new one
     │   └── ClockError          this clock and the brokers' differ: wait until it is corrected
     ├── AuthorizationError  the cluster denies this client access, or an operation: wait for the right
@@ -33,7 +33,7 @@ __all__ = [
     "InputError",
     "ServiceError",
     "StateError",
-    "TransactionAborted",
+    "TransactionFailed",
     "UserError",
     "refuse_problems",
 ]
@@ -101,13 +101,14 @@ class BrokerError(ServiceError):
     """Kafka failed a request that may succeed later."""
 
 
-class TransactionAborted(BrokerError):  # noqa: N818 - an outcome, and Kafka's own word for it
-    """A transaction was aborted; its events must be counted again.
+class TransactionFailed(BrokerError):  # noqa: N818 - an outcome
+    """A transaction was aborted, or its outcome is unknown; its events are read again as far as needed.
 
     Attributes:
         unwritable: The partitions, topic and index, that did not accept records in time.
         too_large: The partitions whose topic refused a record for its size, and the key of one such record.
         is_slow: All partitions took records, but not all records in time.
+        is_fenced: Another process has the same transactional id, or the brokers timed out its transaction.
     """
 
     def __init__(
@@ -117,24 +118,18 @@ class TransactionAborted(BrokerError):  # noqa: N818 - an outcome, and Kafka's o
         unwritable: Iterable[tuple[str, int]] = (),
         too_large: Mapping[tuple[str, int], bytes | None] = MappingProxyType({}),
         is_slow: bool = False,
+        is_fenced: bool = False,
         reason: str = "",
     ) -> None:
         super().__init__(message, reason=reason)
         self.unwritable = frozenset(unwritable)
         self.too_large = dict(too_large)
         self.is_slow = is_slow
+        self.is_fenced = is_fenced
 
 
 class ClientLost(BrokerError):  # noqa: N818 - a state rather than a fault
-    """A Kafka client is unusable, or the outcome of its last call is unknown; a new client is needed.
-
-    Attributes:
-        is_fenced: Another process has the same transactional id, or the brokers timed out its transaction.
-    """
-
-    def __init__(self, message: str, *, is_fenced: bool = False, reason: str = "") -> None:
-        super().__init__(message, reason=reason)
-        self.is_fenced = is_fenced
+    """A Kafka client is unusable; a new session with new clients is needed."""
 
 
 class ClockError(BrokerError):

@@ -26,7 +26,7 @@ from driftgauge.core.windows.changelog import (
 )
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
-from driftgauge.errors import ClientLost
+from driftgauge.errors import TransactionFailed
 from driftgauge.events.rejection import Reason
 from driftgauge.records.mark import Mark
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
@@ -177,7 +177,7 @@ def build_busy_telemetry() -> Telemetry:
     count.polled()
     count.committed(unwritable=[(CHANGELOG, 3)])
     count.waiting_for_schema([(EVENTS, 0)])
-    count.aborted(ClientLost("fenced"))
+    count.aborted(TransactionFailed("fenced"))
     telemetry.marked(Mark(time=MONDAY_MS, text="v1"), None)
     telemetry.marked(Mark(time=MONDAY_MS, text="v2"), Mark(time=MONDAY_MS, text="v1"))
     return telemetry

@@ -11,10 +11,9 @@ from typing import Any, Final
 
 from driftgauge.core.counting.partial import Part
 from driftgauge.core.windows.shard import ShardState
-from driftgauge.errors import ClientLost, TransactionAborted
+from driftgauge.errors import TransactionFailed
 from driftgauge.kafka import count_worker, service, session
-from driftgauge.kafka.transaction import State, Transaction
-from driftgauge.kafka.transactional import TransactionalProducer, _Ready, _Suspect
+from driftgauge.kafka.transaction import Transaction
 
 __all__ = ["FAILURES"]
 
@@ -76,7 +75,7 @@ def interleave_parts() -> None:
 
     def produce_apart(transaction: Transaction, *record: Any) -> None:
         produce(transaction, *record)
-        transaction._producer.client.flush(ABORT_S)
+        transaction._opened().client.flush(ABORT_S)
         if os.environ.get("DRIFTGAUGE_REPLICA") == FAILING_REPLICA:
             time.sleep(PART_S)
 
@@ -95,45 +94,50 @@ def interleave_parts() -> None:
 
 def lose_producer_in_commit() -> None:
     """Lose the producer after the records of a commit are delivered; the next attempts at a new one fail."""
-    renew = TransactionalProducer.renew
+    start = Transaction.start
     failing: Counter[str] = Counter()
 
     def lose(transaction: Transaction) -> None:
         failing[transaction.producer] = FAILED_STARTS
-        transaction._state = State.LOST
+        transaction.close()
         message = "the producer was lost on purpose"
-        raise TransactionAborted(message)
+        raise TransactionFailed(message)
 
-    def renew_late(self: TransactionalProducer, bound_s: float) -> None:
-        if failing[self.transactional_id]:
-            failing[self.transactional_id] -= 1
+    def start_late(self: Transaction, bound_s: float) -> None:
+        if failing[self.producer]:
+            failing[self.producer] -= 1
             time.sleep(FAILED_START_S)
             message = "no producer, on purpose"
-            raise ClientLost(message)
-        renew(self, bound_s)
+            raise TransactionFailed(message)
+        start(self, bound_s)
 
     _fail_in("_deliver", lose)
-    TransactionalProducer.renew = renew_late
+    Transaction.start = start_late
 
 
 def abort_after_loss() -> None:
     """Abort the transaction after a lost connection, after its records are delivered."""
-    begin, deliver = Transaction.begin, Transaction._deliver
-    follows_loss: dict[int, bool] = {}
+    begin, deliver, suspect = Transaction.begin, Transaction._deliver, Transaction._suspect
+    lost: set[int] = set()
+    follows_loss: set[int] = set()
+
+    def suspect_and_note(self: Transaction) -> None:
+        lost.add(id(self))
+        suspect(self)
 
     def begin_and_note(self: Transaction, bound_s: float) -> None:
-        self._producer.client.poll(0)
-        lost = isinstance(self._producer._state, _Suspect)
         begin(self, bound_s)
-        # A producer that was not replaced is still suspect: clear that, so that the loss counts once.
-        self._producer._state = _Ready(self._producer.client)
-        follows_loss[id(self)] = lost
+        if id(self) in lost:
+            follows_loss.add(id(self))
+            lost.clear()
 
     def deliver_and_abort(self: Transaction, deadline_s: float) -> None:
         deliver(self, deadline_s)
-        if follows_loss.pop(id(self), False):
+        if id(self) in follows_loss:
+            follows_loss.clear()
             _abort(self)
 
+    Transaction._suspect = suspect_and_note
     Transaction.begin = begin_and_note
     Transaction._deliver = deliver_and_abort
 
@@ -147,7 +151,7 @@ def _suspend() -> None:
 def _abort(transaction: Transaction) -> None:
     transaction.abort(ABORT_S)
     message = "aborted on purpose"
-    raise TransactionAborted(message)
+    raise TransactionFailed(message)
 
 
 def _fail_in(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from driftgauge.errors import TransactionAborted
+from driftgauge.errors import TransactionFailed
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.transaction import ANY
@@ -86,7 +86,7 @@ def test_letter_over_limit_is_written_without_content(letters, transaction):
 def test_refusal_by_dead_letter_topic_alone_halves_limit(letters, transaction, topic, kept):
     letters.add([FakeMessage(b"x" * 50_000), FakeMessage(b"y" * 10_000, offset=1)], [reject(), reject(row=1)])
     letters.write()
-    letters.handle_abort(TransactionAborted("", too_large={(topic, 0): None}))
+    letters.handle_failure(TransactionFailed("", too_large={(topic, 0): None}))
     transaction.sent = []
     letters.write()
     assert [sent.value and len(sent.value) for sent in transaction.sent] == kept
@@ -118,10 +118,10 @@ def test_cut_letter_is_small_whatever_the_record_and_its_fault_say(letters, tran
 def test_letter_that_does_not_fit_even_when_cut_aborts_transaction(letters, transaction):
     transaction.limit = 100
     letters.add([FakeMessage(b"good"), FakeMessage(b"bad")], [reject(row=1)])
-    with pytest.raises(TransactionAborted, match=r"raise message\.max\.bytes under kafka") as aborted:
+    with pytest.raises(TransactionFailed, match=r"raise message\.max\.bytes under kafka") as aborted:
         letters.write()
     assert {topic for topic, _ in aborted.value.too_large} == {LETTERS}
-    letters.handle_abort(aborted.value)
+    letters.handle_failure(aborted.value)
     transaction.limit = MAX_BYTES
     letters.write()
     assert len(transaction.sent) == 1, "the letter waits"

@@ -14,11 +14,10 @@ from driftgauge.errors import (
     BrokerError,
     ClientLost,
     StateError,
-    TransactionAborted,
+    TransactionFailed,
 )
 from driftgauge.kafka.login import LoginWatch
 from driftgauge.kafka.session import Session, Worker
-from driftgauge.kafka.transaction import State
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.watchdog import Pulse
 from tests.builders.clocks import ManualClock
@@ -37,11 +36,11 @@ CALLBACKS = {
     "all lost": [("on_lost", PARTITIONS)],
     "lost, all revoked": [("on_lost", FIRST), ("on_revoke", SECOND)],
 }
-ABORTED = TransactionAborted("a topic takes none of the records", reason="MSG_SIZE_TOO_LARGE")
+ABORTED = TransactionFailed("a topic takes none of the records", reason="MSG_SIZE_TOO_LARGE")
 # What the producer does not survive.
-NO_OFFSETS = TransactionAborted("send_offsets_to_transaction did not return")
-UNKNOWN = ClientLost("commit_transaction did not return")
-FENCED = ClientLost("fenced", is_fenced=True)
+NO_OFFSETS = TransactionFailed("send_offsets_to_transaction did not return")
+UNKNOWN = TransactionFailed("commit_transaction did not return")
+FENCED = TransactionFailed("fenced", is_fenced=True)
 READER_LOST = ClientLost("the reader, outside of a transaction")
 
 
@@ -56,7 +55,7 @@ class Scripted:
     def __init__(self, polls, commits=()):
         self.clock, self.polls, self.commits = ManualClock(), [*polls], [*commits]
         self.consumer = Mock(**{"consume.side_effect": self._poll, "subscribe.side_effect": self._subscribe})
-        self.transaction = Mock(state=State.CLOSED, **{"start.side_effect": self._start})
+        self.transaction = Mock(is_lost=False, **{"start.side_effect": self._start})
         self.worker = Mock(spec=Worker, batch=10, is_full=False)
         self.worker.step.side_effect = self._commit
         self.worker.hand_over.side_effect = lambda _, bound_s: self._commit(bound_s)
@@ -94,13 +93,13 @@ class Scripted:
     def _commit(self, _):
         failure = self.commits.pop(0) if self.commits else None
         if failure in (NO_OFFSETS, UNKNOWN, FENCED):
-            self.transaction.state = State.LOST
+            self.transaction.is_lost = True
         if failure is not None:
             raise failure
         return True
 
     def _start(self, _):
-        self.transaction.state = State.CLOSED
+        self.transaction.is_lost = False
 
 
 @pytest.mark.parametrize("watch", ["login.require_accepted", "pulse.require_joined"])
@@ -133,7 +132,7 @@ def kafka_error(code):
             for polls, before in ((["quiet"] * 5, []), (["revoke", "quiet"], []), (["quiet"], [None]))
             for error in (READER_LOST, StateError("odd"), AuthorizationError("no"))
         ),
-        (["quiet"] * 5, [FENCED], ClientLost),
+        (["quiet"] * 5, [FENCED], TransactionFailed),
         (["quiet", kafka_error(KafkaError._ALL_BROKERS_DOWN)], [None], ClientLost),
         (["quiet", kafka_error(KafkaError.GROUP_AUTHORIZATION_FAILED)], [None], AuthorizationError),
         (["quiet", KeyError("a fault of ours")], [None], KeyError),
@@ -169,8 +168,10 @@ def test_five_failures_in_a_row_end_session(failure, polls):
 
 def test_producer_that_is_not_replaced_for_a_minute_ends_session():
     scripted = Scripted(["quiet"] * 1_000, [UNKNOWN])
-    scripted.transaction.start.side_effect = ClientLost("init_transactions was not answered within 5 s")
-    with pytest.raises(ClientLost, match="init_transactions was not answered"):
+    scripted.transaction.start.side_effect = TransactionFailed(
+        "init_transactions was not answered within 5 s"
+    )
+    with pytest.raises(TransactionFailed, match="init_transactions was not answered"):
         scripted.run()
     assert 60 < POLL_S * (1_000 - len(scripted.polls)) < 70
     assert scripted.telemetry.aborted.call_count == 1
@@ -195,7 +196,7 @@ def test_partitions_are_released_once_and_commits_are_of_the_member_of_the_first
 ):
     scripted = Scripted(["quiet", poll, *["quiet"] * 4], commits)
     if commits:
-        scripted.transaction.start.side_effect = [*[ClientLost("not yet")] * 2, None]
+        scripted.transaction.start.side_effect = [*[TransactionFailed("not yet")] * 2, None]
     scripted.run()
     assert [each.args[0] for each in scripted.telemetry.revoked.call_args_list] == revoked
     assert [each.args[0] for each in scripted.worker.hand_over.call_args_list] == handed_over
@@ -205,9 +206,10 @@ def test_partitions_are_released_once_and_commits_are_of_the_member_of_the_first
     assert scripted.telemetry.polled.call_count == 6
 
 
-def test_session_without_partitions_is_ready_again_once_settled():
-    scripted = Scripted(["all revoked", "quiet", "quiet"], [NO_OFFSETS])
+def test_session_without_partitions_is_not_ready_while_brokers_start_no_producer():
+    scripted = Scripted(["all revoked", "quiet", "quiet", "quiet"], [NO_OFFSETS])
+    scripted.transaction.start.side_effect = [TransactionFailed("no answer"), None]
     scripted.run()
     lost, settled = (each.kwargs for each in scripted.telemetry.set_ready.call_args_list)
-    assert lost == {"is_ready": False, "why": "send_offsets_to_transaction did not return"}
+    assert lost == {"is_ready": False, "why": "no answer"}
     assert settled == {"is_ready": True}

@@ -18,7 +18,7 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
-from driftgauge.errors import BrokerError, ClientLost, StateError, TransactionAborted
+from driftgauge.errors import BrokerError, ClientLost, StateError, TransactionFailed
 from driftgauge.kafka.window_worker import WindowWorker
 from driftgauge.records.changelog import decode, encode_key, encode_value
 from driftgauge.records.partials import encode_commit
@@ -121,7 +121,7 @@ def test_record_that_no_topic_takes_stops_its_shard_alone(caplog, topic):
     shards.read_for_two_minutes()
     shard, key = shard_of(STREAM, shards.shards), f"{STREAM}/1s/2025-11-03T00:00:00Z".encode()
     at = ("w", 9) if topic == "windows" else (shards.changelog_topic, shard)
-    shards.worker.handle_abort(TransactionAborted("raise max.message.bytes of it", too_large={at: key}))
+    shards.worker.handle_failure(TransactionFailed("raise max.message.bytes of it", too_large={at: key}))
     assert shards.read_commit(2) == [1 - shard]
     assert [record.reason for record in caplog.records if hasattr(record, "reason")] == [
         "raise max.message.bytes of it"

@@ -99,11 +99,8 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
         )
     ],
     "producer_not_replaced": [
-        Edit(
-            "kafka/transactional.py",
-            "isinstance(self._state, _Ready)\n\n",
-            "isinstance(self._state, _Ready | _Suspect)\n\n",
-        )
+        Edit("kafka/transaction.py", "self._state.is_suspect = True", "self._state.is_suspect = False"),
+        Edit("kafka/transaction.py", "elif isinstance(self._state, _Ready):", "elif 0:"),
     ],
     # Partitions that begin again are assigned at once, and what is polled without a producer is dropped.
     "drop_while_settling": [
@@ -125,7 +122,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     ],
     # The commits of a replica that was started again are numbered as before, so they look applied.
     "epoch_repeated": [
-        Edit("kafka/transactional.py", "max(self._clock.wall_ms(), self.epoch + 1)", "1"),
+        Edit("kafka/transaction.py", "max(self._clock.wall_ms(), self.epoch + 1)", "1"),
     ],
     "waiting_parts_passed": [Edit("core/windows/shard.py", "offset=covered,", "offset=self.next_offset,")],
     "changelog_uncommitted": [

@@ -27,9 +27,8 @@ from confluent_kafka.admin import OffsetSpec
 
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
-from driftgauge.errors import ClientLost, TransactionAborted
+from driftgauge.errors import TransactionFailed
 from driftgauge.kafka.clock import Append
-from driftgauge.kafka.transaction import State
 from driftgauge.kafka.transaction_errors import membership_lost
 from tests.builders.messages import FakeMessage
 
@@ -303,11 +302,11 @@ class SimulatedKafka:
         """Refuse offsets of somebody who is not a member.
 
         Raises:
-            TransactionAborted: The member has left, or was expelled.
+            TransactionFailed: The member has left, or was expelled.
         """
         if member not in self.group(group).members:
             message = f"{member} is no member of {group}"
-            raise TransactionAborted(message)
+            raise TransactionFailed(message)
 
 
 class SimulatedConsumer:
@@ -557,7 +556,7 @@ class SimulatedTransaction:
     """A `Transaction` over simulated brokers.
 
     Attributes:
-        producer, epoch, state, append: As in `Transaction`.
+        producer, epoch, is_lost, append: As in `Transaction`.
         tag: What the transactions are to be known by.
         outcome: What becomes of the next commit, see `commit`.
         pause_after: After how many records of the next transaction `on_pause` is called, once.
@@ -569,7 +568,7 @@ class SimulatedTransaction:
     ) -> None:
         self._kafka, self.producer, self._group, self._clock, self.tag = kafka, producer, group, clock, tag
         self.epoch, self._number = 0, 0
-        self.state = State.LOST
+        self.is_lost, self._is_open = True, False
         self.append: Append | None = None
         self.outcome = ""
         self.pause_after: int | None = None
@@ -581,28 +580,30 @@ class SimulatedTransaction:
     def start(self, bound_s: float) -> None:
         self._number = self._kafka.start(self.producer)
         self.epoch = max(self._clock.wall_ms(), self.epoch + 1)
-        self.state = State.CLOSED
+        self.is_lost = self._is_open = False
 
     def close(self) -> None:
-        self.state = State.LOST
+        self.is_lost, self._is_open = True, False
 
     def bind(self, consumer: SimulatedConsumer) -> None:
         self._consumer, self._member = consumer, consumer.memberid()
 
     def begin(self, bound_s: float) -> None:
-        if self.state is State.LOST:
+        if self.is_lost:
             self.start(bound_s)
         self._require_own()
-        assert self.state is State.CLOSED, "a transaction is open"
+        if self._is_open:
+            message = "a transaction is open already"
+            raise RuntimeError(message)
         self._sent = Sent(self.producer, self._group, self._kafka.now_s, self.tag)
         self._sent_ms = self._clock.wall_ms()
         self._kafka.begin(self._sent)
-        self.state = State.OPEN
+        self._is_open = True
 
     def produce(
         self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Any = None
     ) -> bool:
-        assert self.state is State.OPEN, "no transaction is open"
+        assert self._is_open, "no transaction is open"
         self._require_own()
         if partition < 0:
             partition = self._kafka.random.randrange(self._kafka.sizes()[topic])
@@ -631,36 +632,35 @@ class SimulatedTransaction:
         if took_s > bound_s or outcome == "refused":
             self.abort(0)
             message = "not in time"
-            raise TransactionAborted(message, is_slow=not outcome)
+            raise TransactionFailed(message, is_slow=not outcome)
         if self._consumer is None or self._consumer.memberid() not in {self._member} - {None}:
             self.abort(0)
             raise membership_lost(self._group)
         try:
             if offsets:
                 kafka.refuse_stale(self._group, self._member)
-        except TransactionAborted:
+        except TransactionFailed:
             self.abort(0)
             raise
         sent.offsets = {(each.topic, each.partition): each for each in offsets}
         self._pause()
         self._require_own()
         if outcome:
-            self.state = State.LOST
+            self.close()
             sent.is_prepared = outcome == "prepared"
             if outcome == "lost":
                 kafka.end(sent, is_committed=True)
             message = f"the commit is {outcome}"
-            raise ClientLost(message)
+            raise TransactionFailed(message)
         kafka.end(sent, is_committed=True)
         self.append = Append(self._sent_ms, self._clock.wall_ms(), kafka.now_ms)
-        self.state = State.CLOSED
+        self._is_open = False
 
     def abort(self, bound_s: float) -> None:
-        if self.state is State.OPEN:
-            self.state = State.LOST
+        if self._is_open:
             self._require_own()
             self._kafka.end(self._sent, is_committed=False)
-            self.state = State.CLOSED
+            self._is_open = False
 
     def _pause(self) -> None:
         if self.pause_after is not None:
@@ -672,9 +672,9 @@ class SimulatedTransaction:
         """Fail if another producer has this id, or the transaction was aborted.
 
         Raises:
-            ClientLost: So it is.
+            TransactionFailed: So it is.
         """
         if self._kafka.producers[self.producer] != self._number:
-            self.state = State.LOST
+            self.close()
             message = f"{self.producer} is fenced"
-            raise ClientLost(message, is_fenced=True)
+            raise TransactionFailed(message, is_fenced=True)

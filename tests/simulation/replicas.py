@@ -17,7 +17,6 @@ from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.session import Session
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicWatch
-from driftgauge.kafka.transaction import State
 from driftgauge.kafka.window_worker import WindowWorker
 from driftgauge.records.results import result_record
 from driftgauge.streams import watch
@@ -167,7 +166,7 @@ class Member:
     def kill(self) -> None:
         """End the role, without a word to the brokers."""
         self._is_killed = True
-        self.transaction.state = State.LOST
+        self.transaction.close()
         self.consumer.unsubscribe()
         if not self.is_busy:
             self._steps.close()

@@ -7,7 +7,7 @@ import pytest
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.windows.admission import SurplusEvents
 from driftgauge.core.windows.shard import RoundResult
-from driftgauge.errors import ClientLost, TransactionAborted
+from driftgauge.errors import TransactionFailed
 from driftgauge.events.rejection import Reason
 from driftgauge.records.heartbeat import encode_heartbeat
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
@@ -183,7 +183,7 @@ def test_commits_are_counted_and_abort_leaves_role_ready(count, exported, health
     make_ready(health)
     count.committed()
     count.committed()
-    count.aborted(ClientLost("the coordinator is not available"))
+    count.aborted(TransactionFailed("the coordinator is not available"))
     assert exported("commits_total") == {
         "ok count": 2,
         "aborted count": 1,
@@ -198,10 +198,10 @@ def test_aborts_in_a_row_are_counted_by_cause_until_a_commit(count, exported):
     def in_row():
         return {labels: number for labels, number in exported("commits_aborted_in_row").items() if number}
 
-    count.aborted(TransactionAborted("slow", is_slow=True))
-    count.aborted(TransactionAborted("slow", is_slow=True))
-    count.aborted(TransactionAborted("silent", unwritable=[(EVENTS, 0)]))
-    count.aborted(ClientLost("no answer"))
+    count.aborted(TransactionFailed("slow", is_slow=True))
+    count.aborted(TransactionFailed("slow", is_slow=True))
+    count.aborted(TransactionFailed("silent", unwritable=[(EVENTS, 0)]))
+    count.aborted(TransactionFailed("no answer"))
     # New clients do not mend what fails.
     count.session_lost("many aborts", 0.5)
     assert in_row() == {"slow count": 2, "unwritable count": 1, "other count": 1}
@@ -210,7 +210,7 @@ def test_aborts_in_a_row_are_counted_by_cause_until_a_commit(count, exported):
     # Another member goes on with what this one could not commit.
     for release in (count.revoked, count.lost):
         count.assigned([(EVENTS, 0), (EVENTS, 1)], [(EVENTS, 0), (EVENTS, 1)])
-        count.aborted(TransactionAborted("slow", is_slow=True))
+        count.aborted(TransactionFailed("slow", is_slow=True))
         release([(EVENTS, 0)])
         assert in_row() == {"slow count": 1}
         release([(EVENTS, 1)])

@@ -16,7 +16,7 @@ from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
 from driftgauge.core.counting.partial import CommitId, PartitionProgress
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
-from driftgauge.errors import DriftgaugeError, TransactionAborted
+from driftgauge.errors import DriftgaugeError, TransactionFailed
 from driftgauge.events.decoder import Decoded, Decoder
 from driftgauge.events.rejection import overflow
 from driftgauge.kafka.clock import ClockGuard
@@ -128,7 +128,7 @@ class CountWorker:
             bound_s: The time bound of a commit.
 
         Raises:
-            TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
+            TransactionFailed, AuthorizationError: As `Transaction.commit`.
         """
         self._topics.poll()
         self._telemetry.topics_missing(self._topics.missing)
@@ -175,10 +175,10 @@ class CountWorker:
         self._committed_s = self._clock.monotonic_s()
         self._held.begin_again()
 
-    def handle_abort(self, error: TransactionAborted) -> None:
+    def handle_failure(self, error: TransactionFailed) -> None:
         """Report the unwritable partitions; counting waits, because one transaction writes all shards."""
         self._telemetry.unwritable(error.unwritable)
-        self._letters.handle_abort(error)
+        self._letters.handle_failure(error)
 
     def _restart_replaced(self) -> None:
         """Begin again if a topic was created again: its counts and offsets are invalid."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
-from driftgauge.errors import TransactionAborted
+from driftgauge.errors import TransactionFailed
 from driftgauge.events.records import RawRecord, StoredRecord
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.kafka.transaction import ANY, Headers, Transaction, produce_or_abort
@@ -151,7 +151,7 @@ class DeadLetters:
         """Empty the buffer: its records were committed, or will be read again."""
         self._buffered, self._buffered_bytes, self._largest_bytes = [], 0, 0
 
-    def handle_abort(self, error: TransactionAborted) -> None:
+    def handle_failure(self, error: TransactionFailed) -> None:
         """Halve the maximum size of letters if the topic refused one as too large."""
         if any(topic == self._topic for topic, _ in error.too_large):
             self._max_bytes = self._largest_bytes // 2
@@ -163,7 +163,7 @@ class DeadLetters:
         source topic still holds it. A topic that does not even take that is waited for.
 
         Raises:
-            TransactionAborted, ClientLost, AuthorizationError: As `produce_or_abort`.
+            TransactionFailed, AuthorizationError: As `produce_or_abort`.
         """
         added = [
             (_FIRST, rejection.reason.value.encode()),

@@ -7,11 +7,11 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
+from driftgauge.kafka.calls import AUTHORIZATION
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.rights import reading_denied
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.source_partition import SourcePartition
-from driftgauge.kafka.transaction import AUTHORIZATION
 
 __all__ = ["CommittedOffsets", "find_starts"]
 

@@ -16,7 +16,7 @@ from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.commit_limit import CommitLimit
 from driftgauge.core.spec import StreamSpec
-from driftgauge.errors import AuthorizationError, BrokerError, TransactionAborted
+from driftgauge.errors import AuthorizationError, BrokerError, TransactionFailed
 from driftgauge.events.decoder import Decoder
 from driftgauge.kafka import client
 from driftgauge.kafka.calls import in_thread
@@ -160,7 +160,7 @@ class Service:
                 why = "; ".join([str(error), *(f"missing: {right}" for right in missing)])
                 is_refused = is_denied or error.reason in _TOO_LARGE
                 telemetry.session_lost(why, pause_s, error.reason, is_refused=is_refused)
-                if isinstance(error, TransactionAborted):
+                if isinstance(error, TransactionFailed):
                     # The record that measures the clock was not delivered.
                     telemetry.unwritable(error.unwritable)
             else:

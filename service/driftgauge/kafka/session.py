@@ -14,9 +14,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
-from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, DriftgaugeError, TransactionAborted
+from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, DriftgaugeError, TransactionFailed
+from driftgauge.kafka.calls import AUTHORIZATION
 from driftgauge.kafka.login import LoginWatch
-from driftgauge.kafka.transaction import AUTHORIZATION, State, Transaction
+from driftgauge.kafka.transaction import Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.watchdog import Pulse
 
@@ -78,7 +79,7 @@ class Worker(Protocol):
         Until a later `step` has found these offsets, the consumer reads none of the partitions.
         """
 
-    def handle_abort(self, error: TransactionAborted) -> None:
+    def handle_failure(self, error: TransactionFailed) -> None:
         """Handle the partitions that the last transaction could not write to; `begin_again` follows."""
 
 
@@ -243,7 +244,7 @@ class Session:
             elif self._failure is not None or self._must_begin_again:
                 # After a failure or a loss the uncommitted work holds counts that must not be committed.
                 self._worker.drop(given_up)
-            elif self._transaction.state is State.LOST:
+            elif self._lost_s is not None:
                 # A new producer takes longer than the group waits.
                 self._drop(given_up)
             elif self._worker.hand_over(given_up, bound_s):
@@ -284,21 +285,21 @@ class Session:
     def _beginning_again(self) -> Iterator[None]:
         """After a transaction that failed, begin again at the committed offsets.
 
-        If the producer was lost, a new one settles the transaction. The consumer stays in its group, because
+        Without a producer, a new one settles the transaction. The consumer stays in its group, because
         a new member would wait until the old one's session expires.
 
         Raises:
             DriftgaugeError: The failure, unless it was that of a transaction.
-            ClientLost: Another client than the producer was lost; or another process uses the transactional
-                id, and the two would fence each other without a pause; or five transactions in a row failed.
+            TransactionFailed: Another process uses the transactional id, and the two would fence each other
+                without a pause.
+            ClientLost: Five transactions in a row failed.
         """
         try:
             yield
-        except (TransactionAborted, ClientLost) as error:
-            if isinstance(error, TransactionAborted):
-                self._worker.handle_abort(error)
-            elif self._transaction.state is not State.LOST or error.is_fenced:
+        except TransactionFailed as error:
+            if error.is_fenced:
                 raise
+            self._worker.handle_failure(error)
             self._telemetry.aborted(error)
             self._worker.begin_again()
             if self._lost_s is not None:
@@ -308,21 +309,21 @@ class Session:
                 message = f"{_MAX_ABORTS} transactions in a row failed, the last because {error}"
                 raise ClientLost(message, reason=error.reason) from error
             # A role without partitions begins no transaction, and would never ask for a new producer.
-            if self._transaction.state is State.LOST:
+            if self._transaction.is_lost:
                 self._lost_s = self._clock.monotonic_s()
-                self._telemetry.set_ready(is_ready=False, why=str(error))
 
     def _settle(self, lost_s: float) -> None:
-        """Let a new producer settle the last transaction; the role is not ready until it has.
+        """Let a new producer settle the last transaction; the role is not ready while brokers let it wait.
 
         Raises:
-            ClientLost: The new producer has not started within 60 s; a new session is needed.
+            TransactionFailed: The new producer has not started within 60 s; a new session is needed.
         """
         try:
             self._transaction.start(_SETTLE_S)
-        except ClientLost:
+        except TransactionFailed as error:
             if self._clock.monotonic_s() - lost_s > _LONGEST_SETTLING_S:
                 raise
+            self._telemetry.set_ready(is_ready=False, why=str(error))
         else:
             self._lost_s = None
             self._telemetry.set_ready(is_ready=True)

@@ -4,7 +4,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
-from driftgauge.errors import AuthorizationError, ClientLost, TransactionAborted
+from driftgauge.errors import AuthorizationError, TransactionFailed
 from driftgauge.kafka.rights import missing_right
 
 __all__ = ["call_denied", "call_failed", "call_refused", "membership_lost"]
@@ -25,27 +25,27 @@ def call_denied(
     return AuthorizationError(f"{call} is not allowed ({cause.str()}); {remedy}", reason=cause.name())
 
 
-def call_failed(call: str, transactional_id: str, cause: KafkaError) -> ClientLost:
-    """Return the error of a call after which the producer is unusable."""
+def call_failed(call: str, transactional_id: str, cause: KafkaError) -> TransactionFailed:
+    """Return the error of a call after which there is no producer."""
     is_fenced = cause.code() == KafkaError._FENCED
-    return ClientLost(
+    return TransactionFailed(
         f"{call} failed for good ({cause.str()}) for the transactional id {transactional_id}; "
         f"{_FENCED if is_fenced else _FAILED}",
         is_fenced=is_fenced,
     )
 
 
-def call_refused(call: str, transactional_id: str, cause: KafkaError) -> TransactionAborted:
+def call_refused(call: str, transactional_id: str, cause: KafkaError) -> TransactionFailed:
     """Return the error of a call whose transaction was aborted."""
-    return TransactionAborted(
+    return TransactionFailed(
         f"{call} was refused ({cause.str()}) for the transactional id {transactional_id}; its work is "
         "repeated; if this repeats, check the brokers, and min.insync.replicas of the topics"
     )
 
 
-def membership_lost(group: str) -> TransactionAborted:
+def membership_lost(group: str) -> TransactionFailed:
     """Return the error of a consumer that is no longer the member of its group that it was."""
-    return TransactionAborted(
+    return TransactionFailed(
         f"this consumer has lost its place in its group {group}, and others may own its partitions; nothing "
         "was committed, and it joins again; if this repeats, look for pauses of this process"
     )

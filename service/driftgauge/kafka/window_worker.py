@@ -22,7 +22,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import ShardPosition
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.core.windows.work_budget import WorkBudget
-from driftgauge.errors import AuthorizationError, BrokerError, StateError, TransactionAborted
+from driftgauge.errors import AuthorizationError, BrokerError, StateError, TransactionFailed
 from driftgauge.kafka.calls import in_thread
 from driftgauge.kafka.changelog_reader import DAMAGED_REMEDY, ChangelogReader, key_of
 from driftgauge.kafka.intake import sort_messages
@@ -177,7 +177,7 @@ class WindowWorker:
             bound_s: How long the brokers may take for a commit.
 
         Raises:
-            TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
+            TransactionFailed, AuthorizationError: As `Transaction.commit`.
         """
         positions: dict[Partition, int | None] = {}
         for shard, state in self._shards.items():
@@ -219,7 +219,7 @@ class WindowWorker:
         for shard in running:
             self._restore(shard)
 
-    def handle_abort(self, error: TransactionAborted) -> None:
+    def handle_failure(self, error: TransactionFailed) -> None:
         """Stop shards whose records are too large; set shards aside whose changelog cannot be written to."""
         self._telemetry.unwritable(error.unwritable)
         for (topic, partition), key in error.too_large.items():

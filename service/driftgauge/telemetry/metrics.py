@@ -11,7 +11,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from driftgauge.clock import Clock
-from driftgauge.errors import BrokerError, TransactionAborted
+from driftgauge.errors import TransactionFailed
 from driftgauge.events.rejection import Reason
 from driftgauge.records.mark import Mark
 from driftgauge.telemetry.activity import Activity
@@ -84,14 +84,11 @@ class AbortCause(StrEnum):
     OTHER = "other"
 
     @classmethod
-    def of(cls, error: BrokerError) -> "AbortCause":
+    def of(cls, error: TransactionFailed) -> "AbortCause":
         """Return the cause that an error names."""
-        if isinstance(error, TransactionAborted):
-            if error.is_slow:
-                return cls.SLOW
-            if error.unwritable:
-                return cls.UNWRITABLE
-        return cls.OTHER
+        if error.is_slow:
+            return cls.SLOW
+        return cls.UNWRITABLE if error.unwritable else cls.OTHER
 
 
 class Telemetry:

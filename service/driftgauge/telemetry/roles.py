@@ -12,7 +12,7 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.partition import Partition, name_partition, name_partitions
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult, ShardState
-from driftgauge.errors import BrokerError
+from driftgauge.errors import TransactionFailed
 from driftgauge.events.clock_gaps import describe_gaps
 from driftgauge.events.rejection import Reason
 from driftgauge.records.heartbeat import Numbers
@@ -147,7 +147,7 @@ class RoleTelemetry:
         """Export the bound of what one commit of the role writes."""
         self._metrics[COMMIT_LIMIT].labels(self._role).set_function(lambda: limit.ratio)
 
-    def aborted(self, error: BrokerError) -> None:
+    def aborted(self, error: TransactionFailed) -> None:
         """Count and log an aborted transaction, whose work is repeated."""
         self._metrics[COMMITS].labels(self._role, "aborted").inc()
         cause = AbortCause.of(error)
