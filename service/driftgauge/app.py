@@ -28,7 +28,6 @@ from driftgauge.page.marks import Marks
 from driftgauge.page.results import Results
 from driftgauge.page.service_watch import HOUR_MS, ServiceWatch
 from driftgauge.page.site import Site
-from driftgauge.page.topic_reader import TopicReader
 from driftgauge.records.mark import Mark
 from driftgauge.streams import ConfiguredStream, build_decoder, describe_baselines, load_streams, watch
 from driftgauge.telemetry.connections import HEALTH_LIMITS
@@ -41,6 +40,7 @@ from driftgauge.telemetry.replica_metrics import LOGINS_REFUSED, WEB_CONFIG_VALI
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import HttpServer
 from driftgauge.telemetry.web_config import WebConfigFile
+from driftgauge.topics.follower import TopicFollower
 from driftgauge.watchdog import Lifetime
 
 __all__ = ["check", "serve", "serve_page"]
@@ -211,7 +211,7 @@ def _page(
     settings: Settings,
     web_config: WebConfigFile | None,
     on_mark: Callable[[Mark, Mark | None], object],
-) -> Iterator[tuple[TopicReader, list[BaseRoute]]]:
+) -> Iterator[tuple[TopicFollower, list[BaseRoute]]]:
     """Read window results and marks while the context lasts; yield the results' reader, and the routes."""
     streams = settings.by_stream
     results = Results(streams, settings.page.max_windows, shows_snippets=_has_login(web_config))
@@ -224,14 +224,14 @@ def _page(
     marks = Marks(show)
     watch, history_ms = ServiceWatch(), settings.page.history
     readers = [
-        TopicReader(_login(settings), topic, receive, SYSTEM_CLOCK, history_ms=history_ms)
+        TopicFollower(_login(settings), topic, receive, SYSTEM_CLOCK, history_ms=history_ms)
         for topic, receive in (
             (settings.topics.windows, results.receive),
             (settings.topics.marks, marks.receive),
         )
     ]
     results.source = readers[0]
-    watch.source = TopicReader(
+    watch.source = TopicFollower(
         _login(settings),
         settings.heartbeats_topic,
         lambda record: watch.receive(record, SYSTEM_CLOCK.wall_ms()),

@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from driftgauge.baseline.artifact import load
 from driftgauge.events.timestamps import LAST_MS, format_timestamp
-from driftgauge.report.topic_range import TopicRange
+from driftgauge.topics.topic_range import TopicRange
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.cli.command import run
 

@@ -87,7 +87,7 @@ class Real(Cluster):
 
     def consumer(self, group):
         return (
-            client.consumer(self.properties, group) if group else client.range_consumer(self.properties)
+            client.consumer(self.properties, group) if group else client.groupless_consumer(self.properties)
         )
 
     def close(self, consumer):

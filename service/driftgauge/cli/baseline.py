@@ -45,7 +45,7 @@ from driftgauge.progress import Track
 from driftgauge.record_files import choose_topic
 
 if TYPE_CHECKING:
-    from driftgauge.report.topic_range import TopicRange
+    from driftgauge.topics.topic_range import TopicRange
 
 __all__ = ["baseline_group"]
 
@@ -374,7 +374,7 @@ def _read_records(
     """
     from driftgauge.baseline.event_range import read_events, select_events
     from driftgauge.events.inputs import build_reader
-    from driftgauge.report.topic_range import TopicRange
+    from driftgauge.topics.topic_range import TopicRange
 
     inputs = settings.inputs_of(wanted.topic)
     mapped = [key for mapping in inputs.values() for key in mapping.segments]

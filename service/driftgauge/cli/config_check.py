@@ -25,8 +25,8 @@ from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka.client import fetched_bytes
 from driftgauge.kafka.dead_letters import MAX_BUFFERED_BYTES
 from driftgauge.page.summary import SUMMARY
-from driftgauge.page.topic_reader import BOUNDS
 from driftgauge.streams import ConfiguredStream
+from driftgauge.topics.follower import BOUNDS
 
 __all__ = ["config_group", "describe_schedule", "memory_bytes", "report_schedule", "tally_bytes"]
 

@@ -33,8 +33,8 @@ from driftgauge.kafka.metadata import count_partitions, failure
 from driftgauge.kafka.transaction import ANY
 from driftgauge.layout import Block, Table
 from driftgauge.report.reading import topic_results
-from driftgauge.report.topic_range import TopicRange
 from driftgauge.streams import ConfiguredStream, build_decoder, load_streams
+from driftgauge.topics.topic_range import TopicRange
 
 __all__ = ["dead_letters_group"]
 

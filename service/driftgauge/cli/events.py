@@ -13,7 +13,7 @@ from driftgauge.config import Settings
 from driftgauge.events.records import RawRecord
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.record_files import choose_topic
-from driftgauge.report.topic_range import TopicRange
+from driftgauge.topics.topic_range import TopicRange
 
 if TYPE_CHECKING:
     from driftgauge.inspection.inspector import InspectedRecord

@@ -72,7 +72,7 @@ def init_command(
     from driftgauge.kafka.registry_client import connect
     from driftgauge.kafka.schema_registry import SchemaRegistry
     from driftgauge.record_files import read_sample
-    from driftgauge.report.topic_range import TopicRange
+    from driftgauge.topics.topic_range import TopicRange
 
     clients = bootstrap_servers, registry
     settings = _load(write_config(topic, Proposal([topic]), (), *clients))

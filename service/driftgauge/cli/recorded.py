@@ -147,8 +147,8 @@ def replaying(
     """
     from driftgauge.record_files import RecordFiles, choose_topic
     from driftgauge.replay import RecordReplay
-    from driftgauge.report.topic_range import TopicRange
     from driftgauge.streams import load_streams
+    from driftgauge.topics.topic_range import TopicRange
 
     if bool(files) == (from_ms is not None or until_ms is not None):
         fault = "name FILES of records, or --topic and --from to read a topic, and no range with FILES"

@@ -17,6 +17,7 @@ from driftgauge.watchdog import STATISTICS_MS
 
 __all__ = [
     "KafkaProperties",
+    "OnStatistics",
     "admin",
     "consumer",
     "fetched_bytes",
@@ -24,7 +25,6 @@ __all__ = [
     "largest_record",
     "producer",
     "property_problems",
-    "range_consumer",
     "transactional_producer",
 ]
 
@@ -152,12 +152,7 @@ def largest_record(properties: KafkaProperties) -> int:
 
 
 def groupless_consumer(properties: KafkaProperties, on_statistics: OnStatistics | None = None) -> Consumer:
-    """Return a consumer without a group, which goes on at the earliest record where its offset is deleted."""
-    return _consumer(properties, {"auto.offset.reset": "earliest"}, on_statistics)
-
-
-def range_consumer(properties: KafkaProperties, on_statistics: OnStatistics | None = None) -> Consumer:
-    """Return a consumer without a group that reads partitions from given offsets; arguments as `consumer`."""
+    """Return a consumer without a group, which reads from given offsets; arguments as `consumer`."""
     return _consumer(properties, {}, on_statistics)
 
 

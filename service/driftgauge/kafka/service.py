@@ -295,7 +295,7 @@ class Service:
                 telemetry.partitions_known({settings.partials_topic: settings.shards})
                 reader = Pulse(f"the reader of {settings.changelog_topic}", clock.monotonic_s)
                 pulses.add(reader)
-                changelog = client.range_consumer(internal, reader.beat)
+                changelog = client.groupless_consumer(internal, reader.beat)
                 stack.callback(changelog.close)
                 worker = WindowWorker(
                     settings,

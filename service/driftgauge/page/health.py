@@ -6,14 +6,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from driftgauge.page.topic_reader import TopicReader
+from driftgauge.topics.follower import TopicFollower
 
 __all__ = ["page_health_routes"]
 
 _log = logging.getLogger(__name__)
 
 
-def page_health_routes(reader: TopicReader) -> list[BaseRoute]:
+def page_health_routes(reader: TopicFollower) -> list[BaseRoute]:
     """Return the routes; the page is ready once it has read what the topic held at its start."""
 
     async def livez(_: Request) -> Response:

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class ResultSource(Protocol):
-    """Where the records of window results are, as `page.topic_reader` reads them."""
+    """Where the records of window results are, as `TopicFollower` reads them."""
 
     @property
     def topic(self) -> str:

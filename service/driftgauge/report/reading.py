@@ -1,7 +1,7 @@
 """Where a report's windows come from: files or the topic of window results, or a replay of events."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -19,9 +19,7 @@ from driftgauge.events.records import RawRecord, StoredRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason
 from driftgauge.kafka import client
-from driftgauge.kafka.login import Login
 from driftgauge.kafka.metadata import find_topic_faults
-from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.page.results import Results
 from driftgauge.page.service_watch import HOUR_MS, ServiceWatch
 from driftgauge.page.words import name_first
@@ -29,8 +27,8 @@ from driftgauge.progress import Track, ignore_progress
 from driftgauge.record_files import EventFiles, read_lines
 from driftgauge.records.results import result_record
 from driftgauge.replay import RecordReplay
-from driftgauge.report.topic_range import TopicRange
 from driftgauge.streams import describe_baselines
+from driftgauge.topics.topic_range import TopicRange
 
 __all__ = [
     "Material",
@@ -136,14 +134,13 @@ def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progre
         BrokerError: The cluster does not answer.
     """
     topic, now_ms = settings.topics.windows, clock.wall_ms()
-    with closing(ResultFetcher(Login(settings.kafka), topic, clock)) as fetcher:
-        results, refusals = _open(settings, _Whole(topic, fetcher.fetch)), Refusals()
-        since_ms = now_ms - settings.page.history
-        with TopicRange(
-            settings.kafka, topic, since_ms, now_ms + _AHEAD_MS, track, events=settings.topics.events
-        ) as span:
-            for message in chain.from_iterable(span.batches()):
-                _receive(results.receive, message, span.place(message), refusals)
+    since_ms = now_ms - settings.page.history
+    with TopicRange(
+        settings.kafka, topic, since_ms, now_ms + _AHEAD_MS, track, events=settings.topics.events
+    ) as span:
+        results, refusals = _open(settings, _Whole(topic, span.value)), Refusals()
+        for message in chain.from_iterable(span.batches()):
+            _receive(results.receive, message, span.place(message), refusals)
         origin = f"the last {format_duration(settings.page.history)} of the topic {topic}"
         watch = _read_heartbeats(settings, clock, refusals)
         yield Material(results, origin, tuple(refusals.describe()), watch)

@@ -4,7 +4,7 @@ import pytest
 
 from driftgauge.errors import InputError
 from driftgauge.events.timestamps import LAST_MS
-from driftgauge.report.topic_range import TopicRange
+from driftgauge.topics.topic_range import TopicRange
 from tests.harness.topics import TIMEOUT_S
 
 pytestmark = pytest.mark.broker

@@ -16,14 +16,14 @@ from driftgauge.events.records import StoredRecord
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
 from driftgauge.kafka.login import Login
-from driftgauge.page import topic_reader
 from driftgauge.page.marks import Marks
 from driftgauge.page.results import Results
 from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.site import Site
-from driftgauge.page.topic_reader import TopicReader
 from driftgauge.telemetry.endpoints import metrics_route
 from driftgauge.telemetry.server import HttpServer
+from driftgauge.topics import follower
+from driftgauge.topics.follower import TopicFollower
 from driftgauge.watchdog import Pulse
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.messages import FakeMessage
@@ -134,7 +134,7 @@ def topic(monkeypatch, clock):
 
 @pytest.fixture
 def reader(topic, clock):
-    return TopicReader(Login({}), TOPIC, topic.receive, clock.clock, history_ms=0)
+    return TopicFollower(Login({}), TOPIC, topic.receive, clock.clock, history_ms=0)
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def pauses(reader, monkeypatch):
 @pytest.fixture
 def warnings(caplog):
     caplog.set_level(logging.WARNING)
-    return lambda: [record for record in caplog.records if record.name == topic_reader.__name__]
+    return lambda: [record for record in caplog.records if record.name == follower.__name__]
 
 
 def test_lasting_error_is_told_once_and_stays(topic, reader, pauses, warnings):
@@ -174,7 +174,7 @@ def test_lasting_error_is_told_once_and_stays(topic, reader, pauses, warnings):
 def test_error_lasts_until_a_record_or_an_end(topic, reader, pauses, warnings, between, pauses_s, told):
     topic.read(reader, [failed(DENIED)], *between)
     assert pauses == pauses_s
-    truncated = f"the log of {TOPIC} was truncated"
+    truncated = f"the topic {TOPIC} was cut"
     assert [logged.error.startswith(truncated) for logged in warnings()] == [code != DENIED for code in told]
 
 
@@ -203,7 +203,7 @@ def test_reader_goes_on_after_its_own_failure(topic, reader, pauses, warnings):
 
 
 def test_client_that_does_not_close_is_left_behind(topic, reader, pauses, monkeypatch):
-    monkeypatch.setattr(topic_reader, "_CLOSE_S", 0.01)
+    monkeypatch.setattr(follower, "_CLOSE_S", 0.01)
     monkeypatch.setattr(topic, "close", threading.Event().wait)
     topic.read(reader, [record(5, b"broken")], [record(6)])
     assert topic.received == [6]
@@ -217,14 +217,14 @@ def test_records_of_others_are_logged_once_a_minute(topic, reader, warnings):
 
 def test_changed_secret_makes_a_new_client_that_goes_on(topic, clock):
     login = Login({}, lambda: {"client.id": "before" if len(topic.errors) < 3 else "after"})
-    reader = TopicReader(login, TOPIC, topic.receive, clock.clock, history_ms=0)
+    reader = TopicFollower(login, TOPIC, topic.receive, clock.clock, history_ms=0)
     topic.read(reader, [record(5)], [], [])
     assert topic.starts == [[0, 0], [6, 0]]
 
 
 def test_process_ends_where_the_client_shows_no_pulse(topic, reader, monkeypatch):
     ends = []
-    monkeypatch.setattr(topic_reader, "Pulse", partial(Pulse, end=lambda *_, **about: ends.append(about)))
+    monkeypatch.setattr(follower, "Pulse", partial(Pulse, end=lambda *_, **about: ends.append(about)))
     monkeypatch.setattr(topic, "connect", lambda *_: topic)
     topic.has_pulse = False
     topic.read(reader, [record(5)], [], [])
@@ -259,7 +259,7 @@ class HangingConsumer:
 @pytest.fixture
 def consumer(monkeypatch):
     consumer = HangingConsumer()
-    monkeypatch.setattr(client, "range_consumer", lambda _: consumer)
+    monkeypatch.setattr(client, "groupless_consumer", lambda *_: consumer)
     yield consumer
     consumer.released.set()
 
@@ -268,7 +268,7 @@ def consumer(monkeypatch):
 def results(consumer, clock):
     """The results of 50 hours, none of which is in memory."""
     results = Results({"resnet18-fc1"}, REQUESTS)
-    results.source = TopicReader(Login({}), TOPIC, results.receive, clock.clock, history_ms=0)
+    results.source = TopicFollower(Login({}), TOPIC, results.receive, clock.clock, history_ms=0)
     for number, value in enumerate(VALUES):
         results.receive(StoredRecord(value, stored_offset=number, stored_ms=MONDAY_MS))
     return results

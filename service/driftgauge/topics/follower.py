@@ -1,28 +1,29 @@
-"""The reader of a topic that the page shows: the records of the last weeks, and later ones as they come."""
+"""The follower of a topic that the page shows: the records of the last weeks, and later ones as they come."""
 
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import wait
 from typing import Final
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from driftgauge.clock import Clock
 from driftgauge.errors import BrokerError, ServiceError
 from driftgauge.kafka import client
 from driftgauge.kafka.calls import CLIENT_ERROR_REMEDY, in_thread
-from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
+from driftgauge.kafka.client import KafkaProperties
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.login import Login, LoginWatch
-from driftgauge.kafka.metadata import count_partitions, failure, require_visible
+from driftgauge.kafka.metadata import count_partitions, require_visible
 from driftgauge.kafka.rights import connection
-from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.telemetry.logs import RepeatLimit
+from driftgauge.topics.topic_log import TopicLog
 from driftgauge.watchdog import Pulse
 
-__all__ = ["BOUNDS", "TopicReader"]
+__all__ = ["BOUNDS", "TopicFollower"]
 
 _log = logging.getLogger(__name__)
 # Records may take 1 MB each.
@@ -36,7 +37,13 @@ _STOP_S: Final = 1.0
 _CLOSE_S: Final = 1.0
 # A page needs less ahead than counting does; an answer of 1 MB may be ten times as much decompressed.
 BOUNDS: Final[KafkaProperties] = {"queued.max.messages.kbytes": 4_096, "max.partition.fetch.bytes": 131_072}
-"""The bounds of this reader's consumer."""
+"""The bounds of this follower's consumer."""
+
+# One fetch at a time, so the last of these waits for the others. The rest of the HTTP server's 12 threads
+# stay free for /metrics while the brokers do not answer.
+_MOST_FETCHES: Final = 8
+# A value of 20 clusters takes 5 kB.
+_KEPT_BYTES: Final = 4_000_000
 
 
 def _kind(line: logging.LogRecord) -> object:
@@ -47,10 +54,11 @@ def _kind(line: logging.LogRecord) -> object:
 _log.addFilter(RepeatLimit(_kind))
 
 
-class TopicReader:
+class TopicFollower:
     """Reads a topic, such as that of window results, in a thread of its own, without a consumer group.
 
-    The thread goes on through outages. Each replica reads all records, so each shows all streams.
+    The thread goes on through outages. Each replica reads all records, so each shows all streams. Other
+    threads may fetch single records.
 
     Attributes:
         topic: The topic.
@@ -85,9 +93,14 @@ class TopicReader:
         self._at_end: set[int] = set()
         self._failing: type[Exception] | None = None
         self._errors: list[KafkaError] = []  # of the connections of the client that asks for the topic
-        self._fetcher = ResultFetcher(login, topic, clock)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
+        # The values of the newest records, which people look at most, by partition and offset.
+        self._kept: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._kept_bytes = 0
+        self._free = threading.BoundedSemaphore(_MOST_FETCHES)
+        self._fetching = threading.Lock()
+        self._fetched: TopicLog | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -102,7 +115,8 @@ class TopicReader:
         """Stop reading, and close the clients."""
         self._stopping.set()
         self._thread.join(_STOP_S)
-        self._fetcher.close()
+        with self._fetching:
+            self._end_fetching()
 
     def fetch(self, partition: int, offset: int) -> bytes | None:
         """Return the value of a record; None where the topic no longer holds it.
@@ -110,14 +124,34 @@ class TopicReader:
         While the topic cannot be read, only the values in memory are returned, and nothing waits.
 
         Raises:
-            BrokerError: The record cannot be read now.
+            BrokerError: The record cannot be read now, or too many others are being read.
             AuthorizationError: The cluster does not let this client read.
         """
-        if (error := self.error) is not None:
-            if (value := self._fetcher.kept(partition, offset)) is None:
-                raise BrokerError(error)
+        if (value := self._kept.get((partition, offset))) is not None:
             return value
-        return self._fetcher.fetch(partition, offset)
+        if (error := self.error) is not None:
+            raise BrokerError(error)
+        if not self._free.acquire(blocking=False):
+            message = (
+                f"{self.topic}[{partition}]@{offset} is not read now: {_MOST_FETCHES} other reads wait for "
+                "the brokers; try again, and check the brokers if this repeats"
+            )
+            raise BrokerError(message)
+        try:
+            with self._fetching:
+                self._fetched = self._fetched or TopicLog(self._login.properties(), self.topic)
+                try:
+                    return self._fetched.value(partition, offset)
+                except BaseException:
+                    self._end_fetching()
+                    raise
+        finally:
+            self._free.release()
+
+    def _end_fetching(self) -> None:
+        if self._fetched is not None:
+            self._fetched.close()
+            self._fetched = None
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -126,12 +160,12 @@ class TopicReader:
                 properties = {**self._login.properties(), **BOUNDS}
                 admin = client.admin(properties, on_error=self._errors.append)
                 pulse = Pulse(f"the reader of {self.topic}", self._clock.monotonic_s)
-                consumer = client.groupless_consumer(properties, pulse.beat)
+                log = TopicLog(properties, self.topic, pulse.beat)
                 try:
-                    self._read(consumer, admin, watch, pulse)
+                    self._follow(log, admin, watch, pulse)
                 finally:
                     # The close of a dead client may never return.
-                    wait([in_thread(consumer.close)], _CLOSE_S)
+                    wait([in_thread(log.close)], _CLOSE_S)
             except Exception as error:  # noqa: BLE001 - the thread goes on, or the page would grow old unseen
                 self._fail(error)
                 self._stopping.wait(_PAUSE_S)
@@ -154,29 +188,25 @@ class TopicReader:
                 exc_info=None if is_expected else error,
             )
 
-    def _read(self, consumer: Consumer, admin: AdminClient, login: LoginWatch, pulse: Pulse) -> None:
-        """Read until the reader stops, or the login needs a new client."""
-        refreshed_s: float | None = None
+    def _follow(self, log: TopicLog, admin: AdminClient, login: LoginWatch, pulse: Pulse) -> None:
+        """Read until the follower stops, or the login needs a new client."""
+        refresh_s = self._clock.monotonic_s()
         partitions = 0
         self._at_end.clear()
         while not (self._stopping.is_set() or login.needs_new_clients()):
             now_s = self._clock.monotonic_s()
-            if refreshed_s is None or now_s - refreshed_s > _REFRESH_S:
+            if now_s >= refresh_s:
                 found = self._count_partitions(admin)
                 if found < partitions:
-                    self._positions.clear()
-                    message = f"the topic {self.topic} was deleted; it is read again once it exists"
-                    raise BrokerError(message)
+                    self._begin_again("was deleted; it is read again once it exists")
                 if found > partitions:
-                    self._assign(consumer, range(partitions, found))
+                    self._assign(log, range(partitions, found))
                     partitions = found
-                refreshed_s = now_s if found else now_s - _REFRESH_S + _PAUSE_S
-            polled = sort_messages(consumer.consume(_BATCH, _POLL_S))
+                refresh_s = now_s + (_REFRESH_S if found else _PAUSE_S)
+            polled = sort_messages(log.consumer.consume(_BATCH, _POLL_S))
             pulse.check()
             if polled.lost:
-                self._positions.clear()
-                message = f"the log of {self.topic} was truncated; it is read again"
-                raise BrokerError(message)
+                self._begin_again("was cut at its start or its end; it is read again")
             for record in polled.records:
                 self._take(record)
             for (_, partition), end in polled.ends.items():
@@ -187,6 +217,11 @@ class TopicReader:
             if polled.records or self._at_end:
                 self.error = self._failing = None
             self.has_caught_up = self.has_caught_up or 0 < partitions <= len(self._at_end)
+
+    def _begin_again(self, why: str) -> None:
+        self._positions.clear()
+        message = f"the topic {self.topic} {why}"
+        raise BrokerError(message)
 
     def _count_partitions(self, admin: AdminClient) -> int:
         """Return the number of partitions; 0 where the topic does not exist yet."""
@@ -199,21 +234,20 @@ class TopicReader:
             self.error = f"topic {self.topic} does not exist yet"
         return found
 
-    def _assign(self, consumer: Consumer, partitions: range) -> None:
-        """Begin to read partitions where this reader stopped, or at the first record of the history."""
-        asked = [TopicPartition(self.topic, index, self._since_ms) for index in partitions]
-        try:
-            found = consumer.offsets_for_times(asked, timeout=REQUEST_TIMEOUT_S)
-        except KafkaException as error:
-            raise failure(error.args[0], f"the offsets of {self.topic} by time are unknown") from error
-        for each in found:
-            # Without a record so young, the offset is -1, which means the end.
-            each.offset = self._positions.get(each.partition, each.offset if each.offset >= 0 else OFFSET_END)
-        consumer.incremental_assign(found)
+    def _assign(self, log: TopicLog, partitions: range) -> None:
+        """Begin to read partitions where this follower stopped, or at the first record of the history."""
+        starts = log.offsets_at(self._since_ms, partitions)
+        # Without a record so young, a partition is read from its end.
+        starts = {index: start if start >= 0 else OFFSET_END for index, start in starts.items()} | {
+            index: position for index, position in self._positions.items() if index in partitions
+        }
+        log.consumer.incremental_assign(
+            [TopicPartition(self.topic, index, start) for index, start in starts.items()]
+        )
 
     def _take(self, record: Message) -> None:
-        partition, offset, value = record.partition() or 0, record.offset() or 0, record.value()
-        self._positions[partition] = offset + 1
+        at, value = (record.partition() or 0, record.offset() or 0), record.value()
+        self._positions[at[0]] = at[1] + 1
         try:
             self._receive(record)
         except ValueError as error:
@@ -221,12 +255,15 @@ class TopicReader:
                 "a record is not shown",
                 extra={
                     "topic": self.topic,
-                    "partition": partition,
-                    "offset": offset,
+                    "partition": at[0],
+                    "offset": at[1],
                     "error": str(error),
                     "remedy": "let nothing but driftgauge write to this topic",
                 },
             )
-        else:
-            if value is not None:
-                self._fetcher.keep(partition, offset, value)
+            return
+        if value is not None:
+            self._kept_bytes += len(value) - len(self._kept.pop(at, b""))
+            self._kept[at] = value
+            while self._kept_bytes > _KEPT_BYTES:
+                self._kept_bytes -= len(self._kept.popitem(last=False)[1])
