@@ -30,7 +30,8 @@ _RUNBOOKS = "../../../deploy/runbooks"
 _CONFIGURATION = """\
 A configuration is one YAML file. A first line `# yaml-language-server: $schema=PATH`, with the path of
 [`settings.schema.json`](../../../schemas/settings.schema.json), lets an editor complete and check its keys.
-`driftgauge config check` reports every problem of a configuration at once.
+`driftgauge config check` reports every problem of the keys at once. Once they are right, it reports every
+problem of the files that they name, and of the properties for other libraries.
 
 - A **duration** is a number with a unit: `500ms`, `30s`, `10m`, `1h`, `1d`, `1h30m`. A **time** has an
   offset: `2025-11-03T00:00:00Z`.

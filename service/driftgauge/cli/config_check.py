@@ -87,7 +87,7 @@ def _check(
     dimension and model version are not checked. Exits with 1 if a record is refused or its
     schema is not available.
     """
-    settings = read_settings(config_path, connects=False, check=check)
+    settings = read_settings(config_path, connects=False)
     if sample is not None:
         from driftgauge.record_files import read_sample
 

@@ -150,21 +150,18 @@ def read_range(from_ms: int | None, until_ms: int | None) -> tuple[int, int]:
     return from_ms, until_ms
 
 
-def read_settings(
-    path: Path, *, connects: bool = True, check: Callable[[Settings], object] | None = None
-) -> Settings:
+def read_settings(path: Path, *, connects: bool = True) -> Settings:
     """Return the settings of a file; environment variables override the file.
 
     Args:
         path: The YAML file.
         connects: Require the section `kafka` and properties that the client accepts, because the command
             connects to it.
-        check: See `load_settings`.
 
     Raises:
         ConfigError: As `load_settings`, or the client refuses a property.
     """
-    settings = load_settings(path, os.environ, connects=connects, check=check)
+    settings = load_settings(path, os.environ, connects=connects)
     if connects:
         from driftgauge.kafka.client import property_problems
 

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from driftgauge.config.fields import Section, check, require
-from driftgauge.config.loading import describe_problem, load_yaml
+from driftgauge.config.problems import describe_problem
+from driftgauge.config.yaml_file import load_yaml
 from driftgauge.errors import refuse_problems
 
 __all__ = ["CIPHERS", "TlsConfig", "WebConfig", "load_web_config"]
