@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ import pytest
 from driftgauge.errors import InputError
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.queries import MissingWindowError
-from driftgauge.report.document import ReportRecord, render_report, report_record
+from driftgauge.report.document import render_report, report_record
 from driftgauge.report.reading import read_results
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.html import HOSTILE, Elements, as_shown
@@ -236,7 +237,12 @@ def test_record_has_the_facts_of_the_report():
     assert [each.verdict for each in record.windows] == ["drift", "ok"]
     assert [each.stream for each in record.others] == ["a", "z"]
     assert (record.origin, record.notes) == ("the window results in a.jsonl", ("A note.",))
-    assert ReportRecord.model_validate_json(record.model_dump_json()) == record
+    status = json.loads(record.model_dump_json())["status"]
+    assert [status[name] for name in ("stream", "state", "old")] == [STREAM, record.status.state, False]
+    assert {each["window"]: each["newest"]["verdict"] for each in status["sizes"]} == {
+        "1h": "warning",
+        "2h": "ok",
+    }
 
 
 @pytest.mark.parametrize("verdicts", [["drift"], ["ok", "incomplete"]])

@@ -156,11 +156,11 @@ def _against_alarm(alarm: Alarm, status: StreamStatus) -> tuple[str, ...]:
     row, since, seen = alarm.evidence, format_moment(first.since_ms), format_moment(first.seen_ms)
     if first.is_slow:
         when = f"at about {since}"
-    elif first.run.after_ms is None:
+    elif first.after_ms is None:
         when = f"before {seen}"
     else:
         # The last window before may hold the beginning, too little of it to show.
-        when = f"between {format_moment(first.run.after_ms)} and {seen}"
+        when = f"between {format_moment(first.after_ms)} and {seen}"
     # The kind of a window is that of all events together.
     kind = None if alarm.state == "segment" else kind_of(row)
     if alarm.state == "segment":

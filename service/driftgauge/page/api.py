@@ -18,13 +18,11 @@ from driftgauge.page.api_records import (
     MAX_LAST,
     Problem,
     StatusRecords,
-    SummaryRecord,
-    SummaryRecords,
     openapi,
-    summary_records,
 )
 from driftgauge.page.queries import MissingWindowError, read_last, read_query
 from driftgauge.page.results import Results
+from driftgauge.page.summary_record import SummaryRecord, SummaryRecords, summary_records
 
 __all__ = ["api_routes"]
 

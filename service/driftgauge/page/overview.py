@@ -24,7 +24,7 @@ def group_statuses(statuses: Iterable[StreamStatus]) -> list[tuple[str, list[Str
     """
     found: dict[tuple[str, bool, str], list[StreamStatus]] = {}
     for status in statuses:
-        own = None if status.concern is None else replace(status.concern, extent="")
+        own = None if status.concern is None else status.concern.model_copy(update={"extent": ""})
         cause = "" if own is None else tell_fault(own)
         found.setdefault((status.state, status.is_old, cause), []).append(status)
     return [(cause, members) for (_, _, cause), members in found.items()]

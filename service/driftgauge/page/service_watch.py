@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Literal, NamedTuple
 
+from pydantic import Field
+
 from driftgauge.core.partition import name_partitions
 from driftgauge.errors import StateError
 from driftgauge.events.clock_gaps import describe_gaps
 from driftgauge.events.records import RawRecord
 from driftgauge.kafka.metadata import TopicFaults
 from driftgauge.page.results import ResultSource
+from driftgauge.page.summary_record import Record, UtcMs
 from driftgauge.page.words import name_first
 from driftgauge.records.heartbeat import INTERVAL_S, Heartbeat, Numbers, add_lags, decode_heartbeat
 from driftgauge.telemetry.health import Role
@@ -96,32 +99,44 @@ class Refusal(NamedTuple):
         return f"of the records read in the last hour, {self.extent} were refused, most as {reason}"
 
 
-class ServiceFault(NamedTuple):
-    """A fault that concerns no single stream.
-
-    Attributes:
-        name: What is wrong: `missing_topic` (an events topic does not exist), `hidden_topic` (this process
-            may not see one), `no_leader` (of partitions), `no_heartbeat` (no replica serves a role),
-            `not_polling` (a role of a replica hangs), `not_ready` (a condition of a replica's readiness is
-            not met); a replica cannot work on partitions: `transaction` (one does not end there), `schema`
-            (the registry has not answered), `unwritable`, `stopped` (state, offset and log do not match),
-            `restore` (their start is not known yet); `refused` (many records of a topic do not name their
-            stream); `surplus` (an entry with a pattern has more streams than it is for).
-        subject: The topic, the partitions, the role, the condition or the pattern.
-        since_ms: When it was first seen within the last hour, by the brokers' clock, ms; None if unknown.
-        detail: How many records or events, or what a replica or the cluster says; empty where there is none.
-        reason: Of `refused`, the most frequent reason.
-        replicas: The replicas that report the fault, whose logs say more; empty where none does.
-        topics: The topics of its partitions; empty where it may concern others.
-    """
+class ServiceFault(Record):
+    """A fault that concerns no single stream."""
 
     name: FaultName
+    """missing_topic: an events topic does not exist. hidden_topic: this process may not see one. no_leader:
+    of partitions. no_heartbeat: no replica is known to serve a role. not_polling: a role of a replica hangs.
+    not_ready: a condition of a replica's readiness is not met. A replica cannot work on partitions:
+    transaction (one does not end there), schema (the registry has not answered), unwritable, stopped (state,
+    offset and log do not match), restore (their start is not known yet). refused: many records of a topic,
+    of those read in the last hour, name no stream. surplus: an entry with a pattern has more streams than its
+    `most`."""
+
     subject: str
-    since_ms: int | None = None
-    detail: str = ""
-    reason: str = ""
-    replicas: str = ""
-    topics: frozenset[str] = frozenset()
+    """The topic, the partitions, the roles, the conditions or the pattern."""
+
+    since_ms: UtcMs | None = Field(None, serialization_alias="since")
+    """When it was first seen within the last hour, wall time. Null where that is unknown."""
+
+    text: str = ""
+    """The fault, in words."""
+
+    next_step: str = ""
+    """What to do."""
+
+    runbook: str = ""
+    """The address of the runbook."""
+
+    detail: str = Field("", exclude=True)
+    """How many records or events, or what a replica or the cluster says; empty where there is none."""
+
+    reason: str = Field("", exclude=True)
+    """Of refused, the most frequent reason."""
+
+    replicas: str = Field("", exclude=True)
+    """The replicas that report the fault, whose logs say more; empty where none does."""
+
+    topics: frozenset[str] = Field(frozenset(), exclude=True)
+    """The topics of its partitions; empty where it may concern others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +232,12 @@ class ServiceWatch:
                 *self._faults_of_topics(),
                 *self._faults_of_replicas(now_ms),
                 *(
-                    ServiceFault("refused", topic, None, each.extent, each.reason)
+                    ServiceFault(name="refused", subject=topic, detail=each.extent, reason=each.reason)
                     for topic, each in _refusals(unnamed, _TOPIC, hour.read).items()
                     if each.is_many
                 ),
                 *(
-                    ServiceFault("surplus", match, None, f"{number:,} events")
+                    ServiceFault(name="surplus", subject=match, detail=f"{number:,} events")
                     for match, number in sorted(hour.surplus.items())
                 ),
             ]
@@ -249,12 +264,12 @@ class ServiceWatch:
 
     def _faults_of_topics(self) -> Iterator[ServiceFault]:
         for topic in self._topics.missing:
-            yield ServiceFault("missing_topic", topic, topics=frozenset([topic]))
+            yield ServiceFault(name="missing_topic", subject=topic, topics=frozenset([topic]))
         if self._topics.hidden:
-            yield ServiceFault("hidden_topic", "", None, self._topics.hidden)
+            yield ServiceFault(name="hidden_topic", subject="", detail=self._topics.hidden)
         if leaderless := self._topics.leaderless:
             topics = frozenset(topic for topic, _ in leaderless)
-            yield ServiceFault("no_leader", _list(name_partitions(leaderless)), topics=topics)
+            yield ServiceFault(name="no_leader", subject=_list(name_partitions(leaderless)), topics=topics)
 
     def _faults_of_replicas(self, now_ms: int) -> Iterator[ServiceFault]:
         alive = self._alive(now_ms)
@@ -266,7 +281,9 @@ class ServiceWatch:
             ]
             if self.source.error or self.source.has_caught_up:
                 last = max(last_ms, default=None)
-                yield ServiceFault("no_heartbeat", _list(silent), last, self.source.error or "")
+                yield ServiceFault(
+                    name="no_heartbeat", subject=_list(silent), since_ms=last, detail=self.source.error or ""
+                )
         reports: defaultdict[tuple[FaultName, str], list[tuple[str, int, _Replica]]] = defaultdict(list)
         for each in alive:
             for (name, subject), since_ms in each.since_ms.items():
@@ -279,10 +296,10 @@ class ServiceWatch:
             more = {each.heartbeat.replica: each.heartbeat.more_blocked.get(name, 0) for _, _, each in listed}
             is_whole = name in _OF_PARTITIONS and not any(more.values())
             yield ServiceFault(
-                name,
-                _list(subjects, sum(more.values())),
-                min(since_ms for _, since_ms, _ in listed),
-                newest.heartbeat.reasons.get(condition, ""),
+                name=name,
+                subject=_list(subjects, sum(more.values())),
+                since_ms=min(since_ms for _, since_ms, _ in listed),
+                detail=newest.heartbeat.reasons.get(condition, ""),
                 replicas=_list(each.heartbeat.replica for _, _, each in listed),
                 topics=frozenset(each.rpartition("[")[0] for each in subjects if is_whole),
             )

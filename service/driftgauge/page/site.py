@@ -284,7 +284,7 @@ def comparable(query: WindowQuery, at: int, status: StreamStatus) -> list[tuple[
     run = whole_run(query.rows, at)
     began_ms = min(run.since_ms if run.verdict in ALARMS else start_ms, start_ms)
     for alarm in (*status.alarms, *status.passed):
-        until_ms = alarm.run.until_ms
+        until_ms = alarm.until_ms
         if alarm.since_ms < began_ms and (until_ms is None or start_ms < until_ms):
             began_ms = alarm.since_ms
     is_ok = query.rows["verdict"] == VERDICTS.index("ok")

@@ -6,10 +6,11 @@ Nothing here knows a clock or HTTP: the time is an argument.
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, computed_field
 
 from driftgauge.config.stream import SmallestDrift, StreamSettings
 from driftgauge.core.durations import format_duration
@@ -31,7 +32,9 @@ from driftgauge.page.summary import (
     Series,
     kind_of,
 )
+from driftgauge.page.summary_record import Count, Record, SummaryRecord, UtcMs, of_result, summary_record
 from driftgauge.page.words import format_moment, format_percent, name_first
+from driftgauge.records.window_record import VerdictName
 
 __all__ = [
     "ALARMS",
@@ -120,79 +123,111 @@ class Run:
     few: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Concern:
-    """A fault of the data of one window size.
+class Concern(Record):
+    """A fault of a stream's data."""
 
-    Attributes:
-        name: What is wrong: `misfit` (every window differs from the baseline),
-            `refused` (so are many of the records read in the last hour), `late` (so
-            are more than one in twenty accepted events of a day, and are not counted), `incomplete`
-            (partitions are missing, or counts are in doubt), `silent` (no window for longer than
-            `overdue_after`), `behind` (windows come long after their end), `insufficient` (too few events to
-            see anything), `unclear` (a segment that no window of a day found ok or in drift), `warming_up`
-            (how much clean windows vary is measured still), `waiting` (no window yet).
-        size: The window size as text; empty for `refused`, which concerns all.
-        since_ms: When it began, event time, ms; None where that is unknown. Of `warming_up`, when the events
-            changed, so that it began again.
-        detail: The missing partitions; the reason, as a later version names it; the share of late events;
-            when the measurement ends; or the segments, each with its verdict. Empty where there is none.
-        fault: Of `incomplete`, what the newest window lacks, or why its counts are in doubt.
-        extent: Of `refused`, how many records of how many; empty for the others.
-        unread: Of `behind`, how many records of the stream's topics are not read yet; None where that is
-            unknown, and for the others.
-    """
+    size: str = Field(serialization_alias="window")
+    """The windows' length, such as 1h; empty for refused, which concerns all."""
 
     name: ConcernName
-    size: str
-    since_ms: int | None
-    detail: str = ""
+    """misfit: every window differs from the baseline. refused: so are many of the records read in the last
+    hour. late: many accepted events of a day came too late for their window. incomplete: partitions are
+    missing, or counts are in doubt. silent: no window for longer than the stream allows. behind: windows come
+    long after their end. insufficient: too few events to see anything. unclear: a segment that no window of a
+    day found ok or in drift. warming_up: how much clean windows vary is measured still, and only gross drift
+    pages. waiting: no window yet."""
+
+    since_ms: UtcMs | None = Field(None, serialization_alias="since")
+    """When it began, event time. Of warming_up, when the events changed, so that it began again. Null where
+    that is unknown."""
+
     fault: Fault = Fault.NONE
+    """What the newest window lacks, or why its counts are in doubt: as `incomplete_reason` of its result, or
+    events_lost; other for a reason of a later version. none where the concern is not incomplete."""
+
+    detail: str = ""
+    """The missing partitions, a reason of a later version, the share of late events, or the segments with
+    their verdicts; empty where there is none."""
+
     extent: str = ""
-    unread: int | None = None
+    """Of refused, how many records of how many that were read in the last hour. Empty for the others."""
+
+    unread: Count | None = None
+    """Of behind, how many records of the stream's topics are not read yet. Null where that is unknown, and
+    for the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """An alarm of one window size.
+class Alarm(Record):
+    """An alarm of a window size."""
 
-    Attributes:
-        size_ms: The windows' length, ms.
-        state: `drift` or `warning`; `segment` where a segment alone drifts.
-        run: The windows with the alarm.
-        evidence: () of `SUMMARY`, the last of them that names a kind of drift; else the last.
-        segments: The segments that drift in the first of them, as "key = value"; empty but for `segment`.
-        part: The segments that drift in `evidence`, where another segment is ok; empty otherwise.
+    size: str = Field(serialization_alias="window")
+    """The windows' length, such as 1h."""
+
+    verdict: VerdictName
+    """The verdict of its last window; ok where only a segment drifts."""
+
+    segments: str
+    """The segments that drifted first, as "key = value"; empty where all events drift."""
+
+    since_ms: UtcMs = Field(serialization_alias="since")
+    """The start of its first window; of slow drift, its estimated start."""
+
+    after_ms: UtcMs | None = Field(serialization_alias="after")
+    """The start of the last window before it with another conclusion. The events changed between this time
+    and the end of its first window, or so little before that no window showed it. Null without such a window.
     """
 
-    size_ms: int
-    state: StateName
-    run: Run
-    evidence: NDArray[np.void]
-    segments: str
-    part: str
+    until_ms: UtcMs | None = Field(serialization_alias="until")
+    """The start of the window that ended it. Null while it goes on."""
 
-    @property
-    def size(self) -> str:
-        """The window size as text."""
-        return format_duration(self.size_ms)
+    windows: Count
+    """The number of its windows."""
 
-    @property
-    def since_ms(self) -> int:
-        """The start of the first window, event time, ms; of slow drift, its estimated start."""
-        estimate = int(self.evidence["slow_drift_since_ms"])
-        # A result may lack the estimate; the evidence is then the last window.
-        return min(estimate, self.run.since_ms) if self.is_slow else self.run.since_ms
+    size_ms: int = Field(exclude=True)
+    """The windows' length, ms."""
+
+    state: StateName = Field(exclude=True)
+    """drift or warning; segment where a segment alone drifts."""
+
+    began_ms: int = Field(exclude=True)
+    """The start of its first window, event time, ms."""
+
+    evidence: Any = Field(exclude=True)
+    """() of `SUMMARY`, the last of its windows that names a kind of drift; else the last."""
+
+    part: str = Field(exclude=True)
+    """The segments that drift in `evidence`, where another segment is ok; empty otherwise."""
+
+    is_slow: bool = Field(exclude=True)
+    """Whether only what added up over many windows is evidence, since none of them names a kind."""
 
     @property
     def seen_ms(self) -> int:
         """The end of the first window, event time, ms."""
         return self.since_ms + self.size_ms
 
-    @property
-    def is_slow(self) -> bool:
-        """Whether only what added up over many windows is evidence, since none of them names a kind."""
-        return self.state in ALARMS and not self.evidence["kind"] and bool(self.evidence["slow_drift"] > 0)
+
+def _alarm(
+    series: Series, state: StateName, run: Run, evidence: NDArray[np.void], segments: str, part: str
+) -> Alarm:
+    is_slow = state in ALARMS and not evidence["kind"] and bool(evidence["slow_drift"] > 0)
+    # A result may lack the estimate; the evidence is then the last window.
+    since_ms = min(int(evidence["slow_drift_since_ms"]), run.since_ms) if is_slow else run.since_ms
+    return Alarm(
+        size=format_duration(series.size_ms),
+        verdict=of_result(run.verdict),
+        segments=segments,
+        since_ms=since_ms,
+        after_ms=run.after_ms,
+        until_ms=run.until_ms,
+        windows=run.windows,
+        size_ms=series.size_ms,
+        state=state,
+        began_ms=run.since_ms,
+        evidence=evidence,
+        part=part,
+        is_slow=is_slow,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,63 +273,95 @@ class SizeFacts:
     warmed: int
 
 
-@dataclass(frozen=True, slots=True)
-class SizeStatus:
-    """The status of one window size.
+class SizeStatus(Record):
+    """A window size of a stream, and what its last windows say."""
 
-    Attributes:
-        facts: What its windows say.
-        size: The size as text.
-        state: What it says by itself.
-        is_old: Whether its conclusion is older than the stream allows, or missing.
-        concerns: The faults of its data.
-        is_removed: Whether it is no longer configured.
-    """
+    size: str = Field(serialization_alias="window")
+    """The windows' length, such as 1h."""
 
-    facts: SizeFacts
-    size: str
     state: StateName
-    is_old: bool
-    concerns: tuple[Concern, ...]
-    is_removed: bool
+    """The state by this size alone."""
+
+    is_old: bool = Field(serialization_alias="old")
+    """Whether its last conclusion is older than the stream allows, or missing."""
+
+    concluded_ms: UtcMs | None = Field(serialization_alias="concluded")
+    """The start of the last window with a conclusion. Null without any."""
+
+    facts: SizeFacts = Field(exclude=True)
+    """What its windows say."""
+
+    concerns: tuple[Concern, ...] = Field(exclude=True)
+    """The faults of its data."""
+
+    is_removed: bool = Field(exclude=True)
+    """Whether it is no longer configured."""
+
+    @computed_field
+    def newest(self) -> SummaryRecord:
+        """The newest window."""
+        return summary_record(self.facts.newest, self.facts.series.size_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class StreamStatus:
-    """The status of a stream.
-
-    Attributes:
-        stream: The stream.
-        state: The most urgent of its alarm, its drifting segments, and the faults of its data. It is `ok`
-            only while a recent window says so and nothing is missing.
-        is_old: Whether the conclusion behind the state is older than the stream allows.
-        sizes: The window sizes that have windows, the smallest first, and those no longer configured last.
-        concerns: The faults of the data of all sizes, the most urgent first.
-        held_up_by: The faults of the service that may be the cause of the state.
-        notes: What else a reader should know, which changes no state: sentences without a full stop.
-        has_warm_up: Whether a time is declared clean.
-    """
+class StreamStatus(Record):
+    """The status of a stream: its alarm, its last conclusion, and the health of its data."""
 
     stream: str
+    """The stream."""
+
     state: StateName
-    is_old: bool
-    sizes: tuple[SizeStatus, ...]
+    """The most urgent of its alarm, its drifting segments and the faults of its data. ok only while a recent
+    window says so and nothing is missing."""
+
+    is_old: bool = Field(serialization_alias="old")
+    """Whether the conclusion behind the state is older than the stream allows."""
+
+    concluded_ms: UtcMs | None = Field(serialization_alias="concluded")
+    """The end of the last window with a conclusion; with an alarm, the last that confirms it. Null without
+    any."""
+
+    alarms: tuple[Alarm, ...]
+    """The alarms that go on: first the one that dates their beginning best, then by start."""
+
+    passed: tuple[Alarm, ...]
+    """The last alarm of each size, where it has ended."""
+
+    cause: str = ""
+    """What happened to the events, in a sentence; empty without an alarm."""
+
     concerns: tuple[Concern, ...]
-    held_up_by: tuple[ServiceFault, ...] = ()
-    notes: tuple[str, ...] = ()
-    has_warm_up: bool = False
+    """The faults of the data, the most urgent first."""
 
-    @property
-    def alarms(self) -> tuple[Alarm, ...]:
-        """The alarms of all sizes that go on: first the one that dates their beginning best, then by start.
+    notes: tuple[str, ...]
+    """What else a reader should know, which changes no state: times of events that are whole hours from those
+    of their records, few refused records, a warm_up with too few windows, an alarm of a size that is not
+    configured.
+    """
 
-        That is the one of the smallest size that began within the first window of the earliest.
-        """
-        every = [alarm for size in self.sizes for alarm in size.facts.alarms]
-        seen_ms = min((alarm.since_ms, alarm.seen_ms) for alarm in every)[1] if every else 0
-        began = (alarm for alarm in every if alarm.since_ms < seen_ms)
-        first = min(began, key=lambda alarm: (alarm.size_ms, alarm.since_ms), default=None)
-        return tuple(sorted(every, key=lambda alarm: (alarm is not first, alarm.since_ms)))
+    next_steps: tuple[str, ...] = ()
+    """What to do, in sentences."""
+
+    silence: str | None = None
+    """The command that silences every alert on the stream's drift for four hours. Null without an alarm of a
+    configured window size."""
+
+    runbook: str | None = None
+    """The address of the runbook. Null where nothing is wrong."""
+
+    owner: str | None = None
+    """The owner in the stream's labels. Null where they name none."""
+
+    severity: str = ""
+    """The severity in the stream's labels."""
+
+    sizes: tuple[SizeStatus, ...]
+    """The window sizes that have windows, the smallest first, and those no longer configured last."""
+
+    held_up_by: tuple[ServiceFault, ...] = Field(exclude=True)
+    """The faults of the service that may be the cause of the state."""
+
+    has_warm_up: bool = Field(exclude=True)
+    """Whether a time is declared clean."""
 
     @property
     def evidence(self) -> Alarm | None:
@@ -318,21 +385,16 @@ class StreamStatus:
         """The size that the state comes from, of several the smallest; None without windows."""
         return next((size for size in self.sizes if size.state == self.state), next(iter(self.sizes), None))
 
-    @property
-    def passed(self) -> tuple[Alarm, ...]:
-        """The last alarm of each size, where it has ended."""
-        return tuple(size.facts.passed for size in self.sizes if size.facts.passed is not None)
 
-    @property
-    def concluded_ms(self) -> int | None:
-        """The end of the last window with a conclusion, event time, ms; with an alarm, the last of these."""
-        sizes = [size for size in self.sizes if size.facts.alarms] or self.sizes
-        ends = [
-            int(size.facts.concluded["start_ms"]) + size.facts.series.size_ms
-            for size in sizes
-            if size.facts.concluded is not None
-        ]
-        return max(ends, default=None)
+def _in_order(alarms: Sequence[Alarm]) -> tuple[Alarm, ...]:
+    """Return alarms that go on: first the one that dates their beginning best, then by start.
+
+    That is the one of the smallest size that began within the first window of the earliest.
+    """
+    seen_ms = min((alarm.since_ms, alarm.seen_ms) for alarm in alarms)[1] if alarms else 0
+    began = (alarm for alarm in alarms if alarm.since_ms < seen_ms)
+    first = min(began, key=lambda alarm: (alarm.size_ms, alarm.since_ms), default=None)
+    return tuple(sorted(alarms, key=lambda alarm: (alarm is not first, alarm.since_ms)))
 
 
 def whole_run(rows: NDArray[np.void], at: int) -> Run:
@@ -396,18 +458,18 @@ def read_facts(
         run = whole_run(rows, _last(alarming))
         state: StateName = "drift" if run.verdict == "drift" else "warning"
         evidence = _evidence(rows, alarming, run)
-        last = Alarm(series.size_ms, state, run, evidence, "", _part(evidence, names))
-    is_over = last is None or last.run.until_ms is not None
+        last = _alarm(series, state, run, evidence, "", _part(evidence, names))
+    is_over = last is None or last.until_ms is not None
     alarms = [] if last is None or is_over else [last]
     if at >= 0:
         # Where all events drift, a segment may have too few events, which does not end its drift.
         first = _last(conclusive & ~drifting & ~alarming) + 1
         if drifting[first:].any():
             run = _run(rows, at, drifting, conclusive & ~drifting & ~alarming)
-            if not alarms or run.since_ms < alarms[0].run.since_ms:
+            if not alarms or run.since_ms < alarms[0].began_ms:
                 evidence, segments = _evidence(rows, drifting, run), names[run.since_ms].drifting
                 part = _part(evidence, names)
-                alarms.append(Alarm(series.size_ms, "segment", run, evidence, segments, part))
+                alarms.append(_alarm(series, "segment", run, evidence, segments, part))
     first_faulty = _last(~_is_faulty(rows)) + 1
     is_faulty = first_faulty < len(rows)
     few = at + 1 + np.flatnonzero(numbers[at + 1 :] == _INSUFFICIENT)
@@ -478,7 +540,9 @@ def _unclear(series: Series, end_ms: int, traces: Mapping[tuple[str, str], Segme
         return None
     named = [f"{key} = {value} ({VERDICTS[trace.verdict]})" for (key, value), trace in found.items()]
     since_ms = min(trace.since_ms for trace in found.values())
-    return Concern("unclear", format_duration(series.size_ms), since_ms, name_first(named, _MAX_NAMED))
+    detail = name_first(named, _MAX_NAMED)
+    size = format_duration(series.size_ms)
+    return Concern(name="unclear", size=size, since_ms=since_ms, detail=detail)
 
 
 def _late(series: Series, rows: NDArray[np.void]) -> Concern | None:
@@ -505,7 +569,7 @@ def _late(series: Series, rows: NDArray[np.void]) -> Concern | None:
         return None
     since_ms = int(starts_ms[_last(~is_late) + 1])
     share = f"{format_percent(late[-1] / applied[-1])} of {applied[-1]:,} events"
-    return Concern("late", format_duration(series.size_ms), since_ms, share)
+    return Concern(name="late", size=format_duration(series.size_ms), since_ms=since_ms, detail=share)
 
 
 def _last(mask: NDArray[np.bool_]) -> int:
@@ -562,11 +626,11 @@ def stream_status(
     sizes = tuple(_size_status(each, settings, now_ms, unread, is_cut_off=is_cut_off) for each in own)
     known = {each.series.size_ms for each in own}
     missing = [
-        Concern("waiting", format_duration(size), None) for size in settings.windows if size not in known
+        Concern(name="waiting", size=format_duration(size)) for size in settings.windows if size not in known
     ]
     refused, refusal = [], service.refusals.get(stream)
     if refusal is not None and refusal.is_many:
-        refused.append(Concern("refused", "", None, refusal.reason, extent=refusal.extent))
+        refused.append(Concern(name="refused", size="", detail=refusal.reason, extent=refusal.extent))
     concerns = sorted(
         [*(concern for size in sizes for concern in size.concerns), *missing, *refused],
         key=lambda each: URGENCY.index(each.name),
@@ -588,8 +652,20 @@ def stream_status(
         *_warm_up_notes(facts, settings, now_ms - history_ms),
         *_removal_notes(facts, settings),
     ]
-    has_warm_up = settings.warm_up is not None
-    return StreamStatus(stream, state, is_old, sizes, tuple(concerns), causes, tuple(notes), has_warm_up)
+    confirming = [each for each in own if each.alarms] or own
+    return StreamStatus(
+        stream=stream,
+        state=state,
+        is_old=is_old,
+        concluded_ms=max(filter(None, map(_concluded_ms, confirming)), default=None),
+        alarms=_in_order([alarm for each in own for alarm in each.alarms]),
+        passed=tuple(each.passed for each in own if each.passed is not None),
+        concerns=tuple(concerns),
+        notes=tuple(notes),
+        sizes=sizes,
+        held_up_by=causes,
+        has_warm_up=settings.warm_up is not None,
+    )
 
 
 def _shown(found: Sequence[SizeFacts], sizes_ms: Container[int]) -> list[SizeFacts]:
@@ -600,7 +676,7 @@ def _shown(found: Sequence[SizeFacts], sizes_ms: Container[int]) -> list[SizeFac
     """
     kept = [each for each in found if each.series.size_ms in sizes_ms]
     answered_ms = max((_concluded_ms(each) for each in kept), default=0)
-    knows_all = all(alarm.run.after_ms is not None for each in kept for alarm in each.alarms)
+    knows_all = all(alarm.after_ms is not None for each in kept for alarm in each.alarms)
     removed = [each for each in found if each.series.size_ms not in sizes_ms and each.alarms]
     return [*kept, *(each for each in removed if not knows_all or _concluded_ms(each) > answered_ms)]
 
@@ -619,11 +695,11 @@ def _in_light_of(facts: SizeFacts, every: Sequence[SizeFacts]) -> SizeFacts:
     well = [each for each in every if each.concluded is not None and each.concluded["verdict"] in _OK]
 
     def dated(alarm: Alarm) -> Alarm:
-        before = [each for each in well if _concluded_ms(each) <= alarm.run.since_ms]
-        if alarm.run.after_ms is not None or not before:
+        before = [each for each in well if _concluded_ms(each) <= alarm.began_ms]
+        if alarm.after_ms is not None or not before:
             return alarm
         last_ms = max(_concluded_ms(each) - each.series.size_ms for each in before)
-        return replace(alarm, run=replace(alarm.run, after_ms=last_ms))
+        return alarm.model_copy(update={"after_ms": last_ms})
 
     run = facts.misfit
     if run is not None and run.verdict in ALARMS and facts.concluded is not None:
@@ -686,7 +762,9 @@ def _size_status(
     found: list[Concern] = []
     if facts.faulty is not None:
         since_ms = int(facts.faulty["start_ms"])
-        found.append(Concern("incomplete", size, since_ms, facts.lacking, facts.fault))
+        found.append(
+            Concern(name="incomplete", size=size, since_ms=since_ms, detail=facts.lacking, fault=facts.fault)
+        )
     came_late = published_ms - newest_end_ms > overdue_ms
     # While old events are read, windows follow each other. If the next one does not come in time, everything
     # has been read, or nothing is read any more.
@@ -695,22 +773,30 @@ def _size_status(
     is_silent = quiet_ms > (min(pause_ms, overdue_ms) if came_late else overdue_ms)
     is_removed = size_ms not in settings.windows
     if is_silent and not is_removed:
-        found.append(Concern("silent", size, newest_end_ms))
+        found.append(Concern(name="silent", size=size, since_ms=newest_end_ms))
     elif came_late and not is_removed:
-        found.append(Concern("behind", size, newest_end_ms, unread=unread))
+        found.append(Concern(name="behind", size=size, since_ms=newest_end_ms, unread=unread))
     if facts.misfit is not None:
-        found.append(Concern("misfit", size, facts.misfit.since_ms))
+        found.append(Concern(name="misfit", size=size, since_ms=facts.misfit.since_ms))
     if facts.late is not None:
         found.append(facts.late)
     if facts.quiet is not None and (is_old or _is_quiet_for_long(facts)):
-        found.append(Concern("insufficient", size, int(facts.quiet["start_ms"])))
+        found.append(Concern(name="insufficient", size=size, since_ms=int(facts.quiet["start_ms"])))
     if facts.unclear is not None:
         found.append(facts.unclear)
     if (measured := _measuring(facts)) is not None:
         found.append(measured)
     states: list[StateName] = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
     state: StateName = min(states, key=URGENCY.index, default="ok")
-    return SizeStatus(facts, size, state, is_old or is_silent or is_cut_off, tuple(found), is_removed)
+    return SizeStatus(
+        size=size,
+        state=state,
+        is_old=is_old or is_silent or is_cut_off,
+        concluded_ms=None if facts.concluded is None else int(facts.concluded["start_ms"]),
+        facts=facts,
+        concerns=tuple(found),
+        is_removed=is_removed,
+    )
 
 
 def _measuring(facts: SizeFacts) -> Concern | None:
@@ -719,7 +805,7 @@ def _measuring(facts: SizeFacts) -> Concern | None:
     if row is None or not row["measured_until_ms"]:
         return None
     size, until = format_duration(facts.series.size_ms), format_moment(int(row["measured_until_ms"]))
-    return Concern("warming_up", size, int(row["changed_ms"]) or None, until)
+    return Concern(name="warming_up", size=size, since_ms=int(row["changed_ms"]) or None, detail=until)
 
 
 def _sight_notes(every: Iterable[SizeFacts]) -> Iterator[str]:

@@ -52,7 +52,7 @@ def tell_since(status: StreamStatus) -> str:
     if not status.alarms:
         return ""
     first = status.alarms[0]
-    is_known = first.is_slow or first.run.after_ms is not None
+    is_known = first.is_slow or first.after_ms is not None
     return tell_seen(first) + ("" if is_known else ", so its start is unknown")
 
 
@@ -61,7 +61,7 @@ def tell_seen(alarm: Alarm) -> str:
     since = format_moment(alarm.since_ms)
     if alarm.is_slow:
         when = f"since about {since}"
-    elif alarm.run.after_ms is None:
+    elif alarm.after_ms is None:
         when = f"in every window from {since} on"
     else:
         when = f"first seen between {since} and {format_moment(alarm.seen_ms)}"

@@ -14,19 +14,14 @@ from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import InputError
 from driftgauge.nearest import suggest
-from driftgauge.page.api_records import (
-    MAX_LAST,
-    StatusRecord,
-    SummaryRecord,
-    status_record,
-    summary_records,
-)
+from driftgauge.page.api_records import MAX_LAST, status_record
 from driftgauge.page.history import WindowHistory
 from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview
 from driftgauge.page.queries import WindowQuery, read_query
 from driftgauge.page.site import Site, comparable
 from driftgauge.page.status import URGENCY, StreamStatus
+from driftgauge.page.summary_record import SummaryRecord, summary_records
 from driftgauge.page.words import name_first
 from driftgauge.records.window_record import WindowRecord
 from driftgauge.report.reading import Material
@@ -64,7 +59,7 @@ class ReportRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
-    status: StatusRecord
+    status: StreamStatus
     """The status of the stream."""
 
     window: WindowRecord
@@ -73,7 +68,7 @@ class ReportRecord(BaseModel):
     windows: tuple[SummaryRecord, ...]
     """The windows of the stream and size, by start; at most 10,000, the newest."""
 
-    others: tuple[StatusRecord, ...]
+    others: tuple[StreamStatus, ...]
     """The statuses of the other streams, the most urgent first."""
 
     origin: str
