@@ -23,25 +23,25 @@ from driftgauge.kafka.metadata import find_topic_faults
 from driftgauge.kafka.registry_client import registry_problems
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.kafka.service import Service
-from driftgauge.page.health import page_health_routes
 from driftgauge.page.marks import Marks
+from driftgauge.page.probes import page_health_routes
 from driftgauge.page.results import Results
 from driftgauge.page.service_watch import HOUR_MS, ServiceWatch
 from driftgauge.page.site import Site
 from driftgauge.records.mark import Mark
 from driftgauge.streams import ConfiguredStream, build_decoder, describe_baselines, load_streams, watch
-from driftgauge.telemetry.connections import HEALTH_LIMITS
-from driftgauge.telemetry.endpoints import health_routes, metrics_route, version_route
-from driftgauge.telemetry.guard import Guard, LoginRefusal
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.logs import adjust_logging
-from driftgauge.telemetry.metrics import Telemetry
+from driftgauge.telemetry.metrics import LoginRefusal, Telemetry
 from driftgauge.telemetry.replica_metrics import LOGINS_REFUSED, WEB_CONFIG_VALID
 from driftgauge.telemetry.roles import RoleTelemetry
-from driftgauge.telemetry.server import HttpServer
-from driftgauge.telemetry.web_config import WebConfigFile
 from driftgauge.topics.follower import TopicFollower
 from driftgauge.watchdog import Lifetime
+from driftgauge.web.connections import HEALTH_LIMITS
+from driftgauge.web.endpoints import health_routes, metrics_route, version_route
+from driftgauge.web.guard import Guard
+from driftgauge.web.server import HttpServer
+from driftgauge.web.web_config import WebConfigFile
 
 __all__ = ["check", "serve", "serve_page"]
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from tests.output import say
-from tests.telemetry.test_server import crowded
+from tests.web.test_server import crowded
 
 REQUESTS = 50
 

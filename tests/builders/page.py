@@ -23,7 +23,7 @@ from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.site import Site
 from driftgauge.page.summary import DETECTABLE, SUMMARY, Series, read_summary
 from driftgauge.records.window_record import WindowRecord
-from driftgauge.telemetry.server import HttpServer
+from driftgauge.web.server import HttpServer
 from tests.builders.clocks import HOUR_MS, MONDAY_MS, SECOND_MS
 
 _GOLDEN = Path(__file__).parents[2] / "schemas/golden/window-results/drift-with-segments-and-examples.json"

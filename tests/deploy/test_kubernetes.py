@@ -15,9 +15,10 @@ from driftgauge.app import check
 from driftgauge.cli.config_check import memory_bytes
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
-from driftgauge.telemetry import health, server
-from driftgauge.telemetry.endpoints import health_routes, metrics_route
+from driftgauge.telemetry import health
 from driftgauge.telemetry.metrics import METRICS
+from driftgauge.web import server
+from driftgauge.web.endpoints import health_routes, metrics_route
 from tests.deploy.dockerfile import PROJECT, ROOT
 from tests.deploy.manifests import (
     BASE,

@@ -10,12 +10,12 @@ import pytest
 
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.timestamps import parse_timestamp
-from driftgauge.page.health import page_health_routes
 from driftgauge.page.marks import Marks
+from driftgauge.page.probes import page_health_routes
 from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.site import Site
 from driftgauge.records.mark import Mark
-from driftgauge.telemetry.server import HttpServer
+from driftgauge.web.server import HttpServer
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.html import HOSTILE, Elements, as_shown, main_text
 from tests.builders.page import MadeResults, build_settings, get, record_tree, serving

@@ -16,12 +16,12 @@ import driftgauge
 from driftgauge.core.windows.admission import SurplusEvents
 from driftgauge.core.windows.deltas import LateEvents
 from driftgauge.core.windows.shard import RoundResult
-from driftgauge.telemetry.endpoints import version_route
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.logs import JsonFormatter
 from driftgauge.telemetry.memory_limit import memory_limit_bytes
 from driftgauge.telemetry.roles import RoleTelemetry
-from driftgauge.telemetry.server import HttpServer
+from driftgauge.web.endpoints import version_route
+from driftgauge.web.server import HttpServer
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.configs import MINIMAL
 from tests.builders.results import build_result

@@ -20,11 +20,11 @@ from driftgauge.page.marks import Marks
 from driftgauge.page.results import Results
 from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.site import Site
-from driftgauge.telemetry.endpoints import metrics_route
-from driftgauge.telemetry.server import HttpServer
 from driftgauge.topics import follower
 from driftgauge.topics.follower import TopicFollower
 from driftgauge.watchdog import Pulse
+from driftgauge.web.endpoints import metrics_route
+from driftgauge.web.server import HttpServer
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.messages import FakeMessage
 from tests.builders.page import build_settings, get, record_tree

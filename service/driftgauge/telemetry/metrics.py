@@ -15,7 +15,6 @@ from driftgauge.errors import TransactionFailed
 from driftgauge.events.rejection import Reason
 from driftgauge.records.mark import Mark
 from driftgauge.telemetry.activity import Activity
-from driftgauge.telemetry.guard import LoginRefusal
 from driftgauge.telemetry.health import BlockReason, Health, Role
 from driftgauge.telemetry.memory_limit import memory_limit_bytes
 from driftgauge.telemetry.metric import Metric, ObjectT, ObservedMetric
@@ -42,7 +41,7 @@ from driftgauge.telemetry.snapshot import WatchedStream
 from driftgauge.telemetry.stream_metrics import SHARD_METRICS, STREAM_METRICS
 from driftgauge.telemetry.window_collector import WindowCollector
 
-__all__ = ["METRICS", "NO_STREAM", "AbortCause", "RecordOutcome", "SkipPlace", "Telemetry"]
+__all__ = ["METRICS", "NO_STREAM", "AbortCause", "LoginRefusal", "RecordOutcome", "SkipPlace", "Telemetry"]
 
 _ALL: tuple[Metric, ...] = (*STREAM_METRICS, *SHARD_METRICS, *REPLICA_METRICS)
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
@@ -89,6 +88,17 @@ class AbortCause(StrEnum):
         if error.is_slow:
             return cls.SLOW
         return cls.UNWRITABLE if error.unwritable else cls.OTHER
+
+
+class LoginRefusal(StrEnum):
+    """Why a login over HTTP is refused."""
+
+    WRONG = "wrong"
+    """There is no such user, or the password is another one."""
+    LIMITED = "limited"
+    """The client's address sent too many wrong ones within a minute."""
+    BUSY = "busy"
+    """Too many others wait for their check."""
 
 
 class Telemetry:

@@ -17,10 +17,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from driftgauge.errors import ConfigError
-from driftgauge.telemetry import connections
-from driftgauge.telemetry.endpoints import health_routes, metrics_route
 from driftgauge.telemetry.health import BlockReason, Health, ReadinessCondition, Role
-from driftgauge.telemetry.server import HttpServer
+from driftgauge.web import connections
+from driftgauge.web.endpoints import health_routes, metrics_route
+from driftgauge.web.server import HttpServer
 from tests.builders.baselines import save_baseline
 from tests.builders.configs import write_config
 from tests.builders.results import build_result

@@ -13,7 +13,7 @@ import uvicorn
 from anyio.to_thread import current_default_thread_limiter
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from driftgauge.telemetry.web_config import TlsRules, WebConfigFile
+from driftgauge.web.web_config import TlsRules, WebConfigFile
 
 __all__ = ["HEALTH_LIMITS", "PUBLIC_LIMITS", "ConnectionLimits", "ConnectionServer"]
 

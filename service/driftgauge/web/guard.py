@@ -8,7 +8,6 @@ import logging
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from hashlib import blake2b
 from hmac import compare_digest
 from secrets import token_bytes
@@ -21,9 +20,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from driftgauge.clock import Clock
 from driftgauge.config import Right
-from driftgauge.telemetry.web_config import WebConfigFile, WebRules
+from driftgauge.telemetry.metrics import LoginRefusal
+from driftgauge.web.web_config import WebConfigFile, WebRules
 
-__all__ = ["Guard", "LoginRefusal"]
+__all__ = ["Guard"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,17 +31,6 @@ _log = logging.getLogger(__name__)
 _MOST_WAITING = 8
 _MOST_FAILURES = 10
 _FAILURES_PER_S = 60.0
-
-
-class LoginRefusal(StrEnum):
-    """Why a login over HTTP is refused."""
-
-    WRONG = "wrong"
-    """There is no such user, or the password is another one."""
-    LIMITED = "limited"
-    """The client's address sent too many wrong ones within a minute."""
-    BUSY = "busy"
-    """Too many others wait for their check."""
 
 
 class Guard:

@@ -17,10 +17,10 @@ from starlette.routing import Route
 from driftgauge.config import Right
 from driftgauge.config.web import CIPHERS
 from driftgauge.errors import ConfigError
-from driftgauge.telemetry.endpoints import metrics_route
-from driftgauge.telemetry.guard import Guard
-from driftgauge.telemetry.server import HttpServer
-from driftgauge.telemetry.web_config import WebConfigFile
+from driftgauge.web.endpoints import metrics_route
+from driftgauge.web.guard import Guard
+from driftgauge.web.server import HttpServer
+from driftgauge.web.web_config import WebConfigFile
 from tests.builders.baselines import save_baseline
 from tests.builders.configs import SECRET, settings_in, write_config
 from tests.deploy.dockerfile import ROOT

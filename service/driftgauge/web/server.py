@@ -15,9 +15,9 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from driftgauge.errors import MORE_THREADS, ConfigError, ServiceError
-from driftgauge.telemetry.connections import PUBLIC_LIMITS, ConnectionLimits, ConnectionServer
-from driftgauge.telemetry.guard import Guard
 from driftgauge.watchdog import end_process
+from driftgauge.web.connections import PUBLIC_LIMITS, ConnectionLimits, ConnectionServer
+from driftgauge.web.guard import Guard
 
 __all__ = ["HttpServer"]
 

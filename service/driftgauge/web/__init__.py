@@ -1,0 +1,1 @@
+"""The HTTP server: connections within limits, TLS, logins, and the endpoints beside the page."""
