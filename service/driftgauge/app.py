@@ -4,7 +4,7 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -32,15 +32,13 @@ from driftgauge.records.mark import Mark
 from driftgauge.streams import ConfiguredStream, build_decoder, describe_baselines, load_streams, watch
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.logs import adjust_logging
-from driftgauge.telemetry.metrics import LoginRefusal, Telemetry
+from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.replica_metrics import LOGINS_REFUSED, WEB_CONFIG_VALID
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.topics.follower import TopicFollower
 from driftgauge.watchdog import Lifetime
-from driftgauge.web.connections import HEALTH_LIMITS
-from driftgauge.web.endpoints import health_routes, metrics_route, version_route
-from driftgauge.web.guard import Guard
-from driftgauge.web.server import HttpServer
+from driftgauge.web.endpoints import health_routes, metrics_route
+from driftgauge.web.serving import serving
 from driftgauge.web.web_config import WebConfigFile
 
 __all__ = ["check", "serve", "serve_page"]
@@ -132,11 +130,12 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
         if settings.page.enabled:
             routes += running.enter_context(_page(settings, web_config, telemetry.marked))[1]
         running.enter_context(
-            _serving(
+            serving(
                 settings.http,
                 routes,
                 health_routes(health),
                 web_config,
+                SYSTEM_CLOCK,
                 lambda reason: telemetry[LOGINS_REFUSED].labels(reason).inc(),
             )
         )
@@ -190,11 +189,12 @@ def serve_page(settings: Settings) -> None:
     with (
         _page(settings, web_config, lambda *_: None) as (reader, routes),
         # The page has no metrics; its log says which logins are refused.
-        _serving(
+        serving(
             settings.http,
             routes,
             page_health_routes(reader),
             web_config,
+            SYSTEM_CLOCK,
             lambda _: None,
         ),
     ):
@@ -248,28 +248,6 @@ def _page(
     finally:
         for reader in readers:
             reader.stop()
-
-
-@contextmanager
-def _serving(
-    http: HttpSettings,
-    routes: Sequence[BaseRoute],
-    health: Sequence[BaseRoute],
-    web_config: WebConfigFile | None,
-    on_login_refused: Callable[[LoginRefusal], object],
-) -> Iterator[None]:
-    """Serve routes, and health on a port of its own, while the context lasts."""
-    guard = None
-    if web_config is not None:
-        guard = Guard(web_config, http.users, SYSTEM_CLOCK, on_login_refused)
-    with ExitStack() as running:
-        for server in (
-            HttpServer(http.host, http.health, health, name="health", limits=HEALTH_LIMITS),
-            HttpServer(http.host, http.port, [version_route(), *routes], guard=guard),
-        ):
-            server.start()
-            running.callback(server.stop)
-        yield
 
 
 def _ended_by_signals() -> Lifetime:

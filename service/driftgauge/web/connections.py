@@ -1,4 +1,14 @@
-"""Connections of the HTTP server within limits of number, descriptors and time."""
+"""Connections of the HTTP server within limits of number, descriptors and time.
+
+This reaches into uvicorn, because it stands without a proxy before clients that are idle or slow. uvicorn
+0.54 bounds neither the time of a request's head nor that of a TLS handshake. Beyond its limit of connections
+it refuses the new ones, a supervisor's among them. And it takes one TLS context for good, while certificates
+are renewed. So connections are accepted here, and of uvicorn's parts these are used:
+
+- `Server.startup`, `on_tick` and `shutdown`, around its loop, without sockets of its own;
+- `H11Protocol` with its callbacks of a transport, and `conn`, `cycle` and `on_response_complete`, which show
+  whether a request is being answered.
+"""
 
 import asyncio
 import gc
