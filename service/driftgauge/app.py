@@ -14,15 +14,15 @@ from threadpoolctl import threadpool_limits
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import HttpSettings, Settings, read_kafka_secrets
+from driftgauge.engine.heartbeats import HeartbeatSender, name_replica
+from driftgauge.engine.service import Service
 from driftgauge.errors import ConfigError, refuse_problems
 from driftgauge.events.inputs import missing_libraries
 from driftgauge.kafka.client import property_problems
-from driftgauge.kafka.heartbeats import HeartbeatSender, name_replica
+from driftgauge.kafka.cluster import find_topic_faults
 from driftgauge.kafka.login import Login
-from driftgauge.kafka.metadata import find_topic_faults
 from driftgauge.kafka.registry_client import registry_problems
 from driftgauge.kafka.schema_registry import open_schema_registry
-from driftgauge.kafka.service import Service
 from driftgauge.page.marks import Marks
 from driftgauge.page.probes import page_health_routes
 from driftgauge.page.results import Results

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from driftgauge.core.counting.partial import Part
 from driftgauge.core.windows.shard import ShardState
+from driftgauge.engine import service, session
+from driftgauge.engine.count import count_worker
+from driftgauge.engine.producer.transaction import Transaction
 from driftgauge.errors import TransactionFailed
-from driftgauge.kafka import count_worker, service, session
-from driftgauge.kafka.transaction import Transaction
 
 __all__ = ["FAILURES"]
 

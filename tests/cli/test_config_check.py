@@ -15,7 +15,7 @@ from driftgauge.cli.config_check import describe_schedule, report_schedule, tall
 from driftgauge.core.counting.partial import CommitId, StreamTime
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.windows.shard import ShardState
-from driftgauge.kafka.changelog_reader import key_of
+from driftgauge.engine.windows.changelog_reader import key_of
 from driftgauge.page.summary import SUMMARY
 from driftgauge.records.changelog import encode_key
 from driftgauge.records.partials import decode_part

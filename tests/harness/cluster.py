@@ -11,10 +11,10 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.partition import Partition
+from driftgauge.engine.producer.transaction import Transaction
 from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
-from driftgauge.kafka.transaction import Transaction
 from tests.harness.closing import close
 from tests.harness.topics import SHORT_SESSION, TIMEOUT_S, TopicOwner, committed, non_member
 

@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
     NewTopic,
 )
 
-from driftgauge.kafka import metadata
+from driftgauge.kafka import cluster as metadata
 from tests.harness.closing import close
 from tests.waiting import PATIENCE_S, wait_for
 

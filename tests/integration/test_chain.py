@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from driftgauge.core.counting.partial import shard_of
-from driftgauge.kafka.changelog_reader import DAMAGED_REMEDY
+from driftgauge.engine.windows.changelog_reader import DAMAGED_REMEDY
 from tests.harness.broker import Broker
 from tests.harness.case import (
     HOUR_MS,

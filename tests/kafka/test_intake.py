@@ -12,8 +12,8 @@ from confluent_kafka import (
     KafkaError,
 )
 
+from driftgauge.engine.windows.changelog_reader import ChangelogReader
 from driftgauge.errors import AuthorizationError, BrokerError, StateError
-from driftgauge.kafka.changelog_reader import ChangelogReader
 from driftgauge.kafka.intake import sort_messages, to_records
 from tests.builders.messages import TOPIC, FakeMessage
 

@@ -10,7 +10,8 @@ from confluent_kafka import KafkaError
 from confluent_kafka.admin import AclOperation, ResourceType
 
 from driftgauge.errors import AuthorizationError, StateError
-from driftgauge.kafka import client, metadata, topics
+from driftgauge.kafka import client, topics
+from driftgauge.kafka import cluster as metadata
 from driftgauge.kafka.topics import CHANGELOG_SETTINGS, PARTIALS_SETTINGS
 from tests.harness.internal_topics import SHARDS, AclCluster, StaleAdmin
 from tests.harness.topics import TIMEOUT_S

@@ -11,14 +11,14 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AclOperation
 
+from driftgauge.engine.service import Service
 from driftgauge.errors import BrokerError
 from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.rights import connection_refused, missing_topic_rights
-from driftgauge.kafka.service import Service
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.watchdog import Lifetime
-from tests.kafka.parts import build_settings
+from tests.engine.parts import build_settings
 
 BEFORE = {"sasl.username": "user", "sasl.password": "before", "sasl.oauthbearer.client.secret": "before"}
 

@@ -11,11 +11,12 @@ from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
+from driftgauge.engine.count.topic_watch import TopicWatch
 from driftgauge.errors import AuthorizationError, BrokerError
-from driftgauge.kafka import client, metadata, topics
-from driftgauge.kafka.metadata import TopicFaults
+from driftgauge.kafka import client, topics
+from driftgauge.kafka import cluster as metadata
+from driftgauge.kafka.cluster import TopicFaults
 from driftgauge.kafka.shared_admin import SharedAdmin
-from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.topics import InternalTopics
 from tests.harness.internal_topics import (
     MultiBrokerAdmin,

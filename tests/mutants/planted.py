@@ -41,6 +41,12 @@ class Edit:
         return source.replace(self.old, self.new)
 
 
+_TRANSACTION = "engine/producer/transaction.py"
+_COUNT = "engine/count/count_worker.py"
+_WINDOWS = "engine/windows/window_worker.py"
+_HELD = "engine/count/held_partitions.py"
+_READER = "engine/windows/changelog_reader.py"
+_RESTORE = "engine/windows/shard_restore.py"
 _BEGIN_AGAIN_AT_ONCE = """\
         from dataclasses import replace
         for source in self.started:
@@ -64,7 +70,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     "no_group_metadata": [
         Edit("kafka/client.py", f"    return {_CONSUMER}", _OUTSIDE),
         Edit(
-            "kafka/transaction.py",
+            _TRANSACTION,
             "metadata = self._consumer.consumer_group_metadata()",
             "from driftgauge.kafka.client import OUTSIDERS\n"
             "        return OUTSIDERS[id(self._consumer)].consumer_group_metadata()",
@@ -73,7 +79,9 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     # A commit is made as whatever member of the group the consumer has become.
     "member_not_checked": [
         Edit(
-            "kafka/transaction.py", "metadata if member_id and member_id == self._member_id", "metadata if 1"
+            _TRANSACTION,
+            "metadata if member_id and member_id == self._member_id",
+            "metadata if 1",
         )
     ],
     "read_uncommitted": [
@@ -81,7 +89,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     ],
     "offsets_outside_transaction": [
         Edit(
-            "kafka/transaction.py",
+            _TRANSACTION,
             "        self._deliver(deadline_s)\n        member =",
             "        self._consumer.commit(offsets=list(offsets), asynchronous=False)\n"
             "        self._deliver(deadline_s)\n        member =",
@@ -89,40 +97,52 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     ],
     # COUNT begins again without dropping its uncommitted counts, or without going back to its offsets.
     "counts_kept": [
-        Edit("kafka/count_worker.py", "        self._counter.drop()\n        self._letters.clear()\n", "")
+        Edit(
+            _COUNT,
+            "        self._counter.drop()\n        self._letters.clear()\n",
+            "",
+        )
     ],
     "positions_kept": [
         Edit(
-            "kafka/count_worker.py",
+            _COUNT,
             "        self._committed_s = self._clock.monotonic_s()\n        self._held.begin_again()",
             "        self._committed_s = self._clock.monotonic_s()",
         )
     ],
     "producer_not_replaced": [
-        Edit("kafka/transaction.py", "self._state.is_suspect = True", "self._state.is_suspect = False"),
-        Edit("kafka/transaction.py", "elif isinstance(self._state, _Ready):", "elif 0:"),
+        Edit(
+            _TRANSACTION,
+            "self._state.is_suspect = True",
+            "self._state.is_suspect = False",
+        ),
+        Edit(_TRANSACTION, "elif isinstance(self._state, _Ready):", "elif 0:"),
     ],
     # Partitions that begin again are assigned at once, and what is polled without a producer is dropped.
     "drop_while_settling": [
         Edit(
-            "kafka/held_partitions.py",
+            _HELD,
             "        self.assign([source.partition for source in self.started])\n"
             "        self._sync_client()\n\n    def lose",
             _BEGIN_AGAIN_AT_ONCE,
         ),
         Edit(
-            "kafka/session.py",
+            "engine/session.py",
             "self._worker.process(messages)",
             "self._worker.process(messages if self._lost_s is None else [])",
         ),
     ],
     # A shard is restored from the part of its changelog that was read so far.
     "restore_before_end": [
-        Edit("kafka/changelog_reader.py", "return self.positions[shard] >= end or end == 0", "return True")
+        Edit(
+            _READER,
+            "return self.positions[shard] >= end or end == 0",
+            "return True",
+        )
     ],
     # The commits of a replica that was started again are numbered as before, so they look applied.
     "epoch_repeated": [
-        Edit("kafka/transaction.py", "max(self._clock.wall_ms(), self.epoch + 1)", "1"),
+        Edit(_TRANSACTION, "max(self._clock.wall_ms(), self.epoch + 1)", "1"),
     ],
     "waiting_parts_passed": [Edit("core/windows/shard.py", "offset=covered,", "offset=self.next_offset,")],
     "changelog_uncommitted": [
@@ -132,29 +152,33 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     ],
     # Partitions, or shards, that the group has revoked are still counted, or closed.
     "revoked_partitions_kept": [
-        Edit("kafka/count_worker.py", "        self._held.release(partitions)\n", ""),
+        Edit(_COUNT, "        self._held.release(partitions)\n", ""),
     ],
     "revoked_shards_kept": [
         Edit(
-            "kafka/window_worker.py",
+            _WINDOWS,
             "shards = [shard for _, shard in partitions]\n        self._unassign",
             "shards = []\n        self._unassign",
         )
     ],
     # The parts of a commit, of which there are several, are written in reverse order.
     "progress_not_last": [
-        Edit("kafka/service.py", "_PART_BYTES = 500_000", "_PART_BYTES = 1_000"),
-        Edit("kafka/count_worker.py", "for part in parts:", "for part in parts[::-1]:"),
+        Edit("engine/service.py", "_PART_BYTES = 500_000", "_PART_BYTES = 1_000"),
+        Edit(_COUNT, "for part in parts:", "for part in parts[::-1]:"),
     ],
     "progress_without_partials": [
         Edit(
-            "kafka/count_worker.py",
+            _COUNT,
             "            delta.panes,\n",
             "            delta.panes if commit.number % 8 else (),\n",
         )
     ],
     "any_shard": [
-        Edit("kafka/count_worker.py", "partials_topic, shard, key, part)", "partials_topic, -1, None, part)")
+        Edit(
+            _COUNT,
+            "partials_topic, shard, key, part)",
+            "partials_topic, -1, None, part)",
+        )
     ],
     # Windows that wait for a later round become final, and lose their panes.
     "waiting_windows_final": [
@@ -198,7 +222,11 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     ],
     # A changelog whose beginning was deleted is restored.
     "beheaded_changelog_restored": [
-        Edit("kafka/shard_restore.py", "if expected is None or found == expected:", "if found is not None:"),
+        Edit(
+            _RESTORE,
+            "if expected is None or found == expected:",
+            "if found is not None:",
+        ),
     ],
     # An added window size is published without its purged panes.
     "purged_panes_forgotten": [
@@ -240,7 +268,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
             "self._bytes_left = 10**12",
         ),
         Edit(
-            "kafka/window_worker.py",
+            _WINDOWS,
             "return self._load_bytes() >= self._limit.bytes // SHARE",
             "return False",
         ),
@@ -248,7 +276,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     # A shard stays paused after a hand-over closed its last due windows.
     "paused_shard_kept": [
         Edit(
-            "kafka/window_worker.py",
+            _WINDOWS,
             "        self._pause_backlogs()\n        return has_committed",
             "        if has_committed:\n            self._pause_backlogs()\n        return has_committed",
         ),

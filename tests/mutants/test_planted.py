@@ -22,7 +22,7 @@ def test_edit_needs_its_text_once():
 def test_service_is_imported_with_fault():
     program = (
         "from tests.mutants.planted import plant; plant('progress_not_last');"
-        "from driftgauge.kafka import service; print(service._PART_BYTES)"
+        "from driftgauge.engine import service; print(service._PART_BYTES)"
     )
     root = SERVICE.parents[1]
     done = subprocess.run(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from driftgauge.events.records import StoredRecord
-from driftgauge.kafka.metadata import TopicFaults
+from driftgauge.kafka.cluster import TopicFaults
 from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.story import tell_service_fault
 from driftgauge.records.heartbeat import decode_heartbeat, encode_heartbeat

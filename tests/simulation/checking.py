@@ -10,7 +10,7 @@ from typing import Any
 
 from driftgauge.core.durations import parse_duration
 from driftgauge.core.local import LocalDriver
-from driftgauge.kafka.dead_letters import read_letter
+from driftgauge.engine.count.dead_letters import read_letter
 from driftgauge.kafka.intake import to_records
 from driftgauge.records.partials import decode_part
 from driftgauge.records.results import result_record

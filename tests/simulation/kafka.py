@@ -27,9 +27,9 @@ from confluent_kafka.admin import OffsetSpec
 
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
+from driftgauge.engine.clock_guard import Append
+from driftgauge.engine.producer.transaction_errors import membership_lost
 from driftgauge.errors import TransactionFailed
-from driftgauge.kafka.clock import Append
-from driftgauge.kafka.transaction_errors import membership_lost
 from tests.builders.messages import FakeMessage
 
 TIMEOUT_S = 13.0

@@ -10,14 +10,14 @@ import msgspec
 from driftgauge.core.commit_limit import CommitLimit
 from driftgauge.core.partition import Partition
 from driftgauge.core.windows.shard import RoundResult, ShardState
+from driftgauge.engine.clock_guard import ClockGuard
+from driftgauge.engine.count.count_worker import CountWorker
+from driftgauge.engine.count.dead_letters import DeadLetters
+from driftgauge.engine.count.topic_watch import TopicWatch
+from driftgauge.engine.session import Session
+from driftgauge.engine.windows.window_worker import WindowWorker
 from driftgauge.errors import AuthorizationError, BrokerError
-from driftgauge.kafka.clock import ClockGuard
-from driftgauge.kafka.count_worker import CountWorker
-from driftgauge.kafka.dead_letters import DeadLetters
-from driftgauge.kafka.session import Session
 from driftgauge.kafka.shared_admin import SharedAdmin
-from driftgauge.kafka.topic_watch import TopicWatch
-from driftgauge.kafka.window_worker import WindowWorker
 from driftgauge.records.results import result_record
 from driftgauge.streams import watch
 from driftgauge.telemetry.health import Health, Role

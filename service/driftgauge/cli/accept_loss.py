@@ -11,7 +11,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.windows.changelog import AcceptedLoss, AcceptedLossKey
 from driftgauge.errors import InputError
 from driftgauge.kafka import client
-from driftgauge.kafka.metadata import count_partitions
+from driftgauge.kafka.cluster import count_partitions
 from driftgauge.records.changelog import encode_key, encode_value
 
 __all__ = ["accept_loss_command"]

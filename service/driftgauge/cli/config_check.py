@@ -20,10 +20,10 @@ from driftgauge.core.counting.examples import MAX_EXAMPLES
 from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
+from driftgauge.engine.count.dead_letters import MAX_BUFFERED_BYTES
 from driftgauge.errors import ConfigError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka.client import fetched_bytes
-from driftgauge.kafka.dead_letters import MAX_BUFFERED_BYTES
 from driftgauge.page.summary import SUMMARY
 from driftgauge.streams import ConfiguredStream
 from driftgauge.topics.follower import BOUNDS

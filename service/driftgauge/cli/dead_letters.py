@@ -20,6 +20,8 @@ from driftgauge.config import Settings
 from driftgauge.core.counting.interval import IntervalCounter
 from driftgauge.core.durations import format_duration
 from driftgauge.core.window import Window
+from driftgauge.engine.count.dead_letters import RefusedRecord, read_letter
+from driftgauge.engine.producer.transaction import ANY
 from driftgauge.errors import AuthorizationError, InputError
 from driftgauge.events.records import FIRST_ORIGIN, Records, credible_ms
 from driftgauge.events.refusals import Refusals
@@ -28,9 +30,7 @@ from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.timestamps import LAST_MS, format_timestamp
 from driftgauge.kafka import client
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
-from driftgauge.kafka.dead_letters import RefusedRecord, read_letter
-from driftgauge.kafka.metadata import count_partitions, failure
-from driftgauge.kafka.transaction import ANY
+from driftgauge.kafka.cluster import count_partitions, failure
 from driftgauge.layout import Block, Table
 from driftgauge.report.reading import topic_results
 from driftgauge.streams import ConfiguredStream, build_decoder, load_streams

@@ -17,11 +17,11 @@ from driftgauge.cli.printing import counted_refusals, json_option, print_report
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
+from driftgauge.engine.producer.transaction import ANY
 from driftgauge.errors import BrokerError, ConfigError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
-from driftgauge.kafka.metadata import failure
-from driftgauge.kafka.transaction import ANY
+from driftgauge.kafka.cluster import failure
 from driftgauge.nearest import suggest
 from driftgauge.progress import Track, WorkProgress, ignore_progress
 from driftgauge.record_files import choose_topic

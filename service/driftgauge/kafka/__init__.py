@@ -1,1 +1,1 @@
-"""The Kafka side of the service: consumers, transactions, internal topics and the two roles' loops."""
+"""Kafka's clients: their configuration, logins and rights, metadata, topics and offsets."""

@@ -15,7 +15,7 @@ from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.errors import BrokerError, StateError
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
-from driftgauge.kafka.metadata import (
+from driftgauge.kafka.cluster import (
     count_partitions,
     failure,
     failures,

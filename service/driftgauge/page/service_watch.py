@@ -12,7 +12,7 @@ from driftgauge.core.partition import name_partitions
 from driftgauge.errors import StateError
 from driftgauge.events.clock_gaps import describe_gaps
 from driftgauge.events.records import RawRecord
-from driftgauge.kafka.metadata import TopicFaults
+from driftgauge.kafka.cluster import TopicFaults
 from driftgauge.page.results import ResultSource
 from driftgauge.page.summary_record import Record, UtcMs
 from driftgauge.page.words import name_first

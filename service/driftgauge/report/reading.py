@@ -19,7 +19,7 @@ from driftgauge.events.records import RawRecord, StoredRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason
 from driftgauge.kafka import client
-from driftgauge.kafka.metadata import find_topic_faults
+from driftgauge.kafka.cluster import find_topic_faults
 from driftgauge.page.results import Results
 from driftgauge.page.service_watch import HOUR_MS, ServiceWatch
 from driftgauge.page.words import name_first

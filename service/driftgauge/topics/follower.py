@@ -15,9 +15,9 @@ from driftgauge.errors import BrokerError, ServiceError
 from driftgauge.kafka import client
 from driftgauge.kafka.calls import CLIENT_ERROR_REMEDY, in_thread
 from driftgauge.kafka.client import KafkaProperties
+from driftgauge.kafka.cluster import count_partitions, require_visible
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.login import Login, LoginWatch
-from driftgauge.kafka.metadata import count_partitions, require_visible
 from driftgauge.kafka.rights import connection
 from driftgauge.telemetry.logs import RepeatLimit
 from driftgauge.topics.topic_log import TopicLog

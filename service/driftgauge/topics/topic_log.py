@@ -11,8 +11,8 @@ from driftgauge.core.partition import name_partition
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties, OnStatistics
+from driftgauge.kafka.cluster import failure
 from driftgauge.kafka.intake import sort_messages
-from driftgauge.kafka.metadata import failure
 
 __all__ = ["TopicLog"]
 

@@ -11,7 +11,7 @@ from driftgauge.errors import InputError
 from driftgauge.events.records import RawRecord
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka.client import KafkaProperties, admin
-from driftgauge.kafka.metadata import count_partitions, metadata, require_visible
+from driftgauge.kafka.cluster import count_partitions, metadata, require_visible
 from driftgauge.kafka.rights import connection
 from driftgauge.nearest import suggest
 from driftgauge.progress import Track, WorkProgress, ignore_progress

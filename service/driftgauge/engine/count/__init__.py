@@ -1,0 +1,1 @@
+"""COUNT: events to partials, dead letters and offsets, one transaction each commit interval."""

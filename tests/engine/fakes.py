@@ -1,0 +1,142 @@
+"""Fakes of Kafka clients that several tests share, and a worker of COUNT over them."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import Mock
+
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from driftgauge.clock import Clock
+from driftgauge.core.commit_limit import CommitLimit
+from driftgauge.engine.count.count_worker import CountWorker
+from driftgauge.engine.count.topic_watch import EventsTopic
+from driftgauge.events.decoder import Decoder
+from tests.builders.messages import TOPIC
+from tests.engine.parts import SPECS, build_settings
+from tests.kafka.slow_admin import Answer
+
+
+class OffsetConsumer:
+    """A consumer that returns a group's committed offsets, given as offset and metadata by partition.
+
+    Attributes:
+        error: The code of the error that each call raises, if any.
+        asked: The partitions of each call.
+    """
+
+    def __init__(self, offsets: Mapping[int, tuple[int, str]]) -> None:
+        self._offsets = offsets
+        self.error: int | None = None
+        self.asked: list[list[int]] = []
+
+    def committed(self, asked: Sequence[TopicPartition], *, timeout: float) -> list[TopicPartition]:
+        self.asked.append([each.partition for each in asked])
+        if self.error is not None:
+            raise KafkaException(KafkaError(self.error))
+        return [self._answer(each) for each in asked]
+
+    def _answer(self, asked: TopicPartition) -> TopicPartition:
+        offset, metadata = self._offsets.get(asked.partition, (OFFSET_INVALID, ""))
+        return TopicPartition(asked.topic, asked.partition, offset, metadata, 5)
+
+
+@dataclass(frozen=True)
+class ProducedRecord:
+    """A record that was produced in a transaction."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, str | bytes | None]]
+
+
+class RecordingTransaction:
+    """Keeps the records produced.
+
+    Attributes:
+        sent: The records.
+        limit: The most bytes of a value and its headers that the client accepts.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[ProducedRecord] = []
+        self.limit = 1_000_000
+
+    def produce(self, topic, partition, key, value, headers=None) -> bool:
+        added = sum(len(part or b"") for header in headers or [] for part in header)
+        if len(value or b"") + added > self.limit:
+            return False
+        self.sent.append(ProducedRecord(topic, partition, key, value, list(headers or [])))
+        return True
+
+    def abort(self, bound_s) -> None:
+        self.sent = []
+
+
+class GroupConsumer(OffsetConsumer):
+    """A consumer that logs its assignments, in a group with these committed offsets.
+
+    Attributes:
+        log: The calls: "assign" with topic, index, offset and leader epoch of each partition; "unassign" with
+            topic and index.
+        sought: What the client was made to validate, as "assign".
+    """
+
+    def __init__(self, offsets: Mapping[int, tuple[int, str]]) -> None:
+        super().__init__(offsets)
+        self.log: list[tuple[str, list[tuple[str | int, ...]]]] = []
+        self.sought: list[tuple[str | int, ...]] = []
+
+    def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
+        self.log.append(
+            ("assign", [(each.topic, each.partition, each.offset, each.leader_epoch) for each in partitions])
+        )
+
+    def incremental_unassign(self, partitions: Sequence[TopicPartition]) -> None:
+        self.log.append(("unassign", [(each.topic, each.partition) for each in partitions]))
+
+    def seek(self, partition: TopicPartition) -> None:
+        self.sought.append((partition.topic, partition.partition, partition.offset, partition.leader_epoch))
+
+
+class QuickAdmin:
+    """A fake of both the admin client and its `SharedAdmin`, which answers at once.
+
+    Attributes:
+        begin, end: The beginning and the end of every log.
+    """
+
+    def __init__(self, begin: int = 0, end: int = 0) -> None:
+        self.begin, self.end = begin, end
+        self.client = self
+
+    def renew(self) -> None:
+        pass
+
+    def list_offsets(
+        self, asked: Mapping[TopicPartition, OffsetSpec], **_: object
+    ) -> dict[TopicPartition, Future[Answer]]:
+        answers: dict[TopicPartition, Future[Answer]] = {at: Future() for at in asked}
+        for at, spec in asked.items():
+            is_earliest = spec is OffsetSpec.earliest()
+            answers[at].set_result(Answer(self.begin if is_earliest else self.end))
+        return answers
+
+
+def build_count_worker(decoder: Decoder, clock: Clock, **parts: Any) -> CountWorker:
+    """Return the worker of COUNT for a topic of two partitions, over these clients and dead letters."""
+    return CountWorker(
+        build_settings({"bootstrap.servers": "a:1", "group.id": "g"}, windows="w", letters="l", events=TOPIC),
+        SPECS,
+        decoder,
+        topics=Mock(known={TOPIC: EventsTopic("id", 2)}, missing=frozenset()),
+        guard=Mock(),
+        clock=clock,
+        part_bytes=100_000,
+        limit=CommitLimit(),
+        **parts,
+    )

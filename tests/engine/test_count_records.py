@@ -1,0 +1,362 @@
+"""COUNT's counts of records: accepted, filtered, rejected, and those that wait for a schema."""
+
+import json
+from types import SimpleNamespace
+from unittest.mock import MagicMock, Mock
+
+import numpy as np
+import pytest
+from confluent_kafka import KafkaError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.config.inputs import InputSettings
+from driftgauge.errors import ClientLost
+from driftgauge.events.decoder import Decoder
+from driftgauge.events.inputs import build_readers
+from driftgauge.events.records import StoredRecord
+from driftgauge.events.rejection import Reason, SchemaPending
+from driftgauge.page.service_watch import Refusal, ServiceWatch
+from driftgauge.records.heartbeat import encode_heartbeat
+from driftgauge.telemetry.health import Role
+from driftgauge.telemetry.metrics import RecordOutcome, SkipPlace
+from driftgauge.telemetry.roles import RoleTelemetry
+from tests.builders.clocks import HOUR_MS, MONDAY_MS, ManualClock
+from tests.builders.messages import TOPIC, FakeMessage
+from tests.builders.references import CLUSTERS
+from tests.builders.telemetry import SHARDS, build_telemetry, sample_reader
+from tests.engine.fakes import GroupConsumer, QuickAdmin, build_count_worker
+from tests.engine.parts import CONTRACTS, STREAM
+from tests.examples import examples
+
+FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
+MAPPING = {
+    "where": [{"path": "op", "in": ["c"]}],
+    "stream": {"constant": STREAM},
+    "timestamp": {"record": "timestamp"},
+    "embedding": "v",
+}
+ACCEPTED, FILTERED, REJECTED = RecordOutcome
+
+
+class MappedRecord(FakeMessage):
+    """A message with a leader epoch, as a poll brings it."""
+
+    def leader_epoch(self):
+        return 3
+
+
+class Letters:
+    """Keeps the rejected rows of each batch."""
+
+    def __init__(self):
+        self.rejections = []
+        self.is_full = False
+
+    def add(self, messages, rejections):
+        self.rejections += rejections
+
+    def write(self):
+        pass
+
+    def clear(self):
+        pass
+
+
+class Worker:
+    """A count worker of two partitions without a broker, which has started at the committed offsets.
+
+    Attributes:
+        unknown: Values that cannot be read, for their schema is not known yet.
+        error: What is raised for them.
+    """
+
+    def __init__(self, committed=0, begin=0, telemetry=None, timestamp=None):
+        self.unknown: set[bytes] = set()
+        self.error: type[Exception] = SchemaPending
+        self.clock, self.letters = ManualClock(), Letters()
+        self.committed = dict.fromkeys((0, 1), (committed, "id"))
+        self.consumer = GroupConsumer(self.committed)
+        self.telemetry = telemetry or MagicMock(spec=RoleTelemetry)
+        mapping = MAPPING | {"timestamp": timestamp or MAPPING["timestamp"]}
+        (reader,) = build_readers({TOPIC: InputSettings.model_validate(mapping)}).values()
+        self.transaction = Mock(producer="p", epoch=0)
+        self.worker = build_count_worker(
+            Decoder(CONTRACTS, lead_ms=0, readers={TOPIC: self._read_with(reader)}),
+            self.clock.clock,
+            consumer=self.consumer,
+            admin=QuickAdmin(begin, 100),
+            transaction=self.transaction,
+            letters=self.letters,
+            telemetry=self.telemetry,
+        )
+        self.worker.assign([FIRST, SECOND])
+        self.start()
+
+    def start(self):
+        """Let the worker find the starts of its partitions; return what it gives the client."""
+        logged = len(self.consumer.log)
+        for _ in range(5):
+            self.worker.step(1.0)
+        return self.consumer.log[logged:]
+
+    def _read_with(self, reader):
+        def read(record):
+            if record.value() in self.unknown:
+                raise self.error
+            return reader.read(record)
+
+        return SimpleNamespace(read=read, read_all=reader.read_all, unit=reader.unit, stream=reader.stream)
+
+    def process(self, *values, partition=0, offset=0):
+        """Process values at consecutive offsets of a partition."""
+        self.worker.process(
+            [
+                MappedRecord(content, partition=partition, offset=offset + index)
+                for index, content in enumerate(values)
+            ]
+        )
+
+    def position(self, partition=FIRST):
+        return self.worker._held.find(partition).position
+
+    def commit(self):
+        """Commit, and return the records by outcome and the events by outcome, as telemetry gets them."""
+        self.worker._commit(1.0)
+        (records,) = self.telemetry.records_read.call_args.args
+        accepted, _, rejected, *_ = self.telemetry.counted.call_args.args
+        return (
+            {outcome: number for (_, outcome), number in records.items() if number},
+            (sum(accepted.values()), sum(rejected.values())),
+        )
+
+
+@pytest.fixture
+def worker():
+    return Worker()
+
+
+def content(*vectors, op="c"):
+    return json.dumps({"op": op, "v": vectors[0] if len(vectors) == 1 else vectors}).encode()
+
+
+UNIT = [1.0, *[0.0] * (CLUSTERS - 1)]
+SOUND, TWO = content(UNIT), content(UNIT, UNIT)
+# Its products overflow float32, which only counting finds.
+LARGEST = 3.4028234663852886e38
+OVERFLOWING = content(UNIT, [-LARGEST, LARGEST, *[0.0] * (CLUSTERS - 2)])
+
+
+def test_records_are_reported_by_outcome_and_events_by_number(worker):
+    worker.process(SOUND, TWO, content(UNIT, op="d"), b"{", content(UNIT, [1.0]), None, OVERFLOWING)
+    records, events = worker.commit()
+    assert records == {ACCEPTED: 2, FILTERED: 2, REJECTED: 3}
+    assert events == (3, 3)
+    assert sorted(rejection.row for rejection in worker.letters.rejections) == [3, 4, 6]
+    assert worker.position() == 7
+
+
+@pytest.mark.parametrize("vectors", [1, 100])
+def test_share_of_rejected_records_does_not_depend_on_their_vectors(vectors):
+    metrics = build_telemetry(STREAM)
+    worker = Worker(telemetry=RoleTelemetry(metrics, Role.COUNT, SHARDS))
+    worker.process(*[content(*[UNIT] * vectors), b"{", content(UNIT, op="d")] * 3, OVERFLOWING)
+    worker.worker._commit(1.0)
+    names = "events_total", "records_total", "stream_records_total", "records_rejected_total"
+    events, records, of_stream, rejected = sample_reader(metrics.registry)(*names).values()
+    assert events == {STREAM: 3 * vectors}
+    assert records == {f"accepted {TOPIC}": 3, f"filtered {TOPIC}": 3, f"rejected {TOPIC}": 4}
+    assert of_stream == {STREAM: 3}
+    refused = {f"undecodable {STREAM} {TOPIC}": 3, f"non_finite {STREAM} {TOPIC}": 1}
+    assert rejected == {**refused, f"fault  {TOPIC}": 0}
+    watch, heartbeat = ServiceWatch(), metrics.activity.take("a")
+    assert heartbeat.read == {TOPIC: 7}
+    for value in encode_heartbeat(heartbeat):
+        watch.receive(StoredRecord(value, stored_ms=MONDAY_MS))
+    assert watch.status(MONDAY_MS).refusals == {STREAM: Refusal(4, 7, "undecodable")}
+    assert watch.status(MONDAY_MS).gaps == {}
+    assert metrics.activity.take("a").read == {}
+
+
+@pytest.mark.parametrize("vectors", [1, 100])
+def test_records_some_hours_after_their_events_are_counted_and_logged_once(vectors, caplog):
+    metrics = build_telemetry(STREAM)
+    worker = Worker(telemetry=RoleTelemetry(metrics, Role.COUNT, SHARDS), timestamp="at")
+    late = json.loads(content(*[UNIT] * vectors)) | {"at": MONDAY_MS - 2 * HOUR_MS}
+    live = late | {"at": MONDAY_MS - 250}
+    heartbeats = []
+    for offset in (0, 10):
+        worker.process(*[json.dumps(late).encode()] * 8, *[json.dumps(live).encode()] * 2, offset=offset)
+        worker.worker._commit(1.0)
+        heartbeats.append(metrics.activity.take("a"))
+    assert [each.gaps for each in heartbeats] == [{(STREAM, 4): 8}] * 2
+    watch = ServiceWatch()
+    for value in encode_heartbeat(heartbeats[0]):
+        watch.receive(StoredRecord(value, stored_ms=MONDAY_MS))
+    (said,) = watch.status(MONDAY_MS).gaps.values()
+    assert said.startswith("in 8 of 10 records the event time is 2h before the record's time")
+    assert [each.found for each in caplog.records if "whole hours" in each.message] == [said]
+
+
+def test_records_refused_as_future_say_that_a_clock_is_ahead(caplog):
+    metrics = build_telemetry(STREAM)
+    worker = Worker(telemetry=RoleTelemetry(metrics, Role.COUNT, SHARDS), timestamp="at")
+    ahead = json.loads(content(UNIT)) | {"at": MONDAY_MS + 2 * HOUR_MS}
+    worker.process(*[json.dumps(ahead).encode()] * 10)
+    worker.worker._commit(1.0)
+    heartbeat = metrics.activity.take("a")
+    assert heartbeat.refused == {(TOPIC, STREAM, "future"): 10}
+    assert heartbeat.gaps == {(STREAM, -4): 10}
+    (said,) = (each.found for each in caplog.records if "whole hours" in each.message)
+    assert said.startswith("in 10 of 10 records the event time is 2h after the record's time")
+    assert "a clock is 2h ahead" in said
+
+
+def test_record_with_one_overflowing_event_is_counted_not_at_all(worker):
+    worker.process(OVERFLOWING)
+    (rejection,) = worker.letters.rejections
+    assert (rejection.reason, rejection.stream) == (Reason.NON_FINITE, STREAM)
+    assert worker.commit() == ({REJECTED: 1}, (0, 1))
+
+
+def test_record_without_schema_pauses_its_partition_at_its_offset(worker):
+    worker.unknown = {b"unknown"}
+    worker.process(SOUND, b"unknown", SOUND, b"{", offset=4)
+    worker.process(SOUND, partition=1, offset=8)
+    assert (worker.position(FIRST), worker.position(SECOND)) == (5, 9)
+    assert worker.consumer.log[1:] == [("unassign", [FIRST])]
+    assert worker.letters.rejections == []
+    records, _ = worker.commit()
+    assert records == {ACCEPTED: 2}
+    assert list(worker.telemetry.waiting_for_schema.call_args.args[0]) == [FIRST]
+
+
+def read_for_two_minutes(worker, poll=lambda: None):
+    for _ in range(25):
+        worker.clock.advance(5)
+        poll()
+        worker.worker.step(1.0)
+
+
+def test_client_that_gives_no_record_is_lost(worker):
+    with pytest.raises(ClientLost, match=r"nothing of embeddings\[0\], embeddings\[1\], and"):
+        read_for_two_minutes(worker)
+    worker.telemetry.read_to.assert_called_with(*SECOND, position=0, end=100)
+
+
+@pytest.mark.parametrize(
+    "error", [KafkaError(KafkaError._BAD_COMPRESSION), None], ids=["damaged", "no schema"]
+)
+def test_client_whose_partitions_say_why_they_wait_is_not_lost(worker, error):
+    worker.unknown = {b"unknown"}
+
+    def poll():
+        worker.worker.process([MappedRecord(b"unknown", partition=part, error=error) for part in (0, 1)])
+
+    read_for_two_minutes(worker, poll)
+
+
+def test_lack_of_memory_is_no_fault_of_the_record(worker):
+    worker.unknown.add(SOUND)
+    worker.error = MemoryError
+    with pytest.raises(MemoryError):
+        worker.process(SOUND)
+    assert (worker.letters.rejections, worker.position()) == ([], 0)
+
+
+@pytest.mark.parametrize("culprits", [{0}, {3, 4}, {7}, set(range(8))])
+def test_record_on_which_the_code_fails_is_refused_and_the_others_counted(worker, culprits):
+    decode = worker.worker._decoder.decode
+
+    def decode_or_fail(records):
+        if culprits & set(records.offset.tolist()):
+            raise RecursionError("a fault of a library")
+        return decode(records)
+
+    worker.worker._decoder = Mock(decode=decode_or_fail)
+    for _ in range(40):
+        worker.start()
+        worker.process(*[SOUND] * (8 - worker.position()), offset=worker.position())
+    assert worker.position() == 8
+    assert {rejection.reason for rejection in worker.letters.rejections} == {Reason.FAULT}
+    counted = {ACCEPTED: 8 - len(culprits), REJECTED: len(culprits)}
+    assert worker.commit()[0] == {outcome: number for outcome, number in counted.items() if number}
+
+
+def test_end_of_a_partition_that_was_paused_before_it_passes_no_record(worker):
+    worker.unknown = {b"unknown"}
+    unread = MappedRecord(b"unknown", offset=1)
+    worker.worker.process([MappedRecord(SOUND, offset=0), unread, end(2)])
+    assert worker.position() == 1
+
+
+def test_records_of_a_paused_partition_are_left_until_it_is_read_again(worker):
+    worker.unknown = {b"unknown"}
+    worker.process(b"unknown", SOUND)
+    worker.process(SOUND, offset=2)
+    assert worker.position() == 0
+    worker.unknown = set()
+    worker.clock.advance(1)
+    assert worker.start() == [("assign", [(*FIRST, 0, 5)])]
+    worker.process(b"unknown", SOUND, SOUND)
+    assert worker.position() == 3
+    assert worker.commit()[0] == {ACCEPTED: 2, REJECTED: 1}
+
+
+def end(offset):
+    return MappedRecord(None, offset=offset, error=KafkaError(KafkaError._PARTITION_EOF))
+
+
+@pytest.mark.parametrize(
+    ("delivered", "start", "between"),
+    [
+        ([0, 1, 2], 0, 0),
+        ([3, 4], 3, 0),
+        ([0, 2, 5], 0, 3),
+        ([2, 4], 2, 1),
+    ],
+)
+@pytest.mark.parametrize("ends_later", [0, 7])
+def test_offsets_without_a_record_are_counted_by_place(worker, delivered, start, between, ends_later):
+    for offset in delivered:
+        worker.process(SOUND, offset=offset)
+    after = delivered[-1] + 1
+    worker.worker.process([end(after + ends_later)])
+    progress = worker.worker._held.find(FIRST).progress(2)
+    assert (progress.end, progress.skipped) == (after + ends_later, start + between + ends_later)
+    worker.commit()
+    (skipped,) = worker.telemetry.offsets_skipped.call_args.args
+    assert (skipped[TOPIC, SkipPlace.START], skipped[TOPIC, SkipPlace.BETWEEN]) == (
+        start,
+        between + ends_later,
+    )
+    worker.process(SOUND, offset=after + ends_later)
+    worker.commit()
+    assert not any(worker.telemetry.offsets_skipped.call_args.args[0].values())
+
+
+VALUES = st.sampled_from(
+    [SOUND, TWO, content(UNIT, op="d"), b"{", None, content([1.0]), OVERFLOWING, b"null"]
+)
+
+
+@settings(max_examples=examples(100))
+@given(
+    batches=st.lists(
+        st.lists(st.tuples(st.integers(0, 1), VALUES | st.binary(max_size=5)), max_size=8), max_size=3
+    )
+)
+def test_records_read_are_accepted_filtered_or_rejected(batches):
+    worker = Worker()
+    offsets = [0, 0]
+    for batch in batches:
+        messages = []
+        for partition, each in batch:
+            messages.append(MappedRecord(each, partition=partition, offset=offsets[partition]))
+            offsets[partition] += 1
+        worker.worker.process(messages)
+    records, (_, rejected) = worker.commit()
+    assert sum(records.values()) == sum(offsets)
+    assert records.get(REJECTED, 0) == rejected == len(worker.letters.rejections)
+    assert [worker.position(FIRST), worker.position(SECOND)] == offsets
+    assert np.all(np.array(list(records.values()), int) >= 0)

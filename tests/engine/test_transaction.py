@@ -1,0 +1,442 @@
+"""Transactions over a fake producer: outcomes of failures, delivery reports, and the bound of a commit."""
+
+import gc
+import threading
+import weakref
+from itertools import count
+from unittest.mock import Mock
+
+import pytest
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, TopicPartition
+
+from driftgauge.core.commit_limit import MAX_COMMIT_BYTES, CommitLimit
+from driftgauge.engine.clock_guard import Append
+from driftgauge.engine.producer.deliveries import Deliveries
+from driftgauge.engine.producer.transaction import bounded
+from driftgauge.errors import AuthorizationError, TransactionFailed
+from driftgauge.kafka import calls
+from tests.builders.clocks import ManualClock
+from tests.builders.messages import TOPIC, FakeMessage
+from tests.engine.transaction_fakes import (
+    BOUND_S,
+    COMMIT_STEPS,
+    FakeMember,
+    FakeProducer,
+    commit,
+    make_error,
+    started,
+    unstarted_transaction,
+)
+
+SEND, COMMIT = COMMIT_STEPS
+AWAY = make_error(KafkaError._TIMED_OUT, retriable=True)
+FENCED = make_error(KafkaError._FENCED, fatal=True)
+REFUSED = make_error(KafkaError.INVALID_PRODUCER_ID_MAPPING, txn_requires_abort=True)
+FOR_GOOD = r"{} failed for good \(why\) for the transactional id id; "
+AUTHORIZATION = {
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "check the client's rights",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "grant Read on the group ",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "check the client's rights",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "grant Write and Describe on the transactional id id",
+}
+# The step that fails and its errors, one a call; what is raised, with its text; and whether a new producer is
+# needed afterwards.
+FAILURES = [
+    *(
+        (
+            step,
+            [AWAY] * 100,
+            TransactionFailed,
+            r"{} was not answered within \d+ s \(why\); check the br",
+            True,
+        )
+        for step in COMMIT_STEPS
+    ),
+    *(
+        (step, [REFUSED], TransactionFailed, r"{} was refused \(why\) .* id id; .* repeats", False)
+        for step in COMMIT_STEPS
+    ),
+    *(
+        (step, [error], TransactionFailed, FOR_GOOD, True)
+        for step in ("begin_transaction", *COMMIT_STEPS)
+        for error in (
+            FENCED,
+            make_error(KafkaError.INVALID_TXN_STATE, fatal=True),
+            make_error(KafkaError._STATE),
+            make_error(KafkaError.UNKNOWN_TOPIC_OR_PART),
+        )
+    ),
+    *(
+        (SEND, [make_error(code, **flags)], AuthorizationError, rf"is not allowed \(why\); {remedy}", None)
+        for code, remedy in AUTHORIZATION.items()
+        for flags in ({}, {"fatal": True}, {"txn_requires_abort": True})
+    ),
+]
+
+
+@pytest.mark.parametrize(("step", "errors", "raised", "text", "is_lost"), FAILURES)
+def test_failure_has_its_outcome(step, errors, raised, text, is_lost):
+    producer = FakeProducer(**{step: list(errors)})
+    transaction, factory = started(producer, FakeProducer())
+    with pytest.raises(raised, match=text.format(step)):
+        commit(transaction)
+    assert is_lost in {None, transaction.is_lost}
+    if is_lost is False:
+        assert producer.calls[-1] == "abort_transaction"
+    elif is_lost:
+        # An answer may still arrive, so the producer gets no further call.
+        transaction.abort(BOUND_S)
+        assert producer.calls[-1] == step
+        transaction.begin(BOUND_S)
+        commit(transaction)
+        assert factory.ids == ["id", "id"]
+
+
+@pytest.mark.parametrize("step", COMMIT_STEPS)
+def test_unanswered_call_is_repeated_and_its_producer_replaced_afterwards(step):
+    first, second = FakeProducer(**{step: [AWAY] * 3}), FakeProducer()
+    transaction, factory = started(first, second, monotonic=lambda: 0.0)
+    commit(transaction)
+    assert first.calls.count(step) == 4
+    assert factory.ids == ["id"], "before the next transaction, not within this one"
+    commit(transaction)
+    assert factory.ids == ["id", "id"]
+    assert second.calls == ["init_transactions", "begin_transaction", *COMMIT_STEPS]
+
+
+@pytest.mark.parametrize("step", COMMIT_STEPS)
+def test_hanging_call_loses_producer(step, monkeypatch):
+    monkeypatch.setattr(calls, "HANGING_S", 0.05)
+    producer, release = FakeProducer(), threading.Event()
+    setattr(producer, step, lambda *_: release.wait(10))
+    transaction, _ = started(producer)
+    with pytest.raises(TransactionFailed, match=rf"{step} did not return within 0\.05 s"):
+        commit(transaction)
+    release.set()
+    assert transaction.is_lost
+
+
+def test_call_without_a_thread_says_which_limit_to_raise(monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("can't start new thread")))
+    with pytest.raises(TransactionFailed, match="podPidsLimit") as lost:
+        unstarted_transaction(FakeProducer())[0].start(1.0)
+    assert lost.value.reason == "_CRIT_SYS_RESOURCE"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (FENCED, "abort_transaction failed for good"),
+        (make_error(KafkaError._STATE), f"{SEND} was refused"),
+        (make_error(KafkaError.INVALID_TXN_STATE, fatal=True), f"{SEND} was refused"),
+    ],
+)
+def test_failed_abort_needs_new_producer(error, text):
+    transaction, _ = started(FakeProducer(**{SEND: [REFUSED], "abort_transaction": [error]}))
+    with pytest.raises(TransactionFailed, match=text):
+        commit(transaction)
+    assert transaction.is_lost
+
+
+@pytest.mark.parametrize(
+    ("abort", "next_id"), [([], "id.1"), ([AWAY] * 100, "id")], ids=["aborted", "the abort is not answered"]
+)
+def test_undelivered_records_abort_before_offsets_are_sent(abort, next_id):
+    stuck, next_ = FakeProducer(unwritable={3, 5}, abort_transaction=abort), FakeProducer()
+    transaction, factory = started(stuck, next_)
+    transaction.begin(BOUND_S)
+    for partition in (3, 5, 5):
+        assert transaction.produce("t", partition, b"k", b"v")
+    with pytest.raises(TransactionFailed, match=r"t\[3\], t\[5\] were not delivered .*in time") as aborted:
+        commit(transaction)
+    assert aborted.value.unwritable == {("t", 3), ("t", 5)}
+    assert not set(COMMIT_STEPS) & set(stuck.calls)
+    transaction.begin(BOUND_S)
+    commit(transaction)
+    # After the abort the first id stays busy until its markers can be written.
+    assert factory.ids == ["id", next_id]
+    assert next_.calls[-1] == COMMIT
+
+
+@pytest.mark.parametrize(
+    ("code", "sends", "text"),
+    [
+        (KafkaError.NOT_ENOUGH_REPLICAS, [], r"t\[2\] were not delivered \(why\)"),
+        (KafkaError._FENCED, [FENCED], "another process uses this replica's name"),
+    ],
+)
+def test_failed_record_names_its_partition_unless_the_producer_failed(code, sends, text):
+    producer = FakeProducer(**{SEND: sends})
+    transaction, _ = started(producer)
+    transaction.begin(BOUND_S)
+    transaction.produce("t", 1, b"k", b"v")
+    transaction.produce("t", 2, b"k", b"v")
+    producer.queue.pop()[2](make_error(code), FakeMessage(topic="t", partition=2))
+    with pytest.raises(TransactionFailed, match=text):
+        commit(transaction)
+    assert COMMIT not in producer.calls
+
+
+def test_produce_without_open_transaction_raises():
+    transaction, _ = started(FakeProducer())
+    with pytest.raises(RuntimeError, match="no transaction is open"):
+        transaction.produce("t", 0, b"k", b"v")
+
+
+@pytest.mark.parametrize("later_id", [None, "", "another member"])
+def test_former_member_commits_no_offsets(later_id):
+    """Brokers accept offsets without a member, and of the member that rejoined after a loss."""
+    producer, member = FakeProducer(), FakeMember()
+    transaction, _ = started(producer)
+    transaction.bind(member)
+    member.member_id = later_id
+    transaction.begin(BOUND_S)
+    assert transaction.produce("t", 0, b"k", b"v")
+    with pytest.raises(TransactionFailed, match=r"lost its place in its group group, .* repeats"):
+        transaction.commit([TopicPartition("t", 0, 1)], BOUND_S)
+    assert not transaction.is_lost
+    assert not set(COMMIT_STEPS) & set(producer.calls)
+
+
+@pytest.mark.parametrize(
+    ("code", "replaced"),
+    [
+        (None, False),
+        (KafkaError._TRANSPORT, True),
+        (KafkaError._TIMED_OUT, True),
+        (KafkaError._ALL_BROKERS_DOWN, True),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, False),
+    ],
+)
+def test_producer_is_replaced_after_a_lost_connection_alone(code, replaced):
+    first = FakeProducer()
+    transaction, factory = started(first, FakeProducer())
+    transaction.begin(BOUND_S)
+    first.errors = [] if code is None else [make_error(code)]
+    epoch = transaction.epoch
+    commit(transaction)
+    commit(transaction)
+    assert factory.ids == ["id"] * (2 if replaced else 1)
+    assert (transaction.epoch > epoch) == replaced
+
+
+def test_epoch_grows_with_every_producer_even_if_clock_steps_back():
+    wall_ms = [5_000]
+    transaction, _ = started(*(FakeProducer() for _ in range(3)), clock_ms=lambda: wall_ms[-1])
+    epochs = [transaction.epoch]
+    for now_ms in (4_000, 9_000):
+        wall_ms.append(now_ms)
+        transaction.start(BOUND_S)
+        epochs.append(transaction.epoch)
+    assert epochs == [5_000, 5_001, 9_000]
+
+
+@pytest.mark.parametrize(
+    ("error", "failures", "ids"),
+    [
+        (make_error(KafkaError.CONCURRENT_TRANSACTIONS, retriable=True), 100, ["id", "id.1"]),
+        (AWAY, 3, ["id"]),
+    ],
+    ids=["a busy id is replaced by another", "an unanswered producer is started again"],
+)
+def test_failed_start_is_repeated(error, failures, ids):
+    first = FakeProducer(init_transactions=[error] * failures)
+    transaction, factory = unstarted_transaction(first, FakeProducer())
+    with pytest.raises(TransactionFailed, match="init_transactions was not answered"):
+        transaction.start(1.0)
+    transaction.start(BOUND_S)
+    assert factory.ids == ids
+    commit(transaction)
+
+
+def test_producer_with_hanging_start_is_replaced(monkeypatch):
+    first, released = FakeProducer(), threading.Event()
+    first.init_transactions = lambda _: released.wait()
+    transaction, factory = unstarted_transaction(first, FakeProducer())
+    with monkeypatch.context() as impatient:
+        for bound in ("HANGING_S", "CALL_S", "_LEAST_S"):
+            impatient.setattr(calls, bound, 0.05)
+        with pytest.raises(TransactionFailed, match="did not return"):
+            transaction.start(BOUND_S)
+    transaction.start(BOUND_S)
+    assert factory.ids == ["id", "id"]
+    released.set()
+
+
+def test_closed_transaction_starts_with_new_producer_of_same_id():
+    transaction, factory = started(FakeProducer(), FakeProducer())
+    transaction.begin(BOUND_S)
+    transaction.close()
+    assert transaction.is_lost
+    transaction.start(BOUND_S)
+    assert factory.ids == ["id", "id"]
+
+
+def test_connection_lost_before_the_first_transaction_needs_no_other_producer():
+    first = FakeProducer()
+    first.init_transactions = lambda _: first.on_error(make_error(KafkaError._TRANSPORT))
+    transaction, factory = started(first, FakeProducer())
+    commit(transaction)
+    assert factory.ids == ["id"]
+
+
+def test_close_releases_the_producer():
+    transaction, _ = started(producer := FakeProducer())
+    released = weakref.ref(producer)
+    transaction.close()
+    del producer
+    gc.collect()
+    assert released() is None
+
+
+def test_stop_ends_the_waits_for_brokers():
+    stopping = threading.Event()
+    stopping.set()
+    away = FakeProducer(init_transactions=[AWAY] * 100)
+    with pytest.raises(TransactionFailed, match="init_transactions was not answered"):
+        unstarted_transaction(away, stopping=stopping)[0].start(100)
+    assert away.calls == ["init_transactions"]
+    now_s = count()
+    transaction, _ = started(FakeProducer(unwritable={3}), monotonic=now_s.__next__, stopping=stopping)
+    transaction.bind(FakeMember())
+    transaction.begin(BOUND_S)
+    transaction.produce("t", 3, None, b"")
+    with pytest.raises(TransactionFailed):
+        transaction.commit([TopicPartition("t", 0, 1)], 1_000)
+    assert next(now_s) < 100
+
+
+NOW_MS = 1_800_000_000_000
+
+
+def appended(time_ms):
+    return FakeMessage(stamp=(TIMESTAMP_LOG_APPEND_TIME, time_ms))
+
+
+@pytest.fixture
+def deliveries(clock):
+    ticks_ms = iter(range(NOW_MS, NOW_MS + 100))
+    return Deliveries(lambda: next(ticks_ms), clock.clock.monotonic_s)
+
+
+def test_append_is_first_report_with_log_append_time(deliveries):
+    deliveries.report(None, FakeMessage())
+    assert deliveries.append is None
+    deliveries.report(None, appended(NOW_MS + 5))
+    deliveries.report(None, appended(NOW_MS + 9))
+    assert deliveries.append == Append(NOW_MS, NOW_MS + 1, NOW_MS + 5)
+    assert not deliveries.failed
+
+
+HERE = {(TOPIC, 3)}
+
+
+@pytest.mark.parametrize(
+    ("code", "unwritable", "too_large"),
+    [
+        (KafkaError.NOT_ENOUGH_REPLICAS, HERE, set()),
+        (KafkaError.MSG_SIZE_TOO_LARGE, set(), HERE),
+        # The producer itself failed.
+        (KafkaError._FENCED, set(), set()),
+        (KafkaError.INVALID_PRODUCER_EPOCH, set(), set()),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, set(), set()),
+    ],
+)
+def test_undelivered_record_marks_its_partition(deliveries, code, unwritable, too_large):
+    deliveries.report(KafkaError(code), FakeMessage(partition=3))
+    assert deliveries.failed == bool(unwritable or too_large)
+    deliveries.end()
+    deliveries.blame_late()
+    assert (deliveries.unwritable, set(deliveries.too_large)) == (unwritable, too_large)
+    assert deliveries.error.code() == code
+
+
+def test_too_large_record_is_known_by_its_key(deliveries):
+    error = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+    for key, size in ((b"first", 10), (b"large", 900), (b"last", 20)):
+        deliveries.report(error, FakeMessage(b"x" * size, partition=3, key=key))
+    assert deliveries.too_large == {(TOPIC, 3): b"large"}
+
+
+LATE = [KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._MSG_TIMED_OUT]
+
+
+@pytest.mark.parametrize("code", LATE)
+@pytest.mark.parametrize(
+    ("taken_from", "silent_s", "unwritable", "is_slow"),
+    [
+        # Of several partitions some have to wait for their turn.
+        (2, 4.9, set(), True),
+        (3, 4.9, set(), True),
+        (2, 5, HERE, False),
+        (3, 5, HERE, False),
+        (None, 0, HERE, False),
+    ],
+)
+def test_no_partition_is_blamed_while_brokers_take_records(
+    deliveries, clock, code, taken_from, silent_s, unwritable, is_slow
+):
+    if taken_from is not None:
+        deliveries.report(None, FakeMessage(partition=taken_from))
+    clock.advance(silent_s)
+    deliveries.end()
+    # The abort takes its time as well.
+    clock.advance(10)
+    deliveries.report(KafkaError(code), FakeMessage(partition=3))
+    # If the producer fails, records are purged as well, and its next call says why.
+    assert deliveries.failed == (code == KafkaError._MSG_TIMED_OUT)
+    deliveries.blame_late()
+    assert (deliveries.unwritable, deliveries.is_slow) == (unwritable, is_slow)
+
+
+FULL = MAX_COMMIT_BYTES
+
+
+def limit_after(*steps):
+    limit = CommitLimit()
+    for is_committed, took_s in steps:
+        (limit.committed if is_committed else limit.aborted)(took_s)
+    return limit.bytes
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([(True, 5.9)], FULL),
+        ([(True, 6.0)], FULL // 2),
+        ([(False, 12.0)] * 2, FULL // 4),
+        # Fenced, or a partition refused a record at once: a smaller commit would fail as well.
+        ([(False, 0.1)] * 5, FULL),
+        ([(False, 12.0)] * 9, 2**20),
+        ([(True, 6.0), *[(True, 1.9)] * 9], FULL // 2),
+        ([(True, 6.0), *[(True, 1.9)] * 10], FULL),
+        # Neither quick nor slow: ten quick ones begin again.
+        ([(True, 6.0), *[(True, 1.9)] * 9, (True, 2.0), (True, 1.9)], FULL // 2),
+        ([(True, 6.0), *[(True, 1.9)] * 9, (False, 0.1), (True, 1.9)], FULL // 2),
+        ([(True, 0.1)] * 30, FULL),
+    ],
+)
+def test_bound_follows_time_of_commits(steps, expected):
+    assert limit_after(*steps) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "ratio"),
+    [
+        (TransactionFailed("slow", is_slow=True), 0.5),
+        (TransactionFailed("no answer"), 0.5),
+        (TransactionFailed("silent", unwritable=[("changelog", 0)]), 1.0),
+        (TransactionFailed("large", too_large={("changelog", 0): b"key"}), 1.0),
+    ],
+)
+def test_partition_that_takes_nothing_does_not_lower_bound(error, ratio):
+    limit, clock = CommitLimit(), ManualClock()
+
+    def commit():
+        with bounded(Mock(), limit, clock.clock, 12.0):
+            clock.advance(12)
+            raise error
+
+    with pytest.raises(type(error)):
+        commit()
+    assert limit.ratio == ratio
