@@ -13,9 +13,9 @@ from driftgauge.cli.printing import render
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.statistics import registry
 from driftgauge.events.records import StoredRecord
-from driftgauge.planning import PlanRequest, describe, make_plan, resolve_reference
-from driftgauge.records.changelog import decode, encode_value
-from driftgauge.records.results import result_record
+from driftgauge.recorded.planning import PlanRequest, describe, make_plan, resolve_reference
+from driftgauge.records.changelog_records import decode, encode_value
+from driftgauge.records.window_results import result_record
 from driftgauge.report.document import render_report
 from driftgauge.statistic_words import WORDS
 from driftgauge.telemetry.snapshot import take_snapshot

@@ -46,8 +46,8 @@ from driftgauge.events.rows import read_exact
 from driftgauge.events.schemas import WaitingSource
 from driftgauge.events.vectors import F32
 from driftgauge.kafka.schema_registry import open_schema_registry
-from driftgauge.record_files import choose_topic
-from driftgauge.replay import Replay
+from driftgauge.recorded.record_files import choose_topic
+from driftgauge.recorded.replay import Replay
 from driftgauge.streams import load_streams, to_reference
 
 __all__ = [

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from driftgauge.baseline.artifact import load, save
+from driftgauge.baseline.fit_report import describe, report_baseline
 from driftgauge.baseline.fitting import Provenance
-from driftgauge.baseline.report import describe, report_baseline
 from driftgauge.baseline.windows import (
     Traffic,
     groups_of_ids,

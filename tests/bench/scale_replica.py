@@ -24,7 +24,7 @@ from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.engine.count.source_partition import SourcePartition
-from driftgauge.records.changelog import decode, encode_key, encode_value
+from driftgauge.records.changelog_records import decode, encode_key, encode_value
 from driftgauge.records.partials import decode_part, encode_commit
 from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry

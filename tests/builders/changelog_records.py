@@ -36,7 +36,7 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
-from driftgauge.records.changelog import encode_value
+from driftgauge.records.changelog_records import encode_value
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.results import KINDS, build_result, build_score, build_small_segment, by_statistic
 

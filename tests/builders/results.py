@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from driftgauge.backtest.report import WindowPoint
 from driftgauge.core.judging.scoring import Score, SegmentResult
 from driftgauge.core.judging.verdict import Verdict, VerdictMemory
 from driftgauge.core.reference import Segment
@@ -21,6 +20,7 @@ from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.window import Window
 from driftgauge.core.windows.result import WindowResult
+from driftgauge.recorded.backtest import WindowPoint
 from driftgauge.records.descriptions import BaselineDescription
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 

@@ -16,7 +16,7 @@ from driftgauge.config import Settings
 from driftgauge.core.local import LocalDriver
 from driftgauge.events.records import StoredRecord
 from driftgauge.page.results import Results
-from driftgauge.records.results import result_record
+from driftgauge.records.window_results import result_record
 from driftgauge.streams import describe_baselines, load_streams
 from tests.builders.batches import build_columns
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS

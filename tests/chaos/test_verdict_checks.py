@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from driftgauge.core.windows.result import WindowResult
-from driftgauge.records.results import result_key, result_record
+from driftgauge.records.window_results import result_key, result_record
 from tests.builders.clocks import MONDAY_MS, SECOND_MS
 from tests.builders.references import build_reference, measured
 from tests.builders.specs import ALARM, build_spec

@@ -101,7 +101,7 @@ def test_command_line_has_exactly_documented_commands():
             for module in ("driftgauge.app", "driftgauge.cli.service")
         ),
         (
-            "import driftgauge.baseline.artifact, driftgauge.baseline.report",
+            "import driftgauge.baseline.artifact, driftgauge.baseline.fit_report",
             {"safetensors"},
             {"sklearn", "scipy.stats"},
         ),

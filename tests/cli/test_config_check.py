@@ -17,7 +17,7 @@ from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.engine.windows.changelog_reader import key_of
 from driftgauge.page.summary import SUMMARY
-from driftgauge.records.changelog import encode_key
+from driftgauge.records.changelog_records import encode_key
 from driftgauge.records.partials import decode_part
 from driftgauge.streams import load_streams
 from tests.builders.baselines import save_baseline

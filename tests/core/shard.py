@@ -11,7 +11,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import PositionKey, StreamStatus
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
-from driftgauge.records.changelog import decode, encode_key, encode_value
+from driftgauge.records.changelog_records import decode, encode_key, encode_value
 from driftgauge.records.partials import decode_part, encode_commit
 from tests.builders.batches import build_batch, partitions_of
 from tests.builders.clocks import MONDAY_MS, SECOND_MS

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from driftgauge.core.local import LocalDriver
 from driftgauge.core.windows.changelog import ExamplesKey
-from driftgauge.records.changelog import encode_value
+from driftgauge.records.changelog_records import encode_value
 from tests.builders.batches import build_batch, counts_of, windows_of
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import CLUSTERS

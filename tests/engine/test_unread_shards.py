@@ -20,7 +20,7 @@ from driftgauge.core.windows.changelog import (
 )
 from driftgauge.engine.windows.window_worker import WindowWorker
 from driftgauge.errors import BrokerError, ClientLost, StateError, TransactionFailed
-from driftgauge.records.changelog import decode, encode_key, encode_value
+from driftgauge.records.changelog_records import decode, encode_key, encode_value
 from driftgauge.records.partials import encode_commit
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import MONDAY_MS, SECOND_MS, ManualClock

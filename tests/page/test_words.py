@@ -19,7 +19,7 @@ from driftgauge.page.chart import PLOT, SPARK_HEIGHT, chart, sparkline
 from driftgauge.page.status import URGENCY
 from driftgauge.page.stream_page import strength
 from driftgauge.page.summary import VERDICTS, read_summary
-from driftgauge.records.results import result_record
+from driftgauge.records.window_results import result_record
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.page import build_rows
 from tests.builders.results import build_novelty, build_result, build_score, change_score

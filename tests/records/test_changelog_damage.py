@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.errors import StateError
-from driftgauge.records.changelog import decode, encode_value
+from driftgauge.records.changelog_records import decode, encode_value
 from tests.builders.changelog_records import GOLDEN, RECORD
 from tests.builders.strategies import MUTATIONS, mutate
 from tests.examples import examples

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from driftgauge.records.changelog import decode
+from driftgauge.records.changelog_records import decode
 from driftgauge.records.heartbeat import decode_heartbeat
 from driftgauge.records.partials import decode_part
 from tests.tools.golden import FORMATS, golden_files, golden_records, to_json

@@ -7,7 +7,7 @@ import pytest
 
 from driftgauge.core.growth import must_be_understood
 from driftgauge.errors import StateError
-from driftgauge.records.changelog import can_be_ignored, decode, encode_value
+from driftgauge.records.changelog_records import can_be_ignored, decode, encode_value
 from driftgauge.records.messagepack import Format, envelope
 from driftgauge.records.window_record import WindowRecord
 from tests.builders.changelog_records import GOLDEN

@@ -13,8 +13,8 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
 from driftgauge.progress import ignore_progress
-from driftgauge.record_files import RecordFiles
-from driftgauge.replay import RecordReplay
+from driftgauge.recorded.record_files import RecordFiles
+from driftgauge.recorded.replay import RecordReplay
 from driftgauge.report.reading import holds_results, read_results, replayed_results, topic_results
 from driftgauge.streams import load_streams
 from tests.builders.baselines import save_baseline

@@ -13,7 +13,7 @@ from driftgauge.core.local import LocalDriver
 from driftgauge.engine.count.dead_letters import read_letter
 from driftgauge.kafka.intake import to_records
 from driftgauge.records.partials import decode_part
-from driftgauge.records.results import result_record
+from driftgauge.records.window_results import result_record
 from tests.core.shard import EVENTS, restored, written
 from tests.simulation.kafka import is_read
 from tests.simulation.ledger import CONCLUSIVE

@@ -20,7 +20,7 @@ from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import ShardPosition, StreamStatus
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.timestamps import parse_timestamp
-from driftgauge.records.changelog import decode
+from driftgauge.records.changelog_records import decode
 from driftgauge.records.partials import decode_part
 from tests.builders.batches import partitions_of
 from tests.simulation.deployments import Deployment

@@ -9,7 +9,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import ExamplesKey, PaneKey, PublishedKey, StreamKey
 from driftgauge.engine.count.dead_letters import read_letter
-from driftgauge.records.changelog import decode
+from driftgauge.records.changelog_records import decode
 from tests.builders.references import CLUSTERS
 from tests.simulation.ledger import CONCLUSIVE, WindowKey, windows_of
 from tests.simulation.page import Samples, read_metrics

@@ -18,7 +18,7 @@ from driftgauge.engine.session import Session
 from driftgauge.engine.windows.window_worker import WindowWorker
 from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.kafka.shared_admin import SharedAdmin
-from driftgauge.records.results import result_record
+from driftgauge.records.window_results import result_record
 from driftgauge.streams import watch
 from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from driftgauge.records.changelog import encode_value
+from driftgauge.records.changelog_records import encode_value
 from driftgauge.records.heartbeat import encode_heartbeat
 from tests.builders.changelog_records import GOLDEN
 from tests.builders.events import SCHEMAS

@@ -20,7 +20,7 @@ from driftgauge.events.timestamps import LAST_MS, format_timestamp
 from driftgauge.events.unread_items import ListItems, describe_unread, find_items
 from driftgauge.nearest import suggest
 from driftgauge.progress import Track
-from driftgauge.record_files import LONGEST_LINE, RecordFiles, RecordSource, decode_batch
+from driftgauge.recorded.record_files import LONGEST_LINE, RecordFiles, RecordSource, decode_batch
 
 __all__ = ["EventNames", "EventSelection", "read_events", "select_events"]
 

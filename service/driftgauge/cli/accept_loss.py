@@ -12,7 +12,7 @@ from driftgauge.core.windows.changelog import AcceptedLoss, AcceptedLossKey
 from driftgauge.errors import InputError
 from driftgauge.kafka import client
 from driftgauge.kafka.cluster import count_partitions
-from driftgauge.records.changelog import encode_key, encode_value
+from driftgauge.records.changelog_records import encode_key, encode_value
 
 __all__ = ["accept_loss_command"]
 

@@ -42,7 +42,7 @@ from driftgauge.events.vectors import VectorFormat
 from driftgauge.files import name_of_stream
 from driftgauge.nearest import suggest
 from driftgauge.progress import Track
-from driftgauge.record_files import choose_topic
+from driftgauge.recorded.record_files import choose_topic
 
 if TYPE_CHECKING:
     from driftgauge.topics.topic_range import TopicRange
@@ -203,8 +203,8 @@ def _fit(
     """
     # Only this command imports scikit-learn, which is slow to load.
     from driftgauge.baseline.artifact import save
+    from driftgauge.baseline.fit_report import describe, report_baseline
     from driftgauge.baseline.fitting import Provenance, fit_baseline
-    from driftgauge.baseline.report import describe, report_baseline
     from driftgauge.baseline.segments import choose_frequent, find_members
     from driftgauge.baseline.windows import Traffic, groups_of_ids, number_groups
 
@@ -435,7 +435,7 @@ def _describe_warm_up(stream: StreamSettings, records: "TopicRange") -> str | No
 @json_option
 def _show(file: Path, against: Path | None, config_path: Path | None, *, as_json: bool) -> None:
     """Verify the baseline in FILE and print its contents."""
-    from driftgauge.baseline import report
+    from driftgauge.baseline import fit_report as report
     from driftgauge.baseline.artifact import load
 
     baseline = load(file)

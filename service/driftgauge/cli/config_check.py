@@ -89,7 +89,7 @@ def _check(
     """
     settings = read_settings(config_path, connects=False)
     if sample is not None:
-        from driftgauge.record_files import read_sample
+        from driftgauge.recorded.record_files import read_sample
 
         # Where topics are read differently, each record must name its own.
         only = settings.topics.events[0] if len(settings.topics.events) == 1 or not settings.inputs else ""

@@ -12,7 +12,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
 from driftgauge.events.records import RawRecord
 from driftgauge.events.timestamps import LAST_MS
-from driftgauge.record_files import choose_topic
+from driftgauge.recorded.record_files import choose_topic
 from driftgauge.topics.topic_range import TopicRange
 
 if TYPE_CHECKING:

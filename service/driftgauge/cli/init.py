@@ -71,7 +71,7 @@ def init_command(
     from driftgauge.inspection.report import describe_gaps, describe_record, describe_summary
     from driftgauge.kafka.registry_client import connect
     from driftgauge.kafka.schema_registry import SchemaRegistry
-    from driftgauge.record_files import read_sample
+    from driftgauge.recorded.record_files import read_sample
     from driftgauge.topics.topic_range import TopicRange
 
     clients = bootstrap_servers, registry

@@ -92,7 +92,7 @@ def plan_command(
     every kind of drift.
     """
     from driftgauge.baseline.artifact import load
-    from driftgauge.planning import PlanRequest, describe, make_plan, resolve_reference
+    from driftgauge.recorded.planning import PlanRequest, describe, make_plan, resolve_reference
 
     planned = {"clusters": clusters, "components": components, "baseline_count": baseline_count}
     if baseline_path is not None and any(planned.values()):

@@ -24,7 +24,7 @@ from driftgauge.kafka import client
 from driftgauge.kafka.cluster import failure
 from driftgauge.nearest import suggest
 from driftgauge.progress import Track, WorkProgress, ignore_progress
-from driftgauge.record_files import choose_topic
+from driftgauge.recorded.record_files import choose_topic
 
 __all__ = ["Publication", "publish", "publish_command", "send"]
 

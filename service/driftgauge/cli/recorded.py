@@ -37,10 +37,10 @@ from driftgauge.events.records import OLDEST_MS
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.files import writing
 from driftgauge.records.descriptions import BaselineDescription
-from driftgauge.records.results import result_record
+from driftgauge.records.window_results import result_record
 
 if TYPE_CHECKING:
-    from driftgauge.replay import RecordReplay
+    from driftgauge.recorded.replay import RecordReplay
 
 __all__ = ["backtest_command", "recorded_options", "replay_command", "replaying"]
 
@@ -97,7 +97,7 @@ def replay_command(history: Path | None, labels: tuple[str, ...], *, as_json: bo
             if history is not None:
                 results.append(result)
     if history is not None:
-        from driftgauge.history import write_history
+        from driftgauge.recorded.backfill import write_history
         from driftgauge.streams import watch
 
         with writing(history, "the gauges"), history.open("wb") as file:
@@ -116,7 +116,7 @@ def backtest_command(drift_ms: int | None, *, as_json: bool, **source: Any) -> N
 
     `driftgauge report` draws the windows of the same events over time.
     """
-    from driftgauge.backtest import report
+    from driftgauge.recorded import backtest as report
 
     with replaying(**source) as (replay, replayed):
         timelines = report.build_timelines(replayed)
@@ -145,8 +145,8 @@ def replaying(
     Raises:
         InputError: The options name no source or two.
     """
-    from driftgauge.record_files import RecordFiles, choose_topic
-    from driftgauge.replay import RecordReplay
+    from driftgauge.recorded.record_files import RecordFiles, choose_topic
+    from driftgauge.recorded.replay import RecordReplay
     from driftgauge.streams import load_streams
     from driftgauge.topics.topic_range import TopicRange
 

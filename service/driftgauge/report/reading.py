@@ -24,9 +24,9 @@ from driftgauge.page.results import Results
 from driftgauge.page.service_watch import HOUR_MS, ServiceWatch
 from driftgauge.page.words import name_first
 from driftgauge.progress import Track, ignore_progress
-from driftgauge.record_files import EventFiles, read_lines
-from driftgauge.records.results import result_record
-from driftgauge.replay import RecordReplay
+from driftgauge.recorded.record_files import EventFiles, read_lines
+from driftgauge.recorded.replay import RecordReplay
+from driftgauge.records.window_results import result_record
 from driftgauge.streams import describe_baselines
 from driftgauge.topics.topic_range import TopicRange
 

@@ -17,7 +17,7 @@ from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.judging import StreamJudge
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.stream_state import StreamState
-from driftgauge.records.changelog import decode, encode_key, encode_value
+from driftgauge.records.changelog_records import decode, encode_key, encode_value
 from tests.builders.batches import HOME, build_segment_tally, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import RICH, SEGMENTED, measured

@@ -16,7 +16,7 @@ from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull, noise_floor
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER, js_divergence_power, js_needed, mean_shift_power
-from driftgauge.planning import resolve_reference
+from driftgauge.recorded.planning import resolve_reference
 from tests.examples import examples
 
 HOURLY = 1 / 8_766

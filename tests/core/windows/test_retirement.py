@@ -5,7 +5,7 @@ import pytest
 from driftgauge.core import commit_limit
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.windows import work_budget
-from driftgauge.records.changelog import decode
+from driftgauge.records.changelog_records import decode
 from tests.builders.changelog_records import CALIBRATION
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import FIRST, OTHER

@@ -8,7 +8,7 @@ from driftgauge.core.partition import name_partition
 from driftgauge.core.windows.changelog import Key, Value
 from driftgauge.errors import BrokerError, StateError
 from driftgauge.kafka.intake import sort_messages
-from driftgauge.records.changelog import can_be_ignored, decode
+from driftgauge.records.changelog_records import can_be_ignored, decode
 
 __all__ = ["DAMAGED_REMEDY", "ChangelogReader", "key_of"]
 

@@ -32,10 +32,10 @@ from driftgauge.kafka.calls import in_thread
 from driftgauge.kafka.cluster import writable_partitions
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.shared_admin import SharedAdmin
-from driftgauge.records.changelog import encode_key, encode_value
+from driftgauge.records.changelog_records import encode_key, encode_value
 from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.records.partials import decode_part
-from driftgauge.records.results import result_key, result_record, stream_of
+from driftgauge.records.window_results import result_key, result_record, stream_of
 from driftgauge.telemetry.roles import Phase, RoleTelemetry
 
 __all__ = ["WindowWorker"]

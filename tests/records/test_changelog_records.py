@@ -29,8 +29,8 @@ from driftgauge.core.windows.changelog import (
 )
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import StateError
-from driftgauge.records.changelog import decode, encode_key, encode_value
-from driftgauge.records.results import to_record
+from driftgauge.records.changelog_records import decode, encode_key, encode_value
+from driftgauge.records.window_results import to_record
 from tests.builders.changelog_records import CLEAN, GOLDEN, HISTORY, MEASUREMENT
 from tests.builders.events import SCHEMAS
 from tests.builders.results import build_result, build_score, plain

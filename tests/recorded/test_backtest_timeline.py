@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from driftgauge.backtest.report import build_timelines
 from driftgauge.core.judging.scoring import SegmentResult
 from driftgauge.core.judging.verdict import Verdict
+from driftgauge.recorded.backtest import build_timelines
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.results import STATISTICS, build_result, by_statistic
 

@@ -14,8 +14,8 @@ from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.window import Window
 from driftgauge.records.descriptions import BaselineDescription
-from driftgauge.records.results import result_key, result_record, to_record
 from driftgauge.records.window_record import WindowRecord
+from driftgauge.records.window_results import result_key, result_record, to_record
 from tests.builders.baselines import HOSTILE_NAMES
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.events import WINDOW_RESULTS, name

@@ -12,8 +12,8 @@ from driftgauge.errors import InputError
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason
-from driftgauge.records.results import result_record
-from driftgauge.replay import Replay
+from driftgauge.recorded.replay import Replay
+from driftgauge.records.window_results import result_record
 from driftgauge.streams import load_streams
 from tests.builders.baselines import SEGMENTS, save_baseline
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS, ManualClock

@@ -1,17 +1,17 @@
-"""Tests of `driftgauge.record_files`."""
+"""Tests of `driftgauge.recorded.record_files`."""
 
 import gzip
 import json
 
 import pytest
 
-from driftgauge import record_files
 from driftgauge.errors import InputError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.progress import ignore_progress
-from driftgauge.record_files import EventFiles, RecordFiles, decode_batch, read_lines, read_sample
+from driftgauge.recorded import record_files
+from driftgauge.recorded.record_files import EventFiles, RecordFiles, decode_batch, read_lines, read_sample
 from tests.builders.clocks import ManualClock
 
 NOW_MS = 1_762_128_000_000

@@ -19,7 +19,7 @@ from driftgauge.events.rejection import Reason, overflow
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.progress import ignore_progress
-from driftgauge.record_files import RecordFiles, RecordSource, decode_batch
+from driftgauge.recorded.record_files import RecordFiles, RecordSource, decode_batch
 from driftgauge.streams import ConfiguredStream, build_decoder
 
 __all__ = ["RecordReplay", "Replay"]

@@ -9,8 +9,8 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from driftgauge.baseline.artifact import Baseline, ClusterDescription
+from driftgauge.baseline.fit_report import compare, describe, report_baseline
 from driftgauge.baseline.quality import notes
-from driftgauge.baseline.report import compare, describe, report_baseline
 from driftgauge.cli.printing import print_report, render
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.statistics.divergence import js_contributions

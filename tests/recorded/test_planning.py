@@ -12,7 +12,7 @@ from driftgauge.api import score_vectors
 from driftgauge.cli.printing import render
 from driftgauge.core.judging.scoring import least_drift
 from driftgauge.core.statistics import registry
-from driftgauge.planning import Plan, PlanRequest, describe, make_plan, resolve_reference
+from driftgauge.recorded.planning import Plan, PlanRequest, describe, make_plan, resolve_reference
 from tests.builders.baselines import build_baseline, fit
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.examples import examples

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.backtest.report import describe, report_backtest
 from driftgauge.cli.printing import print_report, render
 from driftgauge.core.spec import Alarm
+from driftgauge.recorded.backtest import describe, report_backtest
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.results import LETTERS, build_timelines
 

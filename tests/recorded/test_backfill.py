@@ -6,7 +6,7 @@ import math
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from driftgauge.core.judging.verdict import Verdict
-from driftgauge.history import write_history
+from driftgauge.recorded.backfill import write_history
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.results import build_result, build_score
 from tests.builders.telemetry import build_watched

@@ -1,1 +1,0 @@
-"""Backtests: the alarms that recorded events would have caused, evaluated against a known start of drift."""

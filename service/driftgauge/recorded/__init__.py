@@ -1,0 +1,1 @@
+"""Recorded events through the same core, in one process: files of records, replays, backtests, plans."""
