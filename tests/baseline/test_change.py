@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from driftgauge.baseline.windows import Traffic, report_change
+from driftgauge.baseline.change import report_change
+from driftgauge.baseline.windows import Traffic
 from driftgauge.events.timestamps import parse_timestamp
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 

@@ -8,13 +8,8 @@ import pytest
 from driftgauge.baseline.artifact import load, save
 from driftgauge.baseline.fit_report import describe, report_baseline
 from driftgauge.baseline.fitting import Provenance
-from driftgauge.baseline.windows import (
-    Traffic,
-    groups_of_ids,
-    measure_groups,
-    number_groups,
-    pool,
-)
+from driftgauge.baseline.groups import groups_of_ids, measure_groups, number_groups, pool
+from driftgauge.baseline.windows import Traffic
 from driftgauge.cli.printing import render
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.tally import Tally

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from driftgauge.baseline.artifact import Baseline
+from driftgauge.baseline.change import report_change
 from driftgauge.baseline.clustering import (
     TooManyClustersError,
     check_vectors,
@@ -25,6 +26,7 @@ from driftgauge.baseline.clustering import (
     measure_stability,
     named,
 )
+from driftgauge.baseline.groups import measure_groups, pool_sides, report_groups
 from driftgauge.baseline.metadata import BaselineMetadata, faults
 from driftgauge.baseline.moments import (
     blocks,
@@ -42,13 +44,9 @@ from driftgauge.baseline.segments import Members, check_members, reference_segme
 from driftgauge.baseline.windows import (
     Traffic,
     has_enough_windows,
-    measure_groups,
     measure_overdispersion,
     measure_segments,
     observe,
-    pool_sides,
-    report_change,
-    report_groups,
     report_ratio,
     split_whole,
 )

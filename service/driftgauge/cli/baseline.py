@@ -205,8 +205,9 @@ def _fit(
     from driftgauge.baseline.artifact import save
     from driftgauge.baseline.fit_report import describe, report_baseline
     from driftgauge.baseline.fitting import Provenance, fit_baseline
+    from driftgauge.baseline.groups import groups_of_ids, number_groups
     from driftgauge.baseline.segments import choose_frequent, find_members
-    from driftgauge.baseline.windows import Traffic, groups_of_ids, number_groups
+    from driftgauge.baseline.windows import Traffic
 
     if not out.parent.is_dir():
         fault = f"{out.parent} is not a folder; create it, or choose another path for --out"
