@@ -108,7 +108,11 @@ class WindowCloser:
         self._advance_horizon(watermark_ms, waiting_from_ms)
         self._purge(budget)
         self._awaiting.end_round(round_)
-        self._quiet_until_ms = self._find_quiet_end(round_)
+        is_left = self._awaiting or waiting_from_ms is not None
+        is_purged = self._purged_to_ms == self._state.status.final_ms
+        # If nothing waits for time, silence closes nothing before the next window ends.
+        is_at_rest = round_.is_at_rest and is_purged and not is_left
+        self._quiet_until_ms = self._pending.least_end_ms() if is_at_rest else NULL
         return results, waiting_from_ms is not None
 
     @property
@@ -118,32 +122,12 @@ class WindowCloser:
 
     def _can_skip(self, sources: SourceProgress, log_ms: int) -> bool:
         """Return whether a round would change nothing: of many streams, most are silent most of the time."""
-        spec, columns = self._spec, sources.columns
+        columns = sources.columns
         return (
             not self._state.has_changed
             and columns.latest_caught_up_ms < self._quiet_until_ms
-            and log_ms - columns.oldest_move_ms < min(spec.incomplete_ms, spec.give_up_ms)
+            and log_ms - columns.oldest_move_ms < min(self._spec.incomplete_ms, self._spec.give_up_ms)
         )
-
-    def _find_quiet_end(self, round_: ClosingRound) -> int:
-        """Return the time until which silence closes nothing, if the event time cannot move; else NULL."""
-        status, foremost_ms = self._state.status, round_.times.foremost_ms
-        if (
-            foremost_ms is None
-            or status.watermark_ms != foremost_ms
-            or [reached_ms for reached_ms, _ in status.foremost] != [foremost_ms]
-            or status.pending_watermark
-            or status.given_up
-            or status.losses
-            or status.counted_twice
-            or self._purged_to_ms != status.final_ms
-            or self._awaiting
-        ):
-            return NULL
-        least_ms = self._pending.least_end_ms()
-        next_ms = _NEVER_MS if least_ms is None else least_ms
-        # A pending window that is due already waits for the next round.
-        return next_ms if next_ms > foremost_ms else NULL
 
     def _advance_horizon(self, watermark_ms: int | None, waiting_from_ms: int | None) -> None:
         """Advance the purge horizon to the watermark less the allowed lateness, and drop past doubts.

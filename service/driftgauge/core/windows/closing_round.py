@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import StreamStatus
-from driftgauge.core.windows.event_time import PartitionTimes, advance_event_time
+from driftgauge.core.windows.event_time import PartitionTimes, advance_event_time, is_at_rest
 from driftgauge.core.windows.sources import NULL, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
 
@@ -35,6 +35,7 @@ class ClosingRound:
             reached it `incomplete_ms` ago; NULL before there is one.
         overdue_log_ms: The log time at which it had.
         has_source_ended: The source has ended: every window is due.
+        is_at_rest: Only further events, or partitions that stall, move the event time.
     """
 
     log_ms: int
@@ -45,6 +46,7 @@ class ClosingRound:
     overdue_ms: int
     overdue_log_ms: int
     has_source_ended: bool
+    is_at_rest: bool
     _found: dict[int, Missing] = field(default_factory=dict)
 
     @classmethod
@@ -73,6 +75,7 @@ class ClosingRound:
             overdue_ms=overdue_ms if log_ms - overdue_log_ms >= spec.incomplete_ms else NULL,
             overdue_log_ms=overdue_log_ms,
             has_source_ended=has_source_ended,
+            is_at_rest=is_at_rest(state.status, times),
         )
 
     @property

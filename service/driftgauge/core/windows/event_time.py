@@ -15,7 +15,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.sources import NULL, SourceProgress
 
-__all__ = ["PartitionTimes", "advance_event_time"]
+__all__ = ["PartitionTimes", "advance_event_time", "is_at_rest"]
 
 # The resolution of `StreamStatus.foremost`, in parts of `incomplete_ms`.
 _FOREMOST_STEPS = 8
@@ -113,6 +113,20 @@ def advance_event_time(
     status = _give_up(status, times, spec, log_ms)
     status = _advance_watermark(status, times, log_ms)
     return _record_foremost(status, times, spec, log_ms)
+
+
+def is_at_rest(status: StreamStatus, times: PartitionTimes) -> bool:
+    """Return whether time alone moves nothing: the watermark has reached the foremost partition.
+
+    Then only further events move the event time, and partitions that stall: for `incomplete_ms` or
+    `give_up_ms`.
+    """
+    return (
+        times.foremost_ms is not None
+        and status.watermark_ms == times.foremost_ms
+        and [reached_ms for reached_ms, _ in status.foremost] == [times.foremost_ms]
+        and not (status.given_up or status.losses)
+    )
 
 
 def _give_up(status: StreamStatus, times: PartitionTimes, spec: StreamSpec, log_ms: int) -> StreamStatus:

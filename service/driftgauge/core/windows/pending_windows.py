@@ -7,6 +7,8 @@ from driftgauge.core.windows.closing_round import ClosingRound, Missing
 
 __all__ = ["AwaitingWindows", "PendingWindows"]
 
+_EVER_MS = 2**63 - 1
+
 
 class PendingWindows:
     """A set of windows that yields those that are due, oldest end first, without looking at the others."""
@@ -36,10 +38,11 @@ class PendingWindows:
         known.discard(start_ms)
         return Window(size_ms, start_ms)
 
-    def least_end_ms(self) -> int | None:
-        """Return the least end of all windows; None where there is no window."""
-        ends_ms = (heap[0] + size_ms for size_ms, (heap, _) in self._starts_ms.items() if heap)
-        return min(ends_ms, default=None)
+    def least_end_ms(self) -> int:
+        """Return the least end of all windows; the end of time where there is no window."""
+        return min(
+            (heap[0] + size_ms for size_ms, (heap, _) in self._starts_ms.items() if heap), default=_EVER_MS
+        )
 
     def least_start_ms(self, due_to_ms: int) -> int | None:
         """Return the least start of the windows that end by a time; None where there is no such window."""
