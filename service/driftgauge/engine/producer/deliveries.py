@@ -102,7 +102,8 @@ class Deliveries:
     def blame_late(self) -> None:
         """Mark the partitions of late records as unwritable, unless brokers are slow.
 
-        Records are late if the client gave them up, or if the abort purged them.
+        Records are late if the client gave them up, or if the abort purged them. A record that is too large
+        fails the transaction at once, before others may have been delivered.
         """
-        if not self.is_slow:
+        if not (self.is_slow or self.too_large):
             self.unwritable |= self._late
