@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from driftgauge.engine.count.dead_letters import read_letter
+from driftgauge.records.dead_letter import read_letter
 from tests.harness.case import HOUR_MS, START_MS, Case, SourceEvent, make_events
 from tests.harness.service import NO_CHAIN_FAULTS
 from tests.waiting import wait_for

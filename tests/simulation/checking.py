@@ -10,8 +10,8 @@ from typing import Any
 
 from driftgauge.core.durations import parse_duration
 from driftgauge.core.local import LocalDriver
-from driftgauge.engine.count.dead_letters import read_letter
 from driftgauge.kafka.intake import to_records
+from driftgauge.records.dead_letter import read_letter
 from driftgauge.records.partials import decode_part
 from driftgauge.records.window_results import result_record
 from tests.core.shard import EVENTS, restored, written

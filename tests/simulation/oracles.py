@@ -8,8 +8,8 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import ExamplesKey, PaneKey, PublishedKey, StreamKey
-from driftgauge.engine.count.dead_letters import read_letter
 from driftgauge.records.changelog_records import decode
+from driftgauge.records.dead_letter import read_letter
 from tests.builders.references import CLUSTERS
 from tests.simulation.ledger import CONCLUSIVE, WindowKey, windows_of
 from tests.simulation.page import Samples, read_metrics

@@ -20,7 +20,6 @@ from driftgauge.config import Settings
 from driftgauge.core.counting.interval import IntervalCounter
 from driftgauge.core.durations import format_duration
 from driftgauge.core.window import Window
-from driftgauge.engine.count.dead_letters import RefusedRecord, read_letter
 from driftgauge.engine.producer.transaction import ANY
 from driftgauge.errors import AuthorizationError, InputError
 from driftgauge.events.records import FIRST_ORIGIN, Records, credible_ms
@@ -32,6 +31,7 @@ from driftgauge.kafka import client
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.cluster import count_partitions, failure
 from driftgauge.layout import Block, Table
+from driftgauge.records.dead_letter import RefusedRecord, read_letter
 from driftgauge.report.reading import topic_results
 from driftgauge.streams import ConfiguredStream, build_decoder, load_streams
 from driftgauge.topics.topic_range import TopicRange

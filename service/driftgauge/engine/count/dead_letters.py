@@ -1,17 +1,16 @@
-"""Dead letters: rejected records, written to the dead-letter topic with the reason, and read from it."""
+"""Dead letters: rejected records, written to the dead-letter topic with the reason."""
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from driftgauge.engine.producer.transaction import ANY, Headers, Transaction, produce_or_abort
 from driftgauge.errors import TransactionFailed
-from driftgauge.events.records import RawRecord, StoredRecord
 from driftgauge.events.rejection import Reason, Rejection
+from driftgauge.records.dead_letter import FIRST
 
-__all__ = ["MAX_BUFFERED_BYTES", "DeadLetters", "RefusedRecord", "read_letter"]
+__all__ = ["MAX_BUFFERED_BYTES", "DeadLetters"]
 
 _log = logging.getLogger(__name__)
 
@@ -21,80 +20,8 @@ _FRAME_BYTES = 2_000
 # An error's text may quote a whole record.
 _DETAIL_BYTES = 1_000
 
-# The names of the added headers follow it.
-_PREFIX = "driftgauge."
-_FIRST = "driftgauge.reason"
-_ADDED = ("reason", "detail", "topic", "partition", "offset", "timestamp", "omitted", "stream")
-
 MAX_BUFFERED_BYTES = 16 * 1024 * 1024
 """Buffered letters beyond this size trigger a commit."""
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedRecord:
-    """A rejected record, as its dead letter has it.
-
-    Attributes:
-        letter: The dead letter, whose key and value are the record's.
-        headers: The record's own headers.
-        reason, detail: Why it was rejected.
-        topic, partition, offset: Where it was read; empty text where a header is missing.
-        timestamp: The record's timestamp, ms; empty text where it had none.
-        omitted: What the dead letter lacks of it; empty text for nothing.
-        stream: Its stream; empty text where that is unknown.
-    """
-
-    letter: RawRecord
-    headers: Headers
-    reason: str
-    detail: str
-    topic: str
-    partition: str
-    offset: str
-    timestamp: str
-    omitted: str
-    stream: str
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the dead letter has all of it, and where it was read."""
-        return not self.omitted and self.partition.isdecimal()
-
-    @property
-    def origin(self) -> str:
-        """Where the record was read, in one text."""
-        return f"{self.topic}[{self.partition}]@{self.offset}"
-
-    @property
-    def raw(self) -> RawRecord:
-        """The record as a reader of its topic gets it."""
-        return StoredRecord(
-            self.letter.value(),
-            self.topic,
-            int(self.partition),
-            self.letter.offset() or 0,
-            self.letter.key(),
-            self.headers,
-            self.time_ms,
-        )
-
-    @property
-    def time_ms(self) -> int:
-        """The record's timestamp, or that of its dead letter where it had none, in ms."""
-        return int(self.timestamp) if self.timestamp.isdecimal() else self.letter.timestamp()[1]
-
-
-def read_letter(letter: RawRecord) -> RefusedRecord:
-    """Return the record that a dead letter holds."""
-    headers: Headers = [*(letter.headers() or [])]
-    # A producer's own header may have the name of an added one, which stand last.
-    names = [name for name, _ in headers]
-    own = len(names) - 1 - names[::-1].index(_FIRST) if _FIRST in names else len(names)
-    added = dict(headers[own:])
-    # The client gives values as bytes.
-    values = [bytes(added.get(_PREFIX + name) or b"") for name in _ADDED]  # type: ignore[arg-type]
-    texts = [value.decode(errors="replace") for value in values]
-    return RefusedRecord(letter, headers[:own], *texts)
 
 
 class DeadLetters:
@@ -166,7 +93,7 @@ class DeadLetters:
             TransactionFailed, AuthorizationError: As `produce_or_abort`.
         """
         added = [
-            (_FIRST, rejection.reason.value.encode()),
+            (FIRST, rejection.reason.value.encode()),
             ("driftgauge.detail", _shorten(rejection.detail)),
             ("driftgauge.topic", (message.topic() or "").encode()),
             ("driftgauge.partition", str(message.partition()).encode()),
