@@ -30,6 +30,7 @@ class Run(Ledger):
         replicas: The replicas; `gone`: those that have ended.
         beheaded_s: When each changelog has lost records, in seconds.
         is_settled: Whether the run is over.
+        changed_ms: When a replica last began with another configuration than the one before it.
     """
 
     def __init__(self, plan: Plan, on_look: Callable[["Run"], None] = lambda _: None) -> None:
@@ -38,6 +39,7 @@ class Run(Ledger):
         self.gone: list[Replica] = []
         self.beheaded_s: dict[int, float] = {}
         self.is_settled = False
+        self.changed_ms = 0
         self.kafka.byte_s = plan.byte_s
         internal = dict.fromkeys((self.settings.partials_topic, self.settings.changelog_topic), self.shards)
         outputs = {self.settings.topics.windows: 2, self.settings.topics.dead_letters: 1}
@@ -109,6 +111,8 @@ class Run(Ledger):
             member.kill()
         self.gone.append(killed)
         deployment = killed.deployment if configuration is None else self.deployments[configuration]
+        if deployment is not killed.deployment:
+            self.changed_ms = self.now_ms
         self.replicas[index] = Replica(self, index, deployment)
 
     def crash(self, replica: int) -> None:
