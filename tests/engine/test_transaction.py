@@ -138,6 +138,15 @@ def test_failed_abort_needs_new_producer(error, text):
     assert transaction.is_lost
 
 
+def test_denied_abort_needs_new_producer():
+    denied = make_error(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    transaction, _ = started(FakeProducer(abort_transaction=[denied]))
+    transaction.begin(BOUND_S)
+    with pytest.raises(AuthorizationError, match="abort_transaction is not allowed"):
+        transaction.abort(BOUND_S)
+    assert transaction.is_lost
+
+
 @pytest.mark.parametrize(
     ("abort", "next_id"), [([], "id.1"), ([AWAY] * 100, "id")], ids=["aborted", "the abort is not answered"]
 )

@@ -158,6 +158,7 @@ def test_role_waits_with_a_reason_until_it_is_ready(count, health, exported, log
 def test_role_that_was_refused_is_ready_after_a_commit_only(count, health):
     count.session_lost("no right to read", 0.5, "TOPIC_AUTHORIZATION_FAILED", is_refused=True)
     count.assigned(HELD, HELD)
+    count.settled()
     assert health.reasons() == {"count": "no right to read"}
     count.committed()
     assert health.reasons() == {}
@@ -243,6 +244,8 @@ def test_commit_clears_unwritable_partitions_of_own_role_that_it_wrote(count, wi
     count.committed()
     windows.committed([(CHANGELOG, 2)])
     assert exported("blocked_partitions")[f"unwritable {CHANGELOG}"] == 1
+    windows.aborted(TransactionFailed("no answer"))
+    assert exported("blocked_partitions")[f"unwritable {CHANGELOG}"] == 1, "nobody has written to it"
     windows.committed()
     assert exported("blocked_partitions")[f"unwritable {CHANGELOG}"] == 0
 

@@ -160,7 +160,7 @@ class Service:
                 why = "; ".join([str(error), *(f"missing: {right}" for right in missing)])
                 is_refused = is_denied or error.reason in _TOO_LARGE
                 telemetry.session_lost(why, pause_s, error.reason, is_refused=is_refused)
-                if isinstance(error, TransactionFailed):
+                if isinstance(error, TransactionFailed) and error.unwritable:
                     # The record that measures the clock was not delivered.
                     telemetry.unwritable(error.unwritable)
             else:

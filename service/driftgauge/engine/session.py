@@ -326,4 +326,4 @@ class Session:
             self._telemetry.set_ready(is_ready=False, why=str(error))
         else:
             self._lost_s = None
-            self._telemetry.set_ready(is_ready=True)
+            self._telemetry.settled()

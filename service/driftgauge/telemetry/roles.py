@@ -152,6 +152,9 @@ class RoleTelemetry:
         self._metrics[COMMITS].labels(self._role, "aborted").inc()
         cause = AbortCause.of(error)
         self._metrics[ABORTED].labels(self._role, cause).inc()
+        # Other failures say nothing of partitions; a commit shows that all are written to.
+        if error.unwritable:
+            self.unwritable(error.unwritable)
         self._log_event(
             logging.WARNING,
             "transaction aborted",
@@ -196,10 +199,14 @@ class RoleTelemetry:
     def assigned(self, added: Collection[Partition], held: Collection[Partition]) -> None:
         """Log an assignment; `held` is the whole assignment after it."""
         self._set_held(set(held))
-        # A right that was denied may be denied again: after that only a commit shows that the role works.
-        if not (self._is_refused and held):
-            self.set_ready(is_ready=True)
+        self.settled()
         self._log_event(logging.INFO, "partitions assigned", partitions=name_partitions(added))
+
+    def settled(self) -> None:
+        """Report that the role can begin transactions."""
+        # What was refused may be refused again: after that only a commit shows that the role works.
+        if not (self._is_refused and self._held):
+            self.set_ready(is_ready=True)
 
     def revoked(self, partitions: Collection[Partition]) -> None:
         """Log a revocation."""

@@ -176,8 +176,7 @@ class CountWorker:
         self._held.begin_again()
 
     def handle_failure(self, error: TransactionFailed) -> None:
-        """Report the unwritable partitions; counting waits, because one transaction writes all shards."""
-        self._telemetry.unwritable(error.unwritable)
+        """Make dead letters smaller if the topic refused one; nothing is counted before they are written."""
         self._letters.handle_failure(error)
 
     def _restart_replaced(self) -> None:

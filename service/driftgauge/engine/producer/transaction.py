@@ -144,7 +144,7 @@ class Transaction:
 
     @property
     def is_lost(self) -> bool:
-        """Whether there is no producer, and the next one has to settle the last transaction."""
+        """Whether the next transaction needs a new producer, which also ends the last one if that is open."""
         return not isinstance(self._state, _Ready | _Open)
 
     @property
@@ -176,7 +176,7 @@ class Transaction:
         except ClientLost as error:
             cause = error.__cause__
             if not isinstance(cause, KafkaException):
-                # The call is still running.
+                # The call is still running, or there was no thread for it.
                 self._state = None
             elif cause.args[0].code() == KafkaError.CONCURRENT_TRANSACTIONS:
                 _log.warning(
@@ -212,10 +212,9 @@ class Transaction:
             if isinstance(self._state, _Ready):
                 # This poll reports connections lost since the last call, and a permanent failure.
                 self._state.client.poll(0)
-            if not isinstance(self._state, _Ready):
+            while not isinstance(ready := self._state, _Ready):
                 self.start(bound_s)
-            assert isinstance(self._state, _Ready)  # noqa: S101 - as `start` leaves it
-            client = self._state.client
+            client = ready.client
             client.begin_transaction()
         except KafkaException as error:
             self._fail("begin_transaction", error)
@@ -384,8 +383,8 @@ class Transaction:
         if is_late or deliveries.failed:
             is_aborted = self._abort_or_leave()
             if is_late:
-                # The abort reports undelivered records as purged. If a partition refused records, those of
-                # others are purged as well, and not to blame.
+                # The abort reports undelivered records as purged. If a record is too large, those of other
+                # partitions are purged as well, and not to blame.
                 with suppress(KafkaException):
                     producer.poll(0)
             self._raise_undelivered(deliveries, is_aborted=is_aborted)
@@ -479,7 +478,7 @@ class Transaction:
         cause: KafkaError = error.args[0]
         opened, transactional_id = self._state, self.producer
         if cause.code() in AUTHORIZATION:
-            if not isinstance(opened, _Open):
+            if not isinstance(opened, _Open) or name == _ABORT:
                 self._state = None
             raise call_denied(name, transactional_id, cause, group=self._group) from error
         # In a failed transaction `produce` reports only the wrong state.

@@ -221,7 +221,6 @@ class WindowWorker:
 
     def handle_failure(self, error: TransactionFailed) -> None:
         """Stop shards whose records are too large; set shards aside whose changelog cannot be written to."""
-        self._telemetry.unwritable(error.unwritable)
         for (topic, partition), key in error.too_large.items():
             shard = partition
             if topic == self._settings.topics.windows:
