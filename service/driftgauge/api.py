@@ -185,7 +185,7 @@ def build_replay(config: Path, environ: Mapping[str, str] | None = None, topic: 
         topic: The events topic whose records the files hold; None for the only one.
 
     Raises:
-        ConfigError: Lists every problem of the configuration or of its baselines.
+        ConfigError: Lists the problems of keys, or else those of baselines.
     """
     settings = load_settings(config, {} if environ is None else environ, connects=False)
     topic = choose_topic(settings, topic)

@@ -56,7 +56,7 @@ def check(settings: Settings) -> tuple[list[ConfiguredStream], WebConfigFile | N
     All files are checked, but no broker and no registry is asked.
 
     Raises:
-        ConfigError: Lists every problem found.
+        ConfigError: Lists the problems of keys, or else those of files.
     """
     problems = property_problems(settings.kafka) if settings.kafka else []
     problems += missing_libraries(settings.inputs.values())
@@ -199,6 +199,8 @@ def serve_page(settings: Settings) -> None:
         ),
     ):
         lifetime.stopping.wait()
+        # The signal's handler may have had no thread for it.
+        lifetime.come_round()
         _log.info("stopped")
 
 

@@ -20,7 +20,18 @@ from tests.mutants.judging import judge
 from tests.mutants.service import Module, find_modules
 from tests.output import say
 
-PACKAGES: Final = ("baseline", "config", "core", "events", "page", "records", "telemetry", "web")
+PACKAGES: Final = (
+    "baseline",
+    "config",
+    "core",
+    "events",
+    "page",
+    "recorded",
+    "records",
+    "telemetry",
+    "topics",
+    "web",
+)
 SEEDS: Final = (1, 2)
 NUMBER: Final = 250
 MAX_LOST: Final = 0.01

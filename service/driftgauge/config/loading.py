@@ -101,7 +101,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, connects: bool = Tr
         connects: Require the section `kafka`, because the caller connects to it.
 
     Raises:
-        ConfigError: Lists every problem found, each with its key, and quotes no value of `kafka`, which
+        ConfigError: Lists every problem of keys, each with its key, and quotes no value of `kafka`, which
             may be a secret.
     """
     tree, problems = _read_yaml(path)

@@ -43,7 +43,12 @@ class Record(BaseModel):
     """A part of an answer of the API."""
 
     model_config = ConfigDict(
-        frozen=True, use_attribute_docstrings=True, serialize_by_alias=True, arbitrary_types_allowed=True
+        frozen=True,
+        use_attribute_docstrings=True,
+        serialize_by_alias=True,
+        arbitrary_types_allowed=True,
+        # An answer has every field.
+        json_schema_serialization_defaults_required=True,
     )
 
 
