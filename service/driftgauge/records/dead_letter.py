@@ -5,9 +5,9 @@ from typing import Final
 
 from driftgauge.events.records import RawRecord, StoredRecord
 
-__all__ = ["FIRST", "RefusedRecord", "read_letter"]
+__all__ = ["FIRST_HEADER", "RefusedRecord", "read_letter"]
 
-FIRST: Final = "driftgauge.reason"
+FIRST_HEADER: Final = "driftgauge.reason"
 """The first of the headers that are added."""
 
 # Their names follow it.
@@ -74,7 +74,7 @@ def read_letter(letter: RawRecord) -> RefusedRecord:
     headers = [*(letter.headers() or [])]
     # A producer's own header may have the name of an added one, which stand last.
     names = [name for name, _ in headers]
-    own = len(names) - 1 - names[::-1].index(FIRST) if FIRST in names else len(names)
+    own = len(names) - 1 - names[::-1].index(FIRST_HEADER) if FIRST_HEADER in names else len(names)
     added = dict(headers[own:])
     # The client gives values as bytes.
     values = [bytes(added.get(_PREFIX + name) or b"") for name in _ADDED]

@@ -8,7 +8,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 from driftgauge.engine.producer.transaction import ANY, Headers, Transaction, produce_or_abort
 from driftgauge.errors import TransactionFailed
 from driftgauge.events.rejection import Reason, Rejection
-from driftgauge.records.dead_letter import FIRST
+from driftgauge.records.dead_letter import FIRST_HEADER
 
 __all__ = ["MAX_BUFFERED_BYTES", "DeadLetters"]
 
@@ -93,7 +93,7 @@ class DeadLetters:
             TransactionFailed, AuthorizationError: As `produce_or_abort`.
         """
         added = [
-            (FIRST, rejection.reason.value.encode()),
+            (FIRST_HEADER, rejection.reason.value.encode()),
             ("driftgauge.detail", _shorten(rejection.detail)),
             ("driftgauge.topic", (message.topic() or "").encode()),
             ("driftgauge.partition", str(message.partition()).encode()),
