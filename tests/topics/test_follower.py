@@ -105,6 +105,23 @@ def old_results(cluster):
     assert producer.flush(TIMEOUT_S) == 0
 
 
+def test_position_that_retention_has_passed_goes_on_at_the_earliest_record(cluster, received, caplog):
+    cluster.publish(*(b"%d" % number for number in range(4)), partition=0)
+    cluster.publish(b"read before", partition=1)
+    cluster.delete_records(cluster.events, 0, before=2)
+    reader = TopicFollower(
+        Login(cluster.properties), cluster.events, received, SYSTEM_CLOCK, history_ms=DAY_MS
+    )
+    reader._positions = {0: 1, 1: 1}
+    reader.start()
+    try:
+        wait_for("the topic's end", lambda: reader.has_caught_up)
+    finally:
+        reader.stop()
+    assert received.values == [b"2", b"3"]
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
+
+
 @pytest.mark.usefixtures("old_results")
 def test_result_is_fetched_by_its_offset_unless_deleted(cluster, received, caplog):
     with (

@@ -65,7 +65,7 @@ def read(monkeypatch, batches, start=0, stop=100):
     """Return the offsets that a range from `start` to the end `stop` of its one partition has."""
     topic = FakeTopic(start, stop, batches)
     monkeypatch.setattr(topic_range, "admin", lambda *_, **__: topic)
-    monkeypatch.setattr(client, "groupless_consumer", lambda *_: topic)
+    monkeypatch.setattr(client, "groupless_consumer", lambda *_, **__: topic)
     with topic_range.TopicRange({}, "events", 0, UNTIL_MS) as records:
         return [message.offset() for batch in records.batches() for message in batch]
 

@@ -151,9 +151,14 @@ def largest_record(properties: KafkaProperties) -> int:
     return int(properties.get("message.max.bytes", _LARGEST_RECORD))
 
 
-def groupless_consumer(properties: KafkaProperties, on_statistics: OnStatistics | None = None) -> Consumer:
-    """Return a consumer without a group, which reads from given offsets; arguments as `consumer`."""
-    return _consumer(properties, {}, on_statistics)
+def groupless_consumer(
+    properties: KafkaProperties, on_statistics: OnStatistics | None = None, *, goes_on: bool = False
+) -> Consumer:
+    """Return a consumer without a group, which reads from given offsets; arguments as `consumer`.
+
+    Where an offset is deleted, it goes on at the earliest record, or reports that.
+    """
+    return _consumer(properties, {"auto.offset.reset": "earliest"} if goes_on else {}, on_statistics)
 
 
 def _consumer(

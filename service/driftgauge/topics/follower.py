@@ -139,7 +139,7 @@ class TopicFollower:
             raise BrokerError(message)
         try:
             with self._fetching:
-                self._fetched = self._fetched or TopicLog(self._login.properties(), self.topic)
+                self._fetched = self._fetched or TopicLog(self._login.properties(), self.topic, goes_on=True)
                 try:
                     return self._fetched.value(partition, offset)
                 except BaseException:
@@ -160,7 +160,7 @@ class TopicFollower:
                 properties = {**self._login.properties(), **BOUNDS}
                 admin = client.admin(properties, on_error=self._errors.append)
                 pulse = Pulse(f"the reader of {self.topic}", self._clock.monotonic_s)
-                log = TopicLog(properties, self.topic, pulse.beat)
+                log = TopicLog(properties, self.topic, pulse.beat, goes_on=True)
                 try:
                     self._follow(log, admin, watch, pulse)
                 finally:
@@ -192,21 +192,22 @@ class TopicFollower:
         """Read until the follower stops, or the login needs a new client."""
         refresh_s = self._clock.monotonic_s()
         partitions = 0
+        assigned: set[int] = set()
         self._at_end.clear()
         while not (self._stopping.is_set() or login.needs_new_clients()):
             now_s = self._clock.monotonic_s()
             if now_s >= refresh_s:
                 found = self._count_partitions(admin)
                 if found < partitions:
-                    self._begin_again("was deleted; it is read again once it exists")
-                if found > partitions:
-                    self._assign(log, range(partitions, found))
-                    partitions = found
+                    self._positions.clear()
+                    message = f"the topic {self.topic} was deleted; it is read again once it exists"
+                    raise BrokerError(message)
+                partitions = found
+                if missing := set(range(found)) - assigned:
+                    assigned |= self._assign(log, missing)
                 refresh_s = now_s + (_REFRESH_S if found else _PAUSE_S)
             polled = sort_messages(log.consumer.consume(_BATCH, _POLL_S))
             pulse.check()
-            if polled.lost:
-                self._begin_again("was cut at its start or its end; it is read again")
             for record in polled.records:
                 self._take(record)
             for (_, partition), end in polled.ends.items():
@@ -217,11 +218,6 @@ class TopicFollower:
             if polled.records or self._at_end:
                 self.error = self._failing = None
             self.has_caught_up = self.has_caught_up or 0 < partitions <= len(self._at_end)
-
-    def _begin_again(self, why: str) -> None:
-        self._positions.clear()
-        message = f"the topic {self.topic} {why}"
-        raise BrokerError(message)
 
     def _count_partitions(self, admin: AdminClient) -> int:
         """Return the number of partitions; 0 where the topic does not exist yet."""
@@ -234,9 +230,12 @@ class TopicFollower:
             self.error = f"topic {self.topic} does not exist yet"
         return found
 
-    def _assign(self, log: TopicLog, partitions: range) -> None:
-        """Begin to read partitions where this follower stopped, or at the first record of the history."""
-        starts = log.offsets_at(self._since_ms, partitions)
+    def _assign(self, log: TopicLog, partitions: set[int]) -> set[int]:
+        """Begin to read partitions where this follower stopped, or at the first record of the history.
+
+        Return those that are read now: a partition without a leader does not keep the others waiting.
+        """
+        starts, error = log.offsets_at(self._since_ms, sorted(partitions))
         # Without a record so young, a partition is read from its end.
         starts = {index: start if start >= 0 else OFFSET_END for index, start in starts.items()} | {
             index: position for index, position in self._positions.items() if index in partitions
@@ -244,6 +243,9 @@ class TopicFollower:
         log.consumer.incremental_assign(
             [TopicPartition(self.topic, index, start) for index, start in starts.items()]
         )
+        if error is not None and starts.keys() != partitions:
+            self._fail(error)
+        return set(starts)
 
     def _take(self, record: Message) -> None:
         at, value = (record.partition() or 0, record.offset() or 0), record.value()

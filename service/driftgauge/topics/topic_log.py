@@ -8,7 +8,7 @@ from typing import Final, Self
 from confluent_kafka import KafkaException, Message, TopicPartition
 
 from driftgauge.core.partition import name_partition
-from driftgauge.errors import BrokerError
+from driftgauge.errors import BrokerError, ServiceError
 from driftgauge.kafka import client
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties, OnStatistics
 from driftgauge.kafka.cluster import failure
@@ -36,11 +36,17 @@ class TopicLog:
     """
 
     def __init__(
-        self, properties: KafkaProperties, topic: str, on_statistics: OnStatistics | None = None
+        self,
+        properties: KafkaProperties,
+        topic: str,
+        on_statistics: OnStatistics | None = None,
+        *,
+        goes_on: bool = False,
     ) -> None:
+        """Connect; arguments as `groupless_consumer`."""
         self.topic = topic
         try:
-            self.consumer = client.groupless_consumer(properties, on_statistics)
+            self.consumer = client.groupless_consumer(properties, on_statistics, goes_on=goes_on)
         except KafkaException as error:
             raise failure(error.args[0], f"{topic} cannot be read") from error
 
@@ -64,18 +70,22 @@ class TopicLog:
             raise failure(error.args[0], what, right="grant Describe") from error
         return first, end
 
-    def offsets_at(self, time_ms: int, indices: Iterable[int]) -> dict[int, int]:
-        """Return each partition's first offset of a record at this time or later; -1 without one."""
+    def offsets_at(self, time_ms: int, indices: Iterable[int]) -> tuple[dict[int, int], ServiceError | None]:
+        """Return each partition's first offset of a record at this time or later; -1 without one.
+
+        A partition without an answer is missing, and one such error is the second value.
+        """
         asked = [TopicPartition(self.topic, index, time_ms) for index in indices]
         what = f"the offsets of {self.topic} by time are unknown"
         try:
             found = self.consumer.offsets_for_times(asked, timeout=REQUEST_TIMEOUT_S)
         except KafkaException as error:
             raise failure(error.args[0], what) from error
-        for each in found:
-            if each.error is not None:
-                raise failure(each.error, f"{what}, as in partition {each.partition}")
-        return {each.partition: each.offset for each in found}
+        errors = [
+            failure(each.error, f"{what}, as in partition {each.partition}") for each in found if each.error
+        ]
+        offsets = {each.partition: each.offset for each in found if not each.error}
+        return offsets, next(iter(errors), None)
 
     def read(self, index: int, start: int, stop: int, idle_s: float = _IDLE_S) -> Iterator[list[Message]]:
         """Yield the records of a partition between two offsets, the last exclusive; a batch may be empty.

@@ -164,7 +164,9 @@ class TopicRange(TopicLog):
 
     def _until_end(self, time_ms: int) -> dict[int, int]:
         """Return each partition's first offset of a record at this time or later, else its end."""
-        found = self.offsets_at(time_ms, self._ends)
+        found, error = self.offsets_at(time_ms, self._ends)
+        if error is not None:
+            raise error
         return {index: end if found[index] < 0 else found[index] for index, end in self._ends.items()}
 
 
