@@ -146,9 +146,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     ],
     "waiting_parts_passed": [Edit("core/windows/shard.py", "offset=covered,", "offset=self.next_offset,")],
     "changelog_uncommitted": [
-        Edit(
-            "kafka/client.py", "_consumer(properties, {}, on", f"_consumer(properties, {{{_UNCOMMITTED}}}, on"
-        )
+        Edit("kafka/client.py", "if goes_on else {}, on", f"if goes_on else {{{_UNCOMMITTED}}}, on")
     ],
     # Partitions, or shards, that the group has revoked are still counted, or closed.
     "revoked_partitions_kept": [
