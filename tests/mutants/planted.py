@@ -44,9 +44,6 @@ class Edit:
 _TRANSACTION = "engine/producer/transaction.py"
 _COUNT = "engine/count/count_worker.py"
 _WINDOWS = "engine/windows/window_worker.py"
-_HELD = "engine/count/held_partitions.py"
-_READER = "engine/windows/changelog_reader.py"
-_RESTORE = "engine/windows/shard_restore.py"
 _BEGIN_AGAIN_AT_ONCE = """\
         from dataclasses import replace
         for source in self.started:
@@ -78,11 +75,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     ],
     # A commit is made as whatever member of the group the consumer has become.
     "member_not_checked": [
-        Edit(
-            _TRANSACTION,
-            "metadata if member_id and member_id == self._member_id",
-            "metadata if 1",
-        )
+        Edit(_TRANSACTION, "metadata if member_id and member_id == self._member_id", "metadata if 1")
     ],
     "read_uncommitted": [
         Edit("kafka/client.py", "return Consumer(config,", f"return Consumer({{**config, {_UNCOMMITTED}}},")
@@ -96,13 +89,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
         )
     ],
     # COUNT begins again without dropping its uncommitted counts, or without going back to its offsets.
-    "counts_kept": [
-        Edit(
-            _COUNT,
-            "        self._counter.drop()\n        self._letters.clear()\n",
-            "",
-        )
-    ],
+    "counts_kept": [Edit(_COUNT, "        self._counter.drop()\n        self._letters.clear()\n", "")],
     "positions_kept": [
         Edit(
             _COUNT,
@@ -121,7 +108,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     # Partitions that begin again are assigned at once, and what is polled without a producer is dropped.
     "drop_while_settling": [
         Edit(
-            _HELD,
+            "engine/count/held_partitions.py",
             "        self.assign([source.partition for source in self.started])\n"
             "        self._sync_client()\n\n    def lose",
             _BEGIN_AGAIN_AT_ONCE,
@@ -135,7 +122,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     # A shard is restored from the part of its changelog that was read so far.
     "restore_before_end": [
         Edit(
-            _READER,
+            "engine/windows/changelog_reader.py",
             "return self.positions[shard] >= end or end == 0",
             "return True",
         )
@@ -165,19 +152,9 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
         Edit(_COUNT, "for part in parts:", "for part in parts[::-1]:"),
     ],
     "progress_without_partials": [
-        Edit(
-            _COUNT,
-            "            delta.panes,\n",
-            "            delta.panes if commit.number % 8 else (),\n",
-        )
+        Edit(_COUNT, "            delta.panes,\n", "            delta.panes if commit.number % 8 else (),\n")
     ],
-    "any_shard": [
-        Edit(
-            _COUNT,
-            "partials_topic, shard, key, part)",
-            "partials_topic, -1, None, part)",
-        )
-    ],
+    "any_shard": [Edit(_COUNT, "partials_topic, shard, key, part)", "partials_topic, -1, None, part)")],
     # Windows that wait for a later round become final, and lose their panes.
     "waiting_windows_final": [
         Edit(
@@ -221,7 +198,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     # A changelog whose beginning was deleted is restored.
     "beheaded_changelog_restored": [
         Edit(
-            _RESTORE,
+            "engine/windows/shard_restore.py",
             "if expected is None or found == expected:",
             "if found is not None:",
         ),
