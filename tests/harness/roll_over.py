@@ -8,14 +8,13 @@ import numpy as np
 
 from tests.chaos.background_thread import BackgroundThread
 from tests.harness.case import CLUSTERS, DIMENSION, HOUR_MS, START_MS, Case, SourceEvent, make_events
-from tests.harness.service import NO_CHAIN_FAULTS, ReplicaProcess
+from tests.harness.service import NO_CHAIN_FAULTS, STOPPED, ReplicaProcess
 from tests.processes import run_command
 
-__all__ = ["LATER", "MUTANT", "NAMES", "STOPPED", "make_case", "roll_over"]
+__all__ = ["LATER", "MUTANT", "NAMES", "make_case", "roll_over"]
 
 MUTANT = str(Path(__file__).parents[1] / "chaos" / "mutant.py")
 LATER = (MUTANT, "further_fields", "none")
-STOPPED = "shard stopped; the others go on"
 # A stream of each shard.
 STREAMS = ("alpha", "delta")
 CHUNK = 20  # events sent at once

@@ -25,6 +25,7 @@ TAIL_LINES = 30
 OF_DEAD_CLIENT: Final = ("a Kafka client is dead, so the process ends", "\nTimeout (0:01:00)!\n")
 PATHS = ("/metrics", "/livez", "/readyz", "/", "/api/v1/streams", "/api/v1/windows", "/api/v1/openapi.json")
 NO_CHAIN_FAULTS = {"gap": 0, "overlap": 0, "orphans": 0}
+STOPPED = "shard stopped; the others go on"
 
 
 def environment() -> dict[str, str]:

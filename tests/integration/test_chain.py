@@ -15,13 +15,12 @@ from tests.harness.case import (
     SourceEvent,
     make_events,
 )
-from tests.harness.service import NO_CHAIN_FAULTS, driftgauge
+from tests.harness.service import NO_CHAIN_FAULTS, STOPPED, driftgauge
 
 pytestmark = pytest.mark.broker
 
 PARTITIONS = 3
 HALF = 300
-STOPPED = "shard stopped; the others go on"
 # One stream of each shard, by the hash of its name.
 STREAMS = ("alpha", "delta")
 
@@ -91,8 +90,7 @@ def test_missing_changelog_stops_its_shards_and_the_remedy_works(tmp_path: Path,
     count_first_half(case, first)
     case.delete(case.changelog_topic)
     with case.serve() as service:
-        stopped = "shard stopped; the others go on"
-        service.wait_for("the shards to stop", lambda: len(service.logged(stopped)) == SHARDS)
+        service.wait_for("the shards to stop", lambda: len(service.logged(STOPPED)) == SHARDS)
         assert "its changelog covers the partials up to offset None" in service.log_tail()
         service.stop()
     # The service publishes all results again, from revision 0.

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness.case import HOUR_MS, START_MS, Case, make_events
-from tests.harness.roll_over import LATER, MUTANT, NAMES, STOPPED, make_case, roll_over
-from tests.harness.service import DRIFTGAUGE
+from tests.harness.roll_over import LATER, MUTANT, NAMES, make_case, roll_over
+from tests.harness.service import DRIFTGAUGE, STOPPED
 
 pytestmark = pytest.mark.broker
 
