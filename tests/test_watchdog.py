@@ -26,9 +26,9 @@ lifetime.come_round()
     ("bounds", "then", "status"),
     [
         ((0.5, 60), "time.sleep(60)", 1),
-        ((60, 0.5), "lifetime.stopping.set(); time.sleep(60)", 1),
+        ((60, 0.5), "lifetime.stop(); time.sleep(60)", 1),
         # The end does not come later because the main thread still comes round, nor by a second signal.
-        ((60, 0.5), "while True: lifetime.stopping.set(); lifetime.come_round(); time.sleep(0.1)", 1),
+        ((60, 0.5), "while True: lifetime.stop(); time.sleep(0.1)", 1),
         ((2, 60), "for _ in range(30): time.sleep(0.1); lifetime.come_round()", 0),
     ],
 )

@@ -199,6 +199,8 @@ def serve_page(settings: Settings) -> None:
         ),
     ):
         lifetime.stopping.wait()
+        # The signal's handler may have had no thread for it.
+        lifetime.come_round()
         _log.info("stopped")
 
 
@@ -254,5 +256,5 @@ def _ended_by_signals() -> Lifetime:
     """Return the lifetime of the process, which SIGTERM and SIGINT end."""
     lifetime = Lifetime()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, lambda *_: lifetime.stopping.set())
+        signal.signal(signal_number, lambda *_: lifetime.stop())
     return lifetime

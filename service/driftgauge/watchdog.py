@@ -16,7 +16,6 @@ import faulthandler
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NoReturn
@@ -48,53 +47,53 @@ _STANDARD_ERROR: Final = 2
 
 
 def end_process(why: str, *, remedy: str, **fields: object) -> NoReturn:
-    """Log why and all stacks, and end the process with status 1 without waiting for anything."""
+    """Log why, and end the process with status 1 without waiting for anything, not even for the log."""
     timer = threading.Timer(_LOG_S, os._exit, [1])
     timer.daemon = True
     timer.start()
-    # Where nobody reads standard error, these wait.
+    # Where nobody reads standard error, this waits.
     _log.critical(why, extra={**fields, "remedy": remedy})
-    faulthandler.dump_traceback(_STANDARD_ERROR)
     os._exit(1)
 
 
 class Lifetime:
-    """Ends the process with status 1 unless its main thread comes round, or if it does not stop in time.
+    """Ends the process with status 1, all stacks on standard error, unless its main thread comes round.
 
     Some calls of a client wait for its main thread or its locks, and hold the interpreter's lock meanwhile
     (confluent-kafka 2.16: `incremental_assign`, `unsubscribe`, `consumer_group_metadata`, `list_topics` of
     one topic): a deadlocked client then stops every Python thread, also those that would notice, and the
-    handlers of signals. The timer of `come_round` needs no lock, and writes all stacks to standard error. It
-    ended a replica in a chaos run on three brokers.
+    handlers of signals. The timer needs no lock. It ended a replica in a chaos run on three brokers.
 
     Attributes:
         stopping: Set when the process is to end.
     """
 
     def __init__(self) -> None:
-        """Start the thread that watches over the stop: at the limit of threads, a signal could start none."""
         self.stopping = threading.Event()
-        threading.Thread(target=self._end_in_time, name="lifetime", daemon=True).start()
+        self._is_ending = False
+
+    def stop(self) -> None:
+        """Let the process end, within half a minute."""
+        self.stopping.set()
+        self.come_round()
 
     def come_round(self) -> None:
-        """Expect the next call within a minute."""
+        """Expect the next call within a minute, or the end of the process once it is to end."""
+        if self._is_ending:
+            return
+        is_ending = self.stopping.is_set()
         try:
-            faulthandler.dump_traceback_later(_SILENT_S, exit=True, file=_STANDARD_ERROR)
+            faulthandler.dump_traceback_later(
+                _STOP_S if is_ending else _SILENT_S, exit=True, file=_STANDARD_ERROR
+            )
         except RuntimeError as error:
             # The timer is a thread. The next call tries again.
             _log.warning(
                 "nobody watches over the process for the moment",
                 extra={"error": str(error), "remedy": MORE_THREADS},
             )
-
-    def _end_in_time(self) -> None:
-        self.stopping.wait()
-        time.sleep(_STOP_S)
-        end_process(
-            "the shutdown did not end, so the process ends; nothing is lost",
-            waited_s=_STOP_S,
-            remedy="none, if brokers are away; if this repeats, report it with the stacks below",
-        )
+        else:
+            self._is_ending = is_ending
 
 
 class Pulse:

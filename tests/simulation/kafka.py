@@ -621,6 +621,7 @@ class SimulatedTransaction:
         unanswered  The commit is not answered, and has not reached the brokers.
         prepared    The commit is not answered, and the brokers carry it out later.
         lost        The commit is not answered, and has taken effect.
+        suspect     The commit succeeds, and its producer has lost a connection.
         """
         outcome, self.outcome = self.outcome, ""
         sent, kafka = self._sent, self._kafka
@@ -631,6 +632,9 @@ class SimulatedTransaction:
         self._require_own()
         if took_s > bound_s or outcome == "refused":
             self.abort(0)
+            if not outcome:
+                # The sequence numbers of records that were not delivered would be missing.
+                self.close()
             message = "not in time"
             raise TransactionFailed(message, is_slow=not outcome)
         if self._consumer is None or self._consumer.memberid() not in {self._member} - {None}:
@@ -645,7 +649,7 @@ class SimulatedTransaction:
         sent.offsets = {(each.topic, each.partition): each for each in offsets}
         self._pause()
         self._require_own()
-        if outcome:
+        if outcome not in ("", "suspect"):
             self.close()
             sent.is_prepared = outcome == "prepared"
             if outcome == "lost":
@@ -654,7 +658,7 @@ class SimulatedTransaction:
             raise TransactionFailed(message)
         kafka.end(sent, is_committed=True)
         self.append = Append(self._sent_ms, self._clock.wall_ms(), kafka.now_ms)
-        self._is_open = False
+        self._is_open, self.is_lost = False, bool(outcome)
 
     def abort(self, bound_s: float) -> None:
         if self._is_open:

@@ -45,7 +45,7 @@ _LOSSES = {"recreated", "truncated", "beheaded"}
 _RARELY = dict.fromkeys(("small_rounds", "slow", "surplus", "retired", "changed"), 0.3)
 """The shares of features that leave oracles less to say, or take long."""
 ROLES = ("count", "windows")
-OUTCOMES = ("unanswered", "prepared", "lost")
+OUTCOMES = ("unanswered", "prepared", "lost", "suspect")
 """What may become of a commit besides, see `SimulatedTransaction.commit`."""
 
 Step = tuple[Any, ...]

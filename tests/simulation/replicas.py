@@ -102,6 +102,8 @@ class Observer(RoleTelemetry):
         super().stopped(partitions)
         assert all(shard in self._run.beheaded_s for _, shard in partitions), f"stopped: {partitions}"
         self._run.stopped |= {*partitions}
+        for _, shard in partitions:
+            self._run.has_backlog.pop(shard, None)
 
     def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
         super().restored(waited_s, partitions)
@@ -116,6 +118,7 @@ class Observer(RoleTelemetry):
     def show(self, shard: int, state: ShardState) -> None:
         super().show(shard, state)
         self._run.seen[shard] = self._run.commits[shard]
+        self._run.has_backlog[shard] = state.has_backlog
         if round_ := self._rounds.pop(shard, None):
             descriptions = self._deployment.descriptions
             records = [result_record(each, descriptions.get(each.baseline_id)) for each in round_.results]

@@ -29,6 +29,7 @@ class Run(Ledger):
     Attributes:
         replicas: The replicas; `gone`: those that have ended.
         beheaded_s: When each changelog has lost records, in seconds.
+        has_backlog: Of each shard, whether due windows wait for its next round.
         is_settled: Whether the run is over.
         changed_ms: When a replica last began with another configuration than the one before it.
     """
@@ -38,6 +39,7 @@ class Run(Ledger):
         self._on_look = on_look
         self.gone: list[Replica] = []
         self.beheaded_s: dict[int, float] = {}
+        self.has_backlog: dict[int, bool] = {}
         self.is_settled = False
         self.changed_ms = 0
         self.kafka.byte_s = plan.byte_s
@@ -236,7 +238,9 @@ class Run(Ledger):
                 # A group may rebalance while many windows wait, and then not for a long time.
                 holder += 1
                 self.move_shard(shard, holder)
-            quiet = quiet + 1 if are_read and not has_published else 0
+            # A round may find of the only window that it has time for that nothing has changed.
+            is_quiet = are_read and not has_published and not any(self.has_backlog.values())
+            quiet = quiet + 1 if is_quiet else 0
             unread = unread + 1 if not (are_read or has_published) else 0
             assert unread < _STUCK, "records are never read"
             if quiet >= rounds and self.is_shown:

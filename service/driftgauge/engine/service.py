@@ -129,7 +129,7 @@ class Service:
                 for pulse in list(self._pulses):
                     pulse.check()
         finally:
-            self._stopping.set()
+            self._lifetime.stop()
         if self._failure is not None:
             raise self._failure
 
