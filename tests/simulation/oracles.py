@@ -275,15 +275,20 @@ def check_status(run: Run) -> None:
                 is_faulty = newest["verdict"] == "incomplete" or newest["incomplete"] or newest["events_lost"]
                 assert not is_faulty, f"green, but {stream} {window} lacks events"
                 assert verdict in ("ok", None), f"green, but {stream} {window} says {verdict}"
+        # The drift of a size that was removed is news until a configured one has concluded.
+        known = {size_ms: run.newest(stream, size_ms, *CONCLUSIVE) for size_ms in _sizes(run).values()}
+        says_state = {
+            size_ms: each for size_ms, each in known.items() if each and each["verdict"] == status["state"]
+        }
         # Another replica may have sizes that this one does not know.
         if all(each.deployment is deployment for each in run.replicas):
-            assert has_drift == (status["state"] == "drift"), f"page: {stream} is {status['state']}"
+            is_drift = status["state"] == "drift"
+            assert has_drift <= is_drift, f"page: {stream} is {status['state']}"
+            assert says_state or not is_drift, f"page: {stream} is drift"
         if status["state"] in _SEEN and not status["old"]:
-            concluded = [run.newest(stream, size_ms, *CONCLUSIVE) for size_ms in spec.sizes_ms]
             seen = [
                 each["published"] + _overdue_ms(spec, size_ms) >= run.now_ms
-                for size_ms, each in zip(spec.sizes_ms, concluded, strict=True)
-                if each is not None and each["verdict"] == status["state"]
+                for size_ms, each in says_state.items()
             ]
             assert any(seen), f"{status['state']}, but not seen: {stream}"
     if run.is_settled:
