@@ -80,7 +80,7 @@ generate: $(STAMP) ## Write the generated files: schemas, the reference, rules, 
 lock: $(STAMP) ## Resolve the dependencies again, within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --extra registry --extra simdjson --universal --python-version 3.11 --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra registry --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --constraints requirements.lock --quiet \
 	  --output-file deploy/docker/requirements.lock
 	@echo 'hatchling>=1.27' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes \

@@ -68,8 +68,7 @@ Some commands need more packages, which `pip install 'driftgauge[EXTRA]'` brings
 | extra | for |
 | --- | --- |
 | `registry` | the encodings `avro`, `protobuf` and `inference` |
-| `parquet` | `baseline fit` and `publish` on Parquet and Arrow files |
-| `simdjson` | JSON arrays of numbers in about half of the decoding time |"""
+| `parquet` | `baseline fit` and `publish` on Parquet and Arrow files |"""
 
 _METRICS = """\
 The metrics are on `/metrics`, port 9464 by default. The health endpoints `/livez` and `/readyz` are on port

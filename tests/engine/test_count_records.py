@@ -1,7 +1,6 @@
 """COUNT's counts of records: accepted, filtered, rejected, and those that wait for a schema."""
 
 import json
-from types import SimpleNamespace
 from unittest.mock import MagicMock, Mock
 
 import numpy as np
@@ -101,12 +100,15 @@ class Worker:
         return self.consumer.log[logged:]
 
     def _read_with(self, reader):
-        def read(record):
+        decode = reader._encoding.decode_mapped
+
+        def decode_mapped(record):
             if record.value() in self.unknown:
                 raise self.error
-            return reader.read(record)
+            return decode(record)
 
-        return SimpleNamespace(read=read, read_all=reader.read_all, unit=reader.unit, stream=reader.stream)
+        reader._encoding.decode_mapped = decode_mapped
+        return reader
 
     def process(self, *values, partition=0, offset=0):
         """Process values at consecutive offsets of a partition."""

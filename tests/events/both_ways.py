@@ -1,4 +1,4 @@
-"""Records read by the fields of a mapping and as whole values, which must have the same outcomes."""
+"""Records read in batches and by the exact judge, which must have the same outcomes."""
 
 from contextlib import suppress
 from unittest.mock import patch
@@ -7,10 +7,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.events.mapped import MappedReader
+from driftgauge.events.columns import ColumnReader, Columns
 from driftgauge.events.needs import find_needs
+from driftgauge.events.reader import Reader
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import RECORD_ID, default_id
+from tests.events.mapped import judge_record, to_rows
 from tests.events.schema_records import stored
 
 _UNSURE = EventError(Reason.INVALID, "judged by the deserializer itself")
@@ -19,22 +21,45 @@ VECTOR = np.array([0.5, -1.25], "<f4").tobytes()
 _PIECES = [b"\x80", b"\xff", b"\0", b"\x80\0", b"\xff" * 9 + b"\1", "é".encode(), b"\xed\xa0\x80"]
 
 
-def outcome(reader, raw):
-    """Return what becomes of a record: its reason, or its events, with their vectors as bits.
+def read_batch(reader, records):
+    """Return what becomes of each record of a batch: its reason, or its events, with vectors as bits.
 
     None where it is filtered out.
     """
-    record = stored(raw)
+    columns = Columns()
+    reader.read(records, 0, columns)
+    assert columns.row == sorted(columns.row)
+    outcomes = [[] for _ in records]
+    for row, event in zip(columns.row, to_rows(columns), strict=True):
+        outcomes[row].append(normalize(event, records[row]))
+    for row, fault in columns.refused:
+        assert outcomes[row] == []
+        outcomes[row] = describe(fault)
+    for row in columns.filtered:
+        assert outcomes[row] == []
+        outcomes[row] = None
+    return outcomes
+
+
+def judge(reader, record):
+    """Return as much of a record by the exact judge alone."""
     try:
-        found = reader.read(record)
-    except EventError as error:
-        return error.reason, error.stream, error.detail
-    if found is None:
-        return None
-    return [
-        (stream, time_ms, bits(number, vector), default_id(record) if own is RECORD_ID else own, *others)
-        for stream, time_ms, vector, number, own, *others in ([found] if isinstance(found, tuple) else found)
-    ]
+        rows = judge_record(reader, record)
+    except EventError as fault:
+        return describe(fault)
+    return None if rows is None else [normalize(row, record) for row in rows]
+
+
+def describe(fault):
+    if not isinstance(fault, EventError):
+        raise fault
+    return fault.reason, fault.stream, fault.detail
+
+
+def normalize(row, record):
+    """Return an event with its vector as bits, and its id as text."""
+    event_id = default_id(record) if row.event_id is RECORD_ID else row.event_id
+    return row._replace(vector=bits(row.number, row.vector), number=None, event_id=event_id)
 
 
 def bits(number, vector):
@@ -43,26 +68,33 @@ def bits(number, vector):
     return np.where(np.isnan(numbers), np.float32(np.nan), numbers).tobytes()
 
 
+def assert_alike(reader, *records):
+    """Assert that each record of a batch has the outcome of the exact judge; return the outcomes."""
+    outcomes = [judge(reader, record) for record in records]
+    assert read_batch(reader, records) == outcomes
+    return outcomes
+
+
 def read_both(mapping, build, raws):
-    """Read records by the mapping's fields alone and as whole values; the outcomes must be the same.
+    """Read records in a batch and by the exact judge; the outcomes must be the same.
 
     Args:
         mapping: The mapping.
-        build: Returns the deserializer, given what the mapping reads.
+        build: Returns the encoding, given what the mapping reads.
         raws: The values of records.
 
     Returns:
         Of which of them the fields are certain.
     """
     settings = InputSettings.model_validate(mapping)
-    deserializer = build(find_needs(settings))
-    whole, fields = (MappedReader(settings, deserializer, read) for read in (None, deserializer.read_mapped))
+    encoding = build(find_needs(settings))
+    reader = Reader(settings, encoding, ColumnReader(settings) if len(settings.vectors) == 1 else None)
     are_certain = []
+    assert_alike(reader, *map(stored, raws))
     for raw in raws:
-        assert outcome(fields, raw) == outcome(whole, raw)
         are_certain.append(False)
-        with patch.object(type(deserializer), "__call__", side_effect=_UNSURE), suppress(EventError):
-            deserializer.read_mapped(stored(raw))
+        with patch.object(type(encoding), "decode", side_effect=_UNSURE), suppress(EventError):
+            encoding.decode_mapped(stored(raw))
             are_certain[-1] = True
     return are_certain
 

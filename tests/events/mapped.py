@@ -7,10 +7,13 @@ import numpy as np
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.columns import Columns, NotSureError
 from driftgauge.events.decoder import Decoder
+from driftgauge.events.fields import Unmet
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.records import Records, StoredRecord
-from driftgauge.events.rows import BaselineContract
+from driftgauge.events.rejection import SchemaPending
+from driftgauge.events.rows import BaselineContract, Row
 
 TOPIC = "orders"
 TIME_MS = 1_762_128_000_000
@@ -44,10 +47,30 @@ def decode(mapping, *records, contracts=CONTRACTS):
 
 
 def read_record(reader, record):
-    """Return the rows of a record, None if it is filtered out; raise why it is refused or cannot be read."""
-    rows = reader.read_all([record])
-    outcome = reader.read(record) if rows is None else list(rows)
-    return [outcome] if isinstance(outcome, tuple) else outcome
+    """Return the events of a record as rows, None if it is filtered out; raise why it has none."""
+    columns = Columns()
+    reader.read([record], 0, columns)
+    if columns.pending:
+        raise SchemaPending
+    for _, fault in columns.refused:
+        raise fault
+    return None if columns.filtered else to_rows(columns)
+
+
+def never_sure(*_):
+    """Stand for a `ColumnReader` that leaves all to the exact judge."""
+    raise NotSureError
+
+
+def judge_record(reader, record):
+    """Return as much by the exact judge alone, which decodes the whole value."""
+    value = reader.decode(record)
+    return None if isinstance(value, Unmet) else reader.judge(record, value)
+
+
+def to_rows(columns):
+    """Return the events of columns."""
+    return [Row(*each) for each in zip(*(getattr(columns, name) for name in Row._fields), strict=True)]
 
 
 def accept(mapping, record):

@@ -10,8 +10,8 @@ import fastavro
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 
+from driftgauge.events.encodings.protobuf import Protobuf
 from driftgauge.events.needs import Need
-from driftgauge.events.protobuf import ProtobufDeserializer
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import Schema
@@ -137,14 +137,14 @@ def serialized(file):
 
 def protobuf_deserializer(*files):
     """Return the deserializer of the last of some files, which imports the others; by default Embedded's."""
-    return protobuf(*files)(Need())
+    return protobuf(*files)(Need()).decode
 
 
 def protobuf(*files):
     """Return what builds such a deserializer, given what a mapping reads."""
     *imports, file = files or [protobuf_file()]
     references = tuple((each.name, serialized(each)) for each in imports)
-    return partial(ProtobufDeserializer, Schemas(_7=Schema(serialized(file), references)))
+    return partial(Protobuf, Schemas(_7=Schema(serialized(file), references)))
 
 
 def classes():

@@ -17,8 +17,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.events import avro as avro_module
-from driftgauge.events.avro import AvroDeserializer
+from driftgauge.events.encodings import avro as avro_module
+from driftgauge.events.encodings.avro import Avro
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.needs import Need
 from driftgauge.events.rejection import EventError, Reason
@@ -41,7 +41,7 @@ VALUE = {
 
 
 def deserializer(schema=AVRO, *references):
-    return AvroDeserializer(Schemas(_7=avro_schema(schema, *references)), Need())
+    return Avro(Schemas(_7=avro_schema(schema, *references)), Need()).decode
 
 
 @pytest.mark.parametrize(("item", "value"), [("boolean", True), ("string", "1"), (["null", "int"], None)])
@@ -118,7 +118,7 @@ def doubled(depth):
     ],
 )
 def test_unusable_schema_is_reported_with_each_record(schema, detail):
-    deserialize = AvroDeserializer(Schemas(_7=schema), Need())
+    deserialize = Avro(Schemas(_7=schema), Need()).decode
     for _ in range(2):
         assert detail in undecodable(deserialize, framed(b"\0"))
 
@@ -163,7 +163,7 @@ def test_strict_prefix_is_undecodable():
 
 @pytest.mark.parametrize("text", ['"bytes"', "bytes", json.dumps({"type": "bytes"})])
 def test_primitive_schema_is_decoded(text):
-    deserialize = AvroDeserializer(Schemas(_7=Schema(text)), Need())
+    deserialize = Avro(Schemas(_7=Schema(text)), Need()).decode
     assert deserialize(stored(framed(b"\x04ab"))) == b"ab"
 
 
@@ -174,7 +174,7 @@ def test_chain_of_references_is_decoded_or_unusable(depth):
     for number in range(1, depth):
         fields = [{"name": "a", "type": f"R{number - 1}"}]
         references.append((f"R{number}", {"type": "record", "name": f"R{number}", "fields": fields}))
-    build = partial(AvroDeserializer, Schemas(_7=avro_schema(f"R{depth - 1}", *references)))
+    build = partial(Avro, Schemas(_7=avro_schema(f"R{depth - 1}", *references)))
     path = "a." * (depth - 1) + "v"
     mapping = {"encoding": "avro", "stream": "a", "embedding": path, "timestamp": {"record": "timestamp"}}
     assert read_both(mapping, build, [framed(b"\x10" + VECTOR)]) == [False]
@@ -203,7 +203,7 @@ def record(*fields, name="Embedded"):
 
 def building(schema):
     """Return what builds the building of a schema, given what a mapping reads."""
-    return partial(AvroDeserializer, Schemas(_7=Schema(json.dumps(schema))))
+    return partial(Avro, Schemas(_7=Schema(json.dumps(schema))))
 
 
 def payload(schema, value):
@@ -573,16 +573,14 @@ def test_logical_type_that_only_fastavro_knows_is_left_to_it(monkeypatch):
 def test_cursors_of_a_topic_are_bounded(monkeypatch):
     monkeypatch.setattr(avro_module, "_MOST_CURSORS", 1)
     schema = Schema(json.dumps(record(*HEAD)))
-    build = partial(AvroDeserializer, Schemas(_7=schema, _8=schema))
+    build = partial(Avro, Schemas(_7=schema, _8=schema))
     raws = [framed(EVENT), framed(EVENT, 8), framed(EVENT)]
     assert read_both(MAPPING, build, raws) == [True, False, True]
 
 
 def test_cursor_is_of_one_schema():
     other = record(("v", "bytes"), ("at", MILLIS), ("stream", "string"))
-    build = partial(
-        AvroDeserializer, Schemas(_7=Schema(json.dumps(record(*HEAD))), _8=Schema(json.dumps(other)))
-    )
+    build = partial(Avro, Schemas(_7=Schema(json.dumps(record(*HEAD))), _8=Schema(json.dumps(other))))
     raws = [framed(EVENT), framed(EVENT, 8), framed(EVENT)]
     assert read_both(MAPPING, build, raws) == [True, False, True]
 

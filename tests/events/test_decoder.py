@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from driftgauge.api import ParsedEvent, parse_event
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events import own_contract
+from driftgauge.events.columns import ColumnReader
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.mapped import MappedReader
+from driftgauge.events.reader import Reader
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
-from driftgauge.events.rows import RECORD_ID, BaselineContract, default_id
+from driftgauge.events.rows import RECORD_ID, BaselineContract, Row, default_id
 from driftgauge.events.vectors import F32
 from tests.builders.events import CONTRACTS, INVALID, LATEST_MS, VALID, build_records, decode
+from tests.events.mapped import never_sure
 from tests.events.test_fast_paths import near_events
 from tests.examples import examples
 
@@ -102,7 +103,7 @@ def test_event_ids_and_segments_align_with_rows(way, plan):
     ]
     with pytest.MonkeyPatch.context() as patch:
         if way == "exact":
-            patch.setattr(own_contract, "compile_own", lambda: lambda *_: None)
+            patch.setattr(ColumnReader, "read", never_sure)
         decoded = decode(*values)
     for batch in decoded.batches:
         assert batch.row.tolist() == [row for row, (is_sound, _, _) in enumerate(plan) if is_sound]
@@ -246,36 +247,29 @@ def test_rejection_names_only_configured_stream():
     ]
 
 
-class Script(MappedReader):
-    """A reader whose records hold their outcome as a word; remembers the offsets of each run.
-
-    It reads runs at once that have an event in each record.
-    """
+class Script(Reader):
+    """A reader whose records hold their outcome as a word; remembers the offsets of each run."""
 
     unit, stream = "ms", "images"
 
     def __init__(self):
         self.runs = []
 
-    def read_all(self, records):
+    def read(self, records, first, columns, largest_bytes=0):
         self.runs.append([record.offset() for record in records])
-        if {record.value() for record in records} == {b"event"}:
-            return [self.read(record) for record in records]
-        return None
-
-    def read(self, record):
-        row = "images", 1, bytes(8), F32, f"e-{record.offset()}", None, None, None
-        outcome = {
-            b"event": row,
-            b"events": [row, row],
-            b"filtered": None,
-            b"refused": EventError(Reason.INVALID, "refused", "images"),
-            b"pending": SchemaPending(),
-            b"broken": RecursionError("too deep"),
-        }[record.value()]
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        for row, record in enumerate(records, first):
+            event = Row("images", 1, bytes(8), F32, f"e-{record.offset()}", None, None, None)
+            match record.value():
+                case b"event" | b"events" as word:
+                    columns.add([[row] * len(word[4:]), *zip(*[event] * len(word[4:]), strict=True)])
+                case b"filtered":
+                    columns.filtered.append(row)
+                case b"refused":
+                    columns.refuse(row, EventError(Reason.INVALID, "refused", "images"))
+                case b"pending":
+                    columns.refuse(row, SchemaPending())
+                case b"broken":
+                    columns.refuse(row, RecursionError("too deep"))
 
 
 @given(
@@ -313,7 +307,7 @@ def test_outcomes_of_all_topics_keep_the_order_of_their_records(plan):
         "pending": list(decoded.pending),
     } == expected
     assert [batch.event_ids for batch in decoded.batches] == (
-        [tuple(f"e-{row}" for row in expected["event"])] if expected["event"] else []
+        [[f"e-{row}" for row in expected["event"]]] if expected["event"] else []
     )
     runs = [list(run) for _, run in groupby(range(len(plan)), lambda row: plan[row][0])]
     assert reader.runs == runs
@@ -332,10 +326,10 @@ def test_events_without_own_id_are_named_by_their_records(plan):
     ids = {record.offset(): event_id for record, (_, _, event_id) in zip(raw, plan, strict=True)}
 
     class Ids(Script):
-        def read_all(self, records):
-            return [
-                ("images", 1, bytes(8), F32, ids[record.offset()], None, None, None) for record in records
-            ]
+        def read(self, records, first, columns, largest_bytes=0):
+            for row, record in enumerate(records, first):
+                event = Row("images", 1, bytes(8), F32, ids[record.offset()], None, None, None)
+                columns.add([[row], *zip(event, strict=True)])
 
     contract = BaselineContract("images", "first", 2, None, DistanceMetric.EUCLIDEAN)
     decoder = Decoder([contract], lead_ms=0, readers={"a": Ids(), "b": Ids()})

@@ -12,12 +12,13 @@ from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.events.deserializers import deserialize_cloudevent
-from driftgauge.events.inference import deserialize_inference, response_class
+from driftgauge.events.encodings import build_encoding
+from driftgauge.events.encodings.inference import Inference, response_class
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import read_message_indexes, read_schema_id
 from driftgauge.events.sources import compile_path
+from tests.events.mapped import IMAGES, read_settings
 from tests.events.schema_records import framed, stored
 
 BINARY = [("ce_specversion", b"1.0"), ("ce_type", b"t"), ("ce_id", b"5")]
@@ -25,7 +26,8 @@ STRUCTURED = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 
 
 def cloudevent(value, headers):
-    return deserialize_cloudevent(StoredRecord(value, stored_headers=headers))
+    mapping = read_settings({"encoding": "cloudevents", "embedding": "data.v", **IMAGES})
+    return build_encoding("", mapping, None).decode(StoredRecord(value, stored_headers=headers))
 
 
 def refusal(value, headers):
@@ -137,7 +139,7 @@ def test_response_is_a_mapping(raw):
             "data": data[1],
         },
     ]
-    assert deserialize_inference({"FP32"}, stored(response(raw=raw))) == {
+    assert Inference({"FP32"}).decode(stored(response(raw=raw))) == {
         "model_name": "encoder",
         "model_version": "2025-10",
         "id": "0193",
@@ -163,7 +165,7 @@ def test_raw_contents_are_numbers_of_their_datatype_or_missing(datatype, data):
     message = response_class()
     message.outputs.add(name="embedding", datatype=datatype, shape=[1])
     message.raw_output_contents.append(b"12345678")
-    decoded: Any = deserialize_inference({"FP32"}, stored(message.SerializeToString()))
+    decoded: Any = Inference({"FP32"}).decode(stored(message.SerializeToString()))
     assert decoded["outputs"][0]["data"] == data
 
 
@@ -183,14 +185,14 @@ def test_contents_are_taken_by_datatype(datatype, field, value):
     message = response_class()
     output = message.outputs.add(name="x", datatype=datatype, shape=[1])
     getattr(output.contents, field).append(value)
-    value_read = deserialize_inference({"FP32"}, stored(message.SerializeToString()))
+    value_read = Inference({"FP32"}).decode(stored(message.SerializeToString()))
     assert compile_path("outputs[0].data[0]")(value_read) == value
 
 
 def test_raw_contents_that_do_not_match_the_outputs_are_undecodable():
     message = response_class(raw_output_contents=[b"x"])
     with pytest.raises(EventError, match="1 raw contents, but 0 outputs") as caught:
-        deserialize_inference({"FP32"}, stored(message.SerializeToString()))
+        Inference({"FP32"}).decode(stored(message.SerializeToString()))
     assert caught.value.reason is Reason.UNDECODABLE
 
 
@@ -198,19 +200,19 @@ def test_raw_contents_that_do_not_match_the_outputs_are_undecodable():
 @given(st.binary(max_size=60))
 def test_any_value_is_decoded_or_undecodable(raw):
     with suppress(EventError):
-        assert "outputs" in deserialize_inference({"FP32"}, stored(raw))
+        assert "outputs" in Inference({"FP32"}).decode(stored(raw))
 
 
 @pytest.mark.parametrize("datatype", ["FP32", "FP16", ""])
 def test_output_without_contents_has_no_data(datatype):
     message = response_class()
     message.outputs.add(name="x", datatype=datatype)
-    value_read = deserialize_inference({"FP32"}, stored(message.SerializeToString()))
+    value_read = Inference({"FP32"}).decode(stored(message.SerializeToString()))
     assert compile_path("outputs[0].data")(value_read) is None
 
 
 def test_empty_fields_are_missing():
-    value = deserialize_inference({"FP32"}, stored(b""))
+    value = Inference({"FP32"}).decode(stored(b""))
     nothing = {"model_name": None, "model_version": None, "id": None}
     assert value == {**nothing, "parameters": {}, "outputs": []}
 

@@ -19,8 +19,9 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.contract import read_json
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.inference import response_class
+from driftgauge.events.encodings.inference import response_class
 from driftgauge.events.inputs import build_readers
+from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
 from driftgauge.events.rows import RECORD_ID, BaselineContract, read_exact
@@ -39,6 +40,7 @@ from tests.builders.events import (
     name,
     reason,
 )
+from tests.events.both_ways import assert_alike, normalize
 from tests.events.golden_encodings import (
     BATCH,
     FOLDER,
@@ -56,7 +58,6 @@ from tests.events.golden_encodings import (
 )
 from tests.events.mapped import read_record
 from tests.events.schema_records import Schemas, serialized
-from tests.events.test_fast_paths import read_fast
 
 BEYOND_THE_SCHEMA = {
     "invalid--timestamp-a-float",
@@ -84,10 +85,11 @@ def test_golden_events_cover_every_reason():
 
 
 @pytest.mark.parametrize("path", VALID, ids=name)
-def test_valid_event_is_read_alike_by_both_paths(path):
-    raw = path.read_bytes()
-    document = read_json(raw)
-    assert read_fast(document, raw) == read_exact(document)
+def test_valid_event_is_read_alike_by_both_ways(path):
+    record = StoredRecord(path.read_bytes())
+    assert assert_alike(OwnContractReader(), record) == [
+        [normalize(read_exact(read_json(record.value())), record)]
+    ]
 
 
 @pytest.mark.parametrize("path", VALID, ids=name)
@@ -227,7 +229,7 @@ def test_golden_record_behind_registry_is_read(encoding):
 @pytest.mark.parametrize("name", ["inference", "inference-raw"])
 def test_golden_response_is_read(name):
     rows = read(golden_inputs()["inference"], (FOLDER / f"{name}.bin").read_bytes())
-    assert [(row[2], row[4]) for row in rows] == [
+    assert [(bytes(row.vector), row.event_id) for row in rows] == [
         (vector.tobytes(), f"0193f3a2#{i}") for i, vector in enumerate(BATCH)
     ]
 
@@ -299,7 +301,7 @@ def test_producer_of_readme_writes_what_its_mapping_reads(monkeypatch, topic):
     assert written_to == topic
     inputs = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", section(), re.DOTALL)[0])["inputs"]
     settings = InputSettings.model_validate(inputs[topic])
-    if settings.needs_registry:
+    if settings.traits.needs_registry:
         registered = client.get_schema(int.from_bytes(value[1:5], "big"))
         schema = Schema(registered.schema_str)
         schemas = Schemas()

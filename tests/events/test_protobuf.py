@@ -12,16 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings, TimeSource
-from driftgauge.events import protobuf as protobuf_module
+from driftgauge.events.encodings import protobuf as protobuf_module
+from driftgauge.events.encodings.protobuf import Protobuf
+from driftgauge.events.encodings.protobuf_fields import find_packed
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.messages import field_getter
 from driftgauge.events.needs import Need
-from driftgauge.events.protobuf import ProtobufDeserializer
-from driftgauge.events.protobuf_fields import find_packed
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
 from driftgauge.events.schemas import PAYLOAD, Schema
 from driftgauge.events.sources import compile_path, read_time
 from tests.events.both_ways import VECTOR, read_both, sequences
+from tests.events.mapped import read_record
 from tests.events.schema_records import (
     CLASSES,
     ID,
@@ -157,7 +158,7 @@ def test_message_that_the_schema_lacks_is_undecodable(indexes, detail):
 
 def test_schema_is_asked_for_once():
     schemas = Schemas(_7=None)
-    deserialize = ProtobufDeserializer(schemas, Need())
+    deserialize = Protobuf(schemas, Need()).decode
     with pytest.raises(SchemaPending):
         deserialize(record(embedded()))
     schemas.schemas[ID] = Schema(serialized(protobuf_file()))
@@ -190,7 +191,7 @@ def test_imported_files_are_used_under_the_name_of_their_reference():
         ("shop/point.proto", serialized(point_file("default"))),
         ("shop/points.proto", serialized(points)),
     )
-    deserialize = ProtobufDeserializer(Schemas(_7=Schema(serialized(main), references)), Need())
+    deserialize = Protobuf(Schemas(_7=Schema(serialized(main), references)), Need()).decode
     assert compile_path("point.x")(deserialize(stored(framed(b"\0\n\2\10\5")))) == 5
 
 
@@ -203,7 +204,7 @@ def test_imported_files_are_used_under_the_name_of_their_reference():
     ],
 )
 def test_unusable_schema_is_reported_with_each_record(text, detail):
-    deserialize = ProtobufDeserializer(Schemas(_7=Schema(text)), Need())
+    deserialize = Protobuf(Schemas(_7=Schema(text)), Need()).decode
     for _ in range(2):
         assert detail in undecodable(deserialize, framed(b"\0"))
 
@@ -235,7 +236,7 @@ def test_timestamp_of_a_schema_without_nanos_is_no_time():
         Schemas(_7=Schema(serialized(main), ((own.name, serialized(own)),))),
     )["t"]
     with pytest.raises(EventError) as caught:
-        reader.read(stored(raw))
+        read_record(reader, stored(raw))
     assert caught.value.reason is Reason.INVALID
 
 
@@ -669,7 +670,7 @@ def test_text_of_proto2_that_is_not_utf8_is_no_bytes(path, raw):
         {"t": InputSettings.model_validate(mapping)}, Schemas(_7=Schema(serialized(file)))
     )["t"]
     with pytest.raises(EventError, match="not UTF-8") as caught:
-        reader.read(record)
+        read_record(reader, record)
     assert caught.value.reason is Reason.INVALID
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.events.inference import response_class
+from driftgauge.events.encodings.inference import response_class
 from driftgauge.events.records import Headers
 from driftgauge.events.schemas import Schema
 from driftgauge.events.timestamps import format_timestamp

@@ -14,7 +14,7 @@ MAIN = "requirements.lock"
 IMAGE = "deploy/docker/requirements.lock"
 BUILD = "deploy/docker/build.lock"
 # The extras that the image has.
-IMAGE_EXTRAS = ("registry", "simdjson")
+IMAGE_EXTRAS = ("registry",)
 
 
 def pins(lock: str) -> set[tuple[str, str]]:

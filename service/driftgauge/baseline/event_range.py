@@ -10,8 +10,8 @@ from driftgauge.clock import SYSTEM_CLOCK, Clock
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import InputError
-from driftgauge.events.mapped import MappedReader
-from driftgauge.events.mapped_fields import Unmet
+from driftgauge.events.fields import Unmet
+from driftgauge.events.reader import Reader
 from driftgauge.events.records import OLDEST_MS, RawRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import EventError, Reason, Rejection
@@ -37,7 +37,7 @@ _FIRST_RECORDS = 100
 def select_events(
     source: RecordSource,
     wanted: TopicEvents,
-    reader: MappedReader,
+    reader: Reader,
     refusals: Refusals,
     *,
     lead_ms: int,
@@ -76,7 +76,7 @@ class EventSelection:
         self,
         wanted: TopicEvents,
         refusals: Refusals,
-        reader: MappedReader,
+        reader: Reader,
         decoder: StreamDecoder,
         place: Callable[[RawRecord], str],
     ) -> None:
@@ -213,7 +213,7 @@ class EventSelection:
 class EventNames:
     """Takes one column of labels or texts out of events."""
 
-    def __init__(self, column: str, reader: MappedReader) -> None:
+    def __init__(self, column: str, reader: Reader) -> None:
         """Create a reader of one column.
 
         Args:
@@ -254,7 +254,7 @@ class EventNames:
 
 
 def read_events(
-    path: Path, wanted: TopicEvents, reader: MappedReader, track: Track, refusals: Refusals
+    path: Path, wanted: TopicEvents, reader: Reader, track: Track, refusals: Refusals
 ) -> EventSelection:
     """Return one stream's events, in the order of the file.
 

@@ -1,7 +1,7 @@
 """Decoding the events of a stream that has no baseline yet, by the readers and checks of the service."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -9,10 +9,11 @@ from driftgauge.baseline.collecting import NameColumn
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
 from driftgauge.events.clock_gaps import ClockGaps
-from driftgauge.events.decoder import Decoded, Decoder, Outcome
-from driftgauge.events.mapped import MappedReader
+from driftgauge.events.columns import Columns
+from driftgauge.events.decoder import Decoded, Decoder
+from driftgauge.events.reader import Reader
 from driftgauge.events.records import RawRecord, Records
-from driftgauge.events.rows import BaselineContract, Row, count_numbers
+from driftgauge.events.rows import BaselineContract
 from driftgauge.events.timestamps import LAST_MS
 
 __all__ = ["StreamDecoder", "TopicEvents"]
@@ -65,7 +66,7 @@ class StreamDecoder:
     def __init__(
         self,
         wanted: TopicEvents,
-        reader: MappedReader,
+        reader: Reader,
         *,
         lead_ms: int,
         age_ms: int,
@@ -105,54 +106,58 @@ class StreamDecoder:
         Raises:
             InputError: The events in the range have several model versions, and none is chosen.
         """
-        wanted, outcomes = self._wanted, list(self._decoder.read(records.raw))
-        events = dict(enumerate(map(_events, outcomes)))
+        wanted, columns = self._wanted, self._decoder.read(records.raw)
         if len(self.streams) < _MOST_STREAMS:
-            self.streams.update(event[0] for each in events.values() for event in each)
-        own = {row: each for row, each in events.items() if wanted.stream in {event[0] for event in each}}
-        # All events of a record have its time.
-        outside = {row for row, each in own.items() if not wanted.from_ms <= each[0][1] < wanted.until_ms}
-        for row in outside:
-            outcomes[row] = []
-            del own[row]
-        times_ms = [each[0][1] for each in own.values()]
-        self.gaps.add(wanted.stream, [records.raw[row] for row in own], times_ms)
+            self.streams.update(columns.stream)
+        # The time of the first event of each record of the stream.
+        inside: dict[int, int] = {}
+        outside: dict[int, int] = {}
+        kept = []
+        for entry, (row, stream, time_ms) in enumerate(
+            zip(columns.row, columns.stream, columns.time_ms, strict=True)
+        ):
+            is_inside = wanted.from_ms <= time_ms < wanted.until_ms
+            if stream == wanted.stream:
+                (inside if is_inside else outside).setdefault(row, time_ms)
+            if stream != wanted.stream or is_inside:
+                kept.append(entry)
+        outside = {row: time_ms for row, time_ms in outside.items() if row not in inside}
+        columns = columns.take([entry for entry in kept if columns.row[entry] not in outside])
+        self.gaps.add(wanted.stream, [records.raw[row] for row in inside], [*inside.values()])
         known = {**self._dimensions}, self.model_version
-        self._learn_dimensions(own.values())
-        self._learn_version(own, records.raw)
+        self._learn_dimensions(columns, inside)
+        self._learn_version(columns, records.raw)
         if known != (self._dimensions, self.model_version):
             versions = {wanted.stream: self.model_version}
             self._decoder = self._build(
                 BaselineContract(stream, "", dimension, versions.get(stream), wanted.metric)
                 for stream, dimension in self._dimensions.items()
             )
-        decoded = self._decoder.check(outcomes, records)
-        for row in outside:
-            is_after = events[row][0][1] >= wanted.until_ms
-            self.outside[is_after] += 1
+        decoded = self._decoder.check(columns, records)
+        for time_ms in outside.values():
+            self.outside[time_ms >= wanted.until_ms] += 1
         batches = tuple(batch for batch in decoded.batches if batch.stream == wanted.stream)
         return replace(decoded, batches=batches)
 
-    def _learn_dimensions(self, own: Iterable[Sequence[Row]]) -> None:
-        """Learn dimensions from the events of the stream's records in the range."""
-        found: dict[str, Counter[int]] = {}
-        for events in own:
-            # Of several vectors of one stream in a record the first counts.
-            for stream, _, vector, number, *_ in {event[0]: event for event in reversed(events)}.values():
-                if stream not in self._dimensions:
-                    found.setdefault(stream, Counter())[count_numbers(vector, number)] += 1
+    def _learn_dimensions(self, columns: Columns, own: Collection[int]) -> None:
+        """Learn dimensions from the events of the stream's records in the range, given their rows."""
+        found: dict[str, dict[int, int]] = {}
+        for row, stream, dimension in zip(columns.row, columns.stream, columns.dimensions(), strict=True):
+            if row in own and stream not in self._dimensions:
+                # Of several vectors of one stream in a record the first counts.
+                found.setdefault(stream, {}).setdefault(row, dimension)
         for stream, dimensions in found.items():
-            self._dimensions[stream] = dimensions.most_common(1)[0][0]
+            self._dimensions[stream] = Counter(dimensions.values()).most_common(1)[0][0]
 
-    def _learn_version(self, own: Mapping[int, Sequence[Row]], raw: Sequence[RawRecord]) -> None:
-        """Learn the version of the stream's records in the range, by row, if none is chosen.
+    def _learn_version(self, columns: Columns, raw: Sequence[RawRecord]) -> None:
+        """Learn the version of the stream's events in the range, if none is chosen.
 
         Raises:
             InputError: They have several.
         """
-        for row, events in own.items():
-            version = events[0][5]
-            if self._wanted.model_version is not None or version in (None, self.model_version):
+        for row, stream, version in zip(columns.row, columns.stream, columns.model_version, strict=True):
+            is_known = self._wanted.model_version is not None or version in (None, self.model_version)
+            if stream != self._wanted.stream or is_known:
                 continue
             if self.model_version is not None:
                 message = (
@@ -161,10 +166,3 @@ class StreamDecoder:
                 )
                 raise InputError(message)
             self.model_version = version
-
-
-def _events(outcome: Outcome) -> Sequence[Row]:
-    """Return the events of a record; none where it is refused, filtered or cannot be read yet."""
-    if isinstance(outcome, tuple):
-        return (outcome,)
-    return outcome if isinstance(outcome, list) else ()

@@ -1,7 +1,7 @@
 """The settings of inputs: the encoding of a topic's records, and where an event's fields are in them."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -12,12 +12,14 @@ from pydantic import (
 )
 
 from driftgauge.config.fields import NOT_EMPTY, Section, StreamName, require
-from driftgauge.config.paths import parse_path
+from driftgauge.config.paths import Every, Step, parse_path
 
 __all__ = [
+    "ENCODINGS",
     "MAX_SEGMENTS",
     "MAX_TEXT",
     "Condition",
+    "EncodingTraits",
     "InputSettings",
     "Source",
     "StreamSource",
@@ -32,12 +34,39 @@ MAX_SEGMENTS = 16
 MAX_TEXT = 256
 """The maximal number of characters of a short text in an event."""
 
+
+class EncodingTraits(NamedTuple):
+    """What configurations need to know of an encoding.
+
+    Attributes:
+        needs_registry: The schemas of its records are in a schema registry.
+        has_paths: Its values have fields.
+        timestamp: Where the event time is by default.
+        library: The library of an extra that reads it; None where no extra is needed.
+    """
+
+    needs_registry: bool = False
+    has_paths: bool = True
+    timestamp: Mapping[str, str] | None = None
+    library: str | None = None
+
+
+ENCODINGS: Mapping[str, EncodingTraits] = {
+    "json": EncodingTraits(),
+    "bytes": EncodingTraits(has_paths=False),
+    "avro": EncodingTraits(needs_registry=True, library="fastavro"),
+    "protobuf": EncodingTraits(needs_registry=True, library="google.protobuf"),
+    "cloudevents": EncodingTraits(timestamp={"path": "time", "or": "record"}),
+    "inference": EncodingTraits(library="google.protobuf"),
+}
+"""The encodings by name."""
+
 # Float32 represents the scale, and its products with all int8 numbers.
 _MIN_SCALE, _MAX_SCALE = 1e-30, 1e30
 
 
 def _check_path(path: str) -> str:
-    parse_path(path)
+    require(parse_path(path).count(Every()) <= 1, "a path has [*] once at most")
     return path
 
 
@@ -56,7 +85,8 @@ class Source(Section):
 
     Attributes:
         path: A path into the decoded value, such as `payload.items[0].id`, `outputs[name=embedding].data` or
-            `payload[json].id`, where `payload` is a text that holds JSON.
+            `payload[json].id`, where `payload` is a text that holds JSON. `data[*].id` is of every item of
+            the list `data`: each is an event, and all its fields with `[*]` are of the same item.
         header: The name of a header; of several the last.
         record: A part of the record: its key as text, its decoded value as a whole, or its timestamp.
         constant: The same text for every event.
@@ -174,11 +204,6 @@ class VectorSource(Source):
         )
         return self
 
-    @property
-    def may_be_several(self) -> bool:
-        """Whether bytes or a flat list may hold several vectors."""
-        return self.shape is not None or self.dimension is not None
-
 
 class VectorSettings(Section):
     """A vector of each record, and its stream.
@@ -241,9 +266,14 @@ class InputSettings(Section):
     vectors: Annotated[tuple[VectorSettings, ...], Field(strict=False), NOT_EMPTY]
 
     @property
-    def needs_registry(self) -> bool:
-        """Whether the schemas of the records are in a schema registry."""
-        return self.encoding in {"avro", "protobuf"}
+    def traits(self) -> EncodingTraits:
+        """What is to be known of the encoding."""
+        return ENCODINGS[self.encoding]
+
+    @property
+    def list_path(self) -> tuple[Step, ...] | None:
+        """The path of the list of which every item is an event; None where a record is one."""
+        return next((path for source in self._fields if (path := _find_list(source.path)) is not None), None)
 
     @property
     def only_streams(self) -> frozenset[str] | None:
@@ -252,26 +282,50 @@ class InputSettings(Section):
         return None if None in names else frozenset(filter(None, names))
 
     @property
-    def shows_lists(self) -> bool:
-        """Whether a record's bytes show what its lists hold: JSON may be escaped within a text of JSON."""
-        return self.encoding == "json" and not any("[json]" in (v.embedding.path or "") for v in self.vectors)
+    def _fields(self) -> list[Source]:
+        """The sources of an event's fields."""
+        sources = [source for each in self.vectors for source in (each.embedding, each.stream)]
+        optional = self.event_id, self.model_version, self.snippet
+        return [*sources, self.timestamp, *filter(None, optional), *self.segments.values()]
 
     @model_validator(mode="before")
     @classmethod
     def _preset_timestamp(cls, settings: Any) -> Any:
         if not isinstance(settings, dict):
             return settings
-        preset = {"path": "time", "or": "record"} if settings.get("encoding") == "cloudevents" else None
-        return {"timestamp": preset, **settings}
+        encoding = settings.get("encoding", "json")
+        traits = ENCODINGS.get(encoding) if isinstance(encoding, str) else None
+        return {"timestamp": traits and traits.timestamp, **settings}
 
     @model_validator(mode="after")
-    def _check_bytes(self) -> Self:
-        if self.encoding != "bytes":
-            return self
-        optional = (self.event_id, self.model_version, self.snippet)
-        sources = [*self.where, self.timestamp, *self.segments.values(), *filter(None, optional)]
-        sources += [source for vector in self.vectors for source in (vector.stream, vector.embedding)]
-        paths = [source.path for source in sources if source.path is not None]
+    def _check_paths(self) -> Self:
+        paths = [source.path for source in (*self._fields, *self.where) if source.path is not None]
         paths += [each.embedding.shape for each in self.vectors if each.embedding.shape is not None]
-        require(not paths, f"encoding bytes has no paths ({', '.join(paths)}); use record: value or headers")
+        require(
+            not paths or self.traits.has_paths,
+            f"encoding {self.encoding} has no paths ({', '.join(paths)}); use record: value or headers",
+        )
         return self
+
+    @model_validator(mode="after")
+    def _check_lists(self) -> Self:
+        own = [_find_list(source.path) for source in self._fields]
+        shapes = [each.embedding.shape for each in self.vectors]
+        lists = {*own, *map(_find_list, shapes)} - {None}
+        require(len(lists) <= 1, "all paths with [*] need the same list before it")
+        embeddings = {_find_list(each.embedding.path) for each in self.vectors}
+        require(
+            not lists or None not in embeddings,
+            "the events of a list are its vectors: write [*] in the path of embedding as well",
+        )
+        listed = [each.path for each in self.where if _find_list(each.path) is not None]
+        require(
+            not listed, f"conditions are on records, not on items of a list ({', '.join(map(str, listed))})"
+        )
+        return self
+
+
+def _find_list(path: str | None) -> tuple[Step, ...] | None:
+    """Return the steps to the list of which a path reads every item; None where it reads no such list."""
+    steps = () if path is None else parse_path(path)
+    return steps[: steps.index(Every())] if Every() in steps else None

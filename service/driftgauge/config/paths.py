@@ -1,15 +1,15 @@
-"""Paths into decoded values: names with dots, list indices, chosen list items, JSON within text."""
+"""Paths into decoded values: names with dots, items of lists, JSON within text."""
 
 import re
 from dataclasses import dataclass
 
-__all__ = ["NAME", "Choice", "Json", "Step", "parse_path"]
+__all__ = ["NAME", "Choice", "Every", "Json", "Step", "parse_path"]
 
 NAME = r"[^.\[\]=\"\s]+"
 """A name that stands in a path without quotes, as a regular expression."""
 
 _STEP = re.compile(
-    rf'(?P<dot>\.)?(?:(?P<name>{NAME})|\[(?P<index>[0-9]+)\]|\[(?P<json>json)\]|\["(?P<quoted>[^"]+)"\]'
+    rf'(?P<dot>\.)?(?:(?P<name>{NAME})|\[(?P<index>[0-9]+)\]|\[(?P<every>\*)\]|\[(?P<json>json)\]|\["(?P<quoted>[^"]+)"\]'
     rf"|\[(?P<field>{NAME})=(?P<value>[^\]]+)\])"
 )
 
@@ -27,12 +27,17 @@ class Json:
     """A step into the JSON value that a text holds."""
 
 
-Step = str | int | Choice | Json
-"""A step of a path: a field's name, a list's index, a choice, or into JSON within text."""
+@dataclass(frozen=True, slots=True)
+class Every:
+    """A step to every item of a list, each of which is an event."""
+
+
+Step = str | int | Choice | Every | Json
+"""A step of a path: a field's name, a list's index, a choice, every item, or into JSON within text."""
 
 
 def parse_path(text: str) -> tuple[Step, ...]:
-    """Return the steps of a path such as `items[0].id`, `outputs[name=embedding]["x.y"]`, `payload[json].id`.
+    """Return the steps of a path such as `a[0].id`, `b[name=c]["x.y"]`, `data[*].id`, `payload[json].id`.
 
     Raises:
         ValueError: The text is no path.
@@ -46,6 +51,8 @@ def parse_path(text: str) -> tuple[Step, ...]:
             break
         if found["index"] is not None:
             steps.append(int(found["index"]))
+        elif found["every"] is not None:
+            steps.append(Every())
         elif found["json"] is not None:
             steps.append(Json())
         elif found["field"] is not None:

@@ -228,7 +228,7 @@ class Settings(BaseSettings, Section):
         for unknown in sorted(set(inputs) - set(events)):
             remedy = suggest(unknown, events, "add it to topics.events")
             faults.append(f"topic {unknown} is not read; {remedy}")
-        registered = sorted(topic for topic, settings in inputs.items() if settings.needs_registry)
+        registered = sorted(topic for topic, settings in inputs.items() if settings.traits.needs_registry)
         if registered and registry == {}:
             names = ", ".join(registered)
             faults.append(f"the schemas of {names} are in a schema registry; set schema_registry.url")

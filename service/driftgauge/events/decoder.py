@@ -2,11 +2,10 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress, groupby
+from itertools import groupby
 from types import MappingProxyType
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,34 +16,20 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.event_ids import RecordIds
 from driftgauge.core.durations import format_duration, round_duration
-from driftgauge.errors import BrokerError
-from driftgauge.events.mapped import MappedReader
+from driftgauge.events.columns import Columns
 from driftgauge.events.own_contract import OwnContractReader
+from driftgauge.events.reader import Reader
 from driftgauge.events.records import RawRecord, Records
-from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
-from driftgauge.events.rows import (
-    BaselineContract,
-    Events,
-    RecordId,
-    Row,
-    count_numbers,
-    in_force,
-    is_stream,
-)
+from driftgauge.events.rejection import EventError, Reason, Rejection
+from driftgauge.events.rows import BaselineContract, RecordId, in_force, is_stream
 from driftgauge.events.timestamps import LAST_MS, unit_hint
 from driftgauge.events.vectors import are_finite, to_matrix
 
-__all__ = ["Decoded", "Decoder", "Outcome", "describe_non_finite"]
+__all__ = ["Decoded", "Decoder", "describe_non_finite"]
 
 _log = logging.getLogger(__name__)
 
 _PRECEDENCE = {reason: rank for rank, reason in enumerate(Reason)}
-
-_Collected: TypeAlias = Sequence[tuple[int, Row]]
-"""Events, each after the row of its record."""
-
-Outcome: TypeAlias = Events | EventError | SchemaPending
-"""What becomes of a record: its events, why it is refused as a whole, or that it cannot be read yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +52,9 @@ class Decoded:
 class Decoder:
     """Turns raw records into event batches and rejections.
 
-    Each record is read by its topic's reader, in the service's own contract unless another one is given; the
+    Records are read by their topic's reader, in the service's own contract unless another one is given; the
     values are checked per batch. A record with several faults gets the first reason in the order of
     `Reason`. A record may hold several events; if one is refused, the record is.
-
-    Why orjson and struct, where simdjson is not installed: of 21 us for 512 numbers, orjson takes 14 to make
-    Python floats and struct 4 for the row (np.array or array.array: 8).
     """
 
     def __init__(
@@ -81,7 +63,7 @@ class Decoder:
         *,
         lead_ms: int,
         age_ms: int = LAST_MS,
-        readers: Mapping[str, MappedReader] = MappingProxyType({}),
+        readers: Mapping[str, Reader] = MappingProxyType({}),
         largest_bytes: int = LARGEST_RECORD,
     ) -> None:
         """Create a decoder for some streams.
@@ -114,43 +96,38 @@ class Decoder:
         """Return the event batches and rejections of raw records."""
         return self.check(self.read(records.raw), records)
 
-    def check(self, outcomes: Iterable[Outcome], records: Records) -> Decoded:
+    def read(self, raw: Sequence[RawRecord]) -> Columns:
+        """Return the events of records, and what became of the others, before any baseline is asked.
+
+        Most polls have one topic, and all have runs of one.
+        """
+        columns, first = Columns(), 0
+        for _, run in groupby(raw, lambda record: record.topic()):
+            records = list(run)
+            self._reader(records[0]).read(records, first, columns, self._largest_bytes)
+            first += len(records)
+        return columns
+
+    def check(self, columns: Columns, records: Records) -> Decoded:
         """Return the event batches and rejections of records that were read.
 
         Args:
-            outcomes: What became of each record, see `read`.
+            columns: What became of each record, see `read`.
             records: The records.
         """
-        collected: dict[str, list[tuple[int, Row]]] = defaultdict(list)
-        rejections: list[Rejection] = []
-        filtered: list[int] = []
-        pending: list[int] = []
-        waiting: set[int] = set()  # codes of partitions
-        for row, outcome in enumerate(outcomes):
-            if waiting and int(records.partition[row]) in waiting:
-                pending.append(row)
-            elif isinstance(outcome, tuple):
-                collected[outcome[0]].append((row, outcome))
-            elif outcome is None:
-                filtered.append(row)
-            elif isinstance(outcome, EventError):
-                stream = outcome.stream or self._reader(records.raw[row]).stream
-                # A refused record may name any text, which a pattern would match.
-                is_known = stream is not None and is_stream(stream) and stream in self._schedules
-                rejections.append(
-                    Rejection(row, outcome.reason, outcome.detail, stream if is_known else None)
-                )
-            elif isinstance(outcome, SchemaPending):
-                waiting.add(int(records.partition[row]))
-                pending.append(row)
-            else:
-                for event in outcome:
-                    collected[event[0]].append((row, event))
+        if columns.pending:
+            columns = _hold_back(columns, records.partition)
+        rejections = [self._reject(row, error, records.raw[row]) for row, error in columns.refused]
+        by_stream: dict[str, list[int]] = {stream: [] for stream in dict.fromkeys(columns.stream)}
+        for entry, stream in enumerate(columns.stream if len(by_stream) > 1 else ()):
+            by_stream[stream].append(entry)
         batches = [
             self._batch(stream, contract, fitting, records, rejections)
-            for stream, events in collected.items()
-            for contract, own in self._by_contract(stream, events, rejections)
-            if (fitting := _select(stream, contract, own, rejections))
+            for stream, entries in by_stream.items()
+            for contract, own in self._by_contract(
+                stream, columns.take(entries) if entries else columns, rejections
+            )
+            if len(fitting := _select(stream, contract, own, rejections))
         ]
         if rejections:
             batches, rejections = _refuse_whole_records(batches, rejections)
@@ -158,57 +135,35 @@ class Decoder:
         return Decoded(
             tuple(batch for batch in batches if len(batch)),
             tuple(rejections),
-            tuple(filtered),
-            tuple(pending),
+            tuple(columns.filtered),
+            tuple(columns.pending),
         )
 
     def _by_contract(
-        self, stream: str, collected: _Collected, rejections: list[Rejection]
-    ) -> Iterable[tuple[BaselineContract, _Collected]]:
+        self, stream: str, events: Columns, rejections: list[Rejection]
+    ) -> Iterable[tuple[BaselineContract, Columns]]:
         """Return a stream's events by the contract of the baseline in force; of an unknown stream none."""
         schedule = self._schedules.get(stream)
         if schedule is None:
             detail = f"stream: {stream!r} is not configured"
-            rows = dict.fromkeys(row for row, _ in collected)
+            rows = dict.fromkeys(events.row)
             rejections += [Rejection(row, Reason.UNKNOWN_STREAM, detail, None) for row in rows]
             return ()
         from_ms = schedule[0].from_ms
-        if not from_ms or all(event[1] >= from_ms for _, event in collected):
-            return ((schedule[0], collected),)
-        found: dict[BaselineContract, list[tuple[int, Row]]] = defaultdict(list)
-        for row, event in collected:
-            found[in_force(schedule, event[1])].append((row, event))
-        return found.items()
+        if not from_ms or min(events.time_ms) >= from_ms:
+            return ((schedule[0], events),)
+        found: dict[BaselineContract, list[int]] = defaultdict(list)
+        for entry, time_ms in enumerate(events.time_ms):
+            found[in_force(schedule, time_ms)].append(entry)
+        return [(contract, events.take(entries)) for contract, entries in found.items()]
 
-    def read(self, raw: Iterable[RawRecord]) -> Iterator[Outcome]:
-        """Yield what becomes of each record. Most polls have one topic, and all have runs of one."""
-        for (topic, is_too_large), run in groupby(raw, self._kind):
-            if is_too_large:
-                yield from map(self._too_large, run)
-                continue
-            reader, records = self._readers.get(topic, self._own_contract), list(run)
-            rows = reader.read_all(records)
-            if rows is not None:
-                yield from rows
-                continue
-            # One value at a time: that of a hostile record may take twenty times the memory of its bytes.
-            for record in records:
-                try:
-                    yield reader.read(record)
-                except (EventError, SchemaPending) as fault:
-                    yield fault
-                except (MemoryError, BrokerError):
-                    raise
-                except Exception as error:  # noqa: BLE001 - a record or a schema must not stop all of them
-                    yield self._refuse(record, error)
-
-    def _kind(self, record: RawRecord) -> tuple[str, bool]:
-        return record.topic() or "", len(record.value() or b"") > self._largest_bytes
-
-    def _too_large(self, record: RawRecord) -> EventError:
-        size = len(record.value() or b"")
-        detail = f"value: {size:,} bytes, {self._largest_bytes:,} are allowed (largest_record)"
-        return EventError(Reason.TOO_LARGE, detail)
+    def _reject(self, row: int, error: Exception, record: RawRecord) -> Rejection:
+        if not isinstance(error, EventError):
+            error = self._refuse(record, error)
+        stream = error.stream or self._reader(record).stream
+        # A refused record may name any text, which a pattern would match.
+        is_known = stream is not None and is_stream(stream) and stream in self._schedules
+        return Rejection(row, error.reason, error.detail, stream if is_known else None)
 
     def _refuse(self, record: RawRecord, error: Exception) -> EventError:
         """Return the refusal of a record on which its reader fails; log the first of a topic and an error."""
@@ -230,16 +185,15 @@ class Decoder:
         self,
         stream: str,
         contract: BaselineContract,
-        collected: _Collected,
+        events: Columns,
         records: Records,
         rejections: list[Rejection],
     ) -> EventBatch:
         """Return the events as a batch, and append the rejections of those with other values than allowed."""
-        rows, events = zip(*collected, strict=True)
-        _, times_ms, packed, formats, event_ids, _, segments, snippets = zip(*events, strict=True)
+        rows = events.row
         row = np.array(rows, np.intp)
-        time_ms = np.array(times_ms, np.int64)
-        vectors = to_matrix(formats, packed, contract.dimension)
+        time_ms = np.array(events.time_ms, np.int64)
+        vectors = to_matrix(events.number, events.vector, contract.dimension)
         credible_ms = records.credible_ms[row]
         lead_ms = time_ms - credible_ms
 
@@ -269,9 +223,9 @@ class Decoder:
             time_ms=time_ms,
             credible_ms=np.minimum(time_ms, credible_ms),
             vectors=vectors,
-            event_ids=_name_events(event_ids, row, records),
-            segments=segments if any(segments) else (),
-            snippets=snippets if any(snippets) else (),
+            event_ids=_name_events(events.event_id, row, records),
+            segments=events.segments if any(events.segments) else (),
+            snippets=events.snippet if any(events.snippet) else (),
         )
 
     def _describe(
@@ -291,41 +245,54 @@ class Decoder:
         hint = unit_hint(time_ms, self._reader(record).unit)
         return f"{distance} behind its record's time or the clock, {allowed}{hint}"
 
-    def _reader(self, record: RawRecord) -> MappedReader:
+    def _reader(self, record: RawRecord) -> Reader:
         return self._readers.get(record.topic() or "", self._own_contract)
 
 
-def _select(
-    stream: str, contract: BaselineContract, collected: _Collected, rejections: list[Rejection]
-) -> _Collected:
+def _hold_back(columns: Columns, partition: NDArray[np.int32]) -> Columns:
+    """Return columns where all records of a partition wait from the first one on that cannot be read yet.
+
+    Args:
+        columns: What became of each record.
+        partition: (n,) int32, the code of each record's partition.
+    """
+    first: dict[int, int] = {}
+    for row in sorted(columns.pending):
+        first.setdefault(int(partition[row]), row)
+    is_read = [row < first.get(code, len(partition)) for row, code in enumerate(partition.tolist())]
+    kept = columns.take([entry for entry, row in enumerate(columns.row) if is_read[row]])
+    kept.filtered = [row for row in columns.filtered if is_read[row]]
+    kept.refused = [(row, error) for row, error in columns.refused if is_read[row]]
+    kept.pending = [row for row, each in enumerate(is_read) if not each]
+    return kept
+
+
+def _select(stream: str, contract: BaselineContract, events: Columns, rejections: list[Rejection]) -> Columns:
     """Return a stream's events of a contract's dimension and version; append the rejections of the others."""
     dimension, version = contract.dimension, contract.model_version
-    # The length in place, because a call takes as long as the rest: see `count_numbers`.
-    fits = [
-        (len(event[2]) if type(event[2]) is memoryview else len(event[2]) / event[3].size) == dimension
-        and (version is None or event[5] in (None, version))
-        for _, event in collected
-    ]
-    if all(fits):
-        return collected
-    refused_row = -1
-    vectors = Counter(row for row, _ in collected)
+    found, versions = events.dimensions(), events.model_version
+    if set(found) == {dimension} and (version is None or {None, version}.issuperset(versions)):
+        return events
+    is_right = [version is None or each in (None, version) for each in versions]
+    fits = [right and each == dimension for right, each in zip(is_right, found, strict=True)]
     before: Counter[int] = Counter()
-    for (row, event), fit in zip(collected, fits, strict=True):
+    vectors, refused = Counter(events.row), set()
+    for entry, row in enumerate(events.row):
         before[row] += 1
-        # Of a record's many events the first is enough, for they have one version.
-        if fit or row == refused_row:
+        # Of a record's many events the first is enough.
+        if fits[entry] or row in refused:
             continue
-        refused_row = row
-        if version is not None and event[5] not in (None, version):
-            reason, detail = Reason.WRONG_MODEL, f"model_version: {event[5]!r}, the baseline's is {version!r}"
+        refused.add(row)
+        if not is_right[entry]:
+            reason = Reason.WRONG_MODEL
+            detail = f"model_version: {versions[entry]!r}, the baseline's is {version!r}"
         else:
-            found = count_numbers(event[2], event[3])
             expected = f"the baseline has {dimension}" if contract.baseline else f"the first have {dimension}"
             which = f"vector {before[row]:,} of {vectors[row]:,} has " if vectors[row] > 1 else ""
-            reason, detail = Reason.WRONG_DIMENSION, f"embedding: {which}{found} numbers, {expected}"
+            reason = Reason.WRONG_DIMENSION
+            detail = f"embedding: {which}{found[entry]} numbers, {expected}"
         rejections.append(Rejection(row, reason, detail, stream))
-    return list(compress(collected, fits))
+    return events.take([entry for entry, fit in enumerate(fits) if fit])
 
 
 def _name_events(

@@ -1,11 +1,11 @@
-"""Rows: well-formed events as readers return them, and what a baseline requires of them."""
+"""Rows: well-formed events as the exact judge returns them, and what a baseline requires of them."""
 
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct, error
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT, STREAM_NAME, validate_event
@@ -15,16 +15,13 @@ from driftgauge.events.vectors import F32, VectorFormat
 __all__ = [
     "RECORD_ID",
     "BaselineContract",
-    "Events",
     "RecordId",
     "Row",
     "are_segments",
-    "count_numbers",
     "default_id",
     "in_force",
     "is_short",
     "is_stream",
-    "may_hold_bool",
     "pack_list",
     "read_exact",
 ]
@@ -66,23 +63,28 @@ class BaselineContract:
     from_ms: int = 0
 
 
-Row: TypeAlias = tuple[
-    str,
-    int,
-    bytes | memoryview,
-    VectorFormat,
-    str | RecordId | None,
-    str | None,
-    dict[str, str] | None,
-    str | None,
-]
-"""A well-formed event: stream, event time in ms, vector, its format, id, model version, segments, snippet.
+class Row(NamedTuple):
+    """A well-formed event.
 
-The vector has a number at least, which need not be finite. A view is of the numbers themselves.
-"""
+    Attributes:
+        stream: The stream's name.
+        time_ms: The event time, milliseconds since the epoch.
+        vector: Its numbers, which need not be finite; there is one at least.
+        number: Their format.
+        event_id: The id; None without one.
+        model_version: The model's version; None without one.
+        segments: The segments by key; None without any.
+        snippet: The event's text; None without one.
+    """
 
-Events: TypeAlias = Row | list[Row] | None
-"""The event of a record, or its events; None where the configuration filters the record out."""
+    stream: str
+    time_ms: int
+    vector: bytes | memoryview
+    number: VectorFormat
+    event_id: str | RecordId | None
+    model_version: str | None
+    segments: dict[str, str] | None
+    snippet: str | None
 
 
 def default_id(record: RawRecord) -> str:
@@ -97,11 +99,10 @@ def read_exact(document: object) -> Row:
         EventError: The value is no valid event; the detail names the fault.
     """
     event = validate_event(document)
-    vector = event.packed_vector()
-    return (
+    return Row(
         event.stream,
         event.timestamp,
-        vector,
+        event.packed_vector(),
         F32,
         event.event_id,
         event.model_version,
@@ -113,11 +114,6 @@ def read_exact(document: object) -> Row:
 def in_force(schedule: Iterable[BaselineContract], time_ms: int) -> BaselineContract:
     """Return the contract of the baseline in force at an event time, given a stream's, newest first."""
     return next(contract for contract in schedule if contract.from_ms <= time_ms)
-
-
-def count_numbers(vector: bytes | memoryview, number: VectorFormat) -> int:
-    """Return the length of a vector of a row."""
-    return len(vector) if type(vector) is memoryview else len(vector) // number.size
 
 
 @lru_cache(_MOST_NAMES)
@@ -136,33 +132,20 @@ def are_segments(segments: object) -> bool:
     )
 
 
-def pack_list(numbers: list[object], *, may_be_bool: bool) -> bytes | None:
-    """Return a vector of numbers as float32, None where it is not certainly one.
-
-    Args:
-        numbers: Any values.
-        may_be_bool: A value may be a bool, which struct takes for a number.
-    """
+def pack_list(numbers: list[object]) -> bytes | None:
+    """Return a list of any values as float32, None where it is not certainly one of numbers."""
     try:
         packed = _packer(len(numbers))(*numbers)
     except (error, OverflowError):
         return None
-    return packed if not may_be_bool or _NUMBERS.issuperset(map(type, numbers)) else None
+    # struct takes a bool for a number.
+    return packed if _NUMBERS.issuperset(map(type, numbers)) else None
 
 
 @lru_cache(64)
 def _packer(length: int) -> Callable[..., bytes]:
     """Return the function that packs numbers; struct.error for other values, OverflowError beyond float32."""
     return Struct(f"<{length}f").pack
-
-
-def may_hold_bool(raw: bytes) -> bool:
-    """Return whether an array in the JSON text can hold a bool, which struct takes for a number.
-
-    Searching for single bytes costs a tenth of looking at the type of every number.
-    """
-    start, end = raw.find(b"["), raw.rfind(b"]")
-    return raw.find(b"u", start, end) >= 0 or raw.find(b"l", start, end) >= 0  # true, false
 
 
 def is_short(value: object) -> bool:

@@ -1,25 +1,28 @@
 """Sources of an event's fields: where they are in a record, compiled to functions."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from math import inf
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import orjson
 
 from driftgauge.config.inputs import Source, TimeSource
-from driftgauge.config.paths import Json, Step, parse_path
+from driftgauge.config.paths import Every, Json, Step, parse_path
 from driftgauge.events.messages import field_getter, timestamp_ms
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord, read_headers
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.timestamps import UNIT_NS, in_range, read_timestamp, to_epoch_ms
+from driftgauge.events.vectors import LISTS
 
 __all__ = [
     "RECORD_TIME",
+    "Batch",
     "Getter",
+    "compile_column",
     "compile_path",
     "compile_source",
     "compile_steps",
@@ -29,8 +32,8 @@ __all__ = [
     "to_text",
 ]
 
-Getter: TypeAlias = Callable[[RawRecord, object], object]
-"""Returns the field of a record, given the record and its decoded value; None where the field is missing."""
+Getter: TypeAlias = Callable[[RawRecord, object, object], object]
+"""Returns a field, None where it is missing: of a record, its decoded value, the item of a `[*]` in it."""
 
 RECORD_TIME = TimeSource(record="timestamp")
 """The record's timestamp."""
@@ -44,34 +47,67 @@ _NO_OFFSET = (
 # As many digits as the largest double has.
 _DECIMAL = re.compile(r"([0-9]{1,309})(?:\.([0-9]{1,9})[0-9]*)?")
 _TYPES = 4_096
-# A vector whose numbers were not made objects is a view.
-_LISTS = (list, memoryview)
 _find_getter: Callable[[type, str], Callable[[object], object]] = lru_cache(_TYPES)(field_getter)
 # All fields of a record that are in one text parse it once.
 _parse_json = lru_cache(maxsize=1)(orjson.loads)
 
 
-def compile_source(source: Source) -> Getter:
-    """Return the function that gets a source's field."""
-    if source.path is not None:
-        return compile_steps(parse_path(source.path))
-    if source.header is not None:
-        return partial(_get_header, source.header)
-    match source.record:
-        case "key":
-            return lambda record, _: record.key()
-        case "timestamp":
-            return _get_timestamp
-        case "value":
-            return lambda _, value: value
-    constant = source.constant
-    return lambda record, value: constant
+def compile_source(source: Source | None) -> Getter:
+    """Return the function that gets a source's field; None where there is no source."""
+    if source is not None and source.path is not None:
+        get, is_of_item = _compile_field(source.path)
+        if is_of_item:
+            return lambda record, value, item: get(item)
+        return lambda record, value, item: get(value)
+    if source is not None and source.record is not None:
+        return _OF_RECORD[source.record]
+    name, constant = (None, None) if source is None else (source.header, source.constant)
+    return lambda record, value, item: constant if name is None else _get_header(name, record)
+
+
+class Batch(NamedTuple):
+    """Records, their decoded values, and of each the item of the `[*]` in the mapping, else the value."""
+
+    records: Sequence[RawRecord]
+    values: Sequence[Any]
+    items: Sequence[Any]
+
+
+def compile_column(source: Source | None) -> Callable[[Batch], list[Any]]:
+    """Return the function that gets a source's field of a batch; None where there is no source."""
+    if source is not None and source.path is not None:
+        name, *others = parse_path(source.path)
+        get, is_of_item = _compile_field(source.path)
+        if is_of_item:
+            return lambda batch: [*map(get, batch.items)]
+        if isinstance(name, str) and not others:
+            # The usual case, in a third of the time.
+            return lambda batch: [
+                value.get(name) if type(value) is dict else get(value) for value in batch.values
+            ]
+        return lambda batch: [*map(get, batch.values)]
+    constant = source.constant if source is not None else None
+    if source is None or constant is not None:
+        return lambda batch: [constant] * len(batch.records)
+    get_each = compile_source(source)
+    return lambda batch: [*map(get_each, batch.records, batch.values, batch.items)]
 
 
 def compile_path(text: str) -> Callable[[object], object]:
-    """Return the function that follows a path into a value, and returns None where the path ends early."""
-    get = compile_steps(parse_path(text))
-    return lambda value: get(None, value)
+    """Return the function that follows a path into a value, and returns None where the path ends early.
+
+    Raises:
+        ValueError: The text is no path, or one to every item of a list.
+    """
+    return compile_steps(parse_path(text))
+
+
+def _compile_field(path: str) -> tuple[Callable[[object], object], bool]:
+    """Return the function that gets a field of a value, or of an item of a list, and which of the two."""
+    steps = parse_path(path)
+    if Every() not in steps:
+        return compile_steps(steps), False
+    return compile_steps(steps[steps.index(Every()) + 1 :]), True
 
 
 def describe_source(source: Source) -> str:
@@ -170,56 +206,63 @@ def _read_text(source: TimeSource, text: str) -> int:
     return in_range(value_ns // _MS_NS, unit)
 
 
-def _get_header(name: str, record: RawRecord, _: object) -> object:
+def _get_header(name: str, record: RawRecord) -> object:
     return next((value for key, value in reversed(read_headers(record)) if key == name), None)
 
 
-def _get_timestamp(record: RawRecord, _: object) -> int | None:
+def _get_timestamp(record: RawRecord) -> int | None:
     kind, time_ms = record.timestamp()
     return None if kind == NO_TIMESTAMP else time_ms
 
 
-def compile_steps(steps: Sequence[Step]) -> Callable[[object, object], object]:
-    """Return the function that follows steps into a value, its second argument; the first is not used."""
+_OF_RECORD: Mapping[str, Getter] = {
+    "key": lambda record, value, item: record.key(),
+    "timestamp": lambda record, value, item: _get_timestamp(record),
+    "value": lambda record, value, item: value,
+}
+
+
+def compile_steps(steps: Sequence[Step]) -> Callable[[object], object]:
+    """Return the function that follows steps into a value; see `compile_path`."""
     takes = [_compile_step(step) for step in steps]
     if len(takes) == 1:
         return takes[0]
     named = list(zip(steps, takes, strict=True))
 
-    def follow(_: object, value: object) -> object:
+    def follow(value: object) -> object:
         for step, take in named:
             # In place: objects of JSON are what most values consist of. They are read by name alone.
-            value = value.get(step) if type(value) is dict else take(None, value)
+            value = value.get(step) if type(value) is dict else take(value)
         return value
 
     return follow
 
 
-def _compile_step(step: Step) -> Callable[[object, object], object]:
-    """Return the function that takes a step into a value, its second argument; None where there is none."""
+def _compile_step(step: Step) -> Callable[[object], object]:
+    """Return the function that takes a step into a value; None where there is none."""
     if isinstance(step, str):
-        return _compile_name(step)
+        return lambda value: (
+            value.get(step) if type(value) is dict else _find_getter(type(value), step)(value)
+        )
     if isinstance(step, int):
-        return lambda _, value: value[step] if isinstance(value, _LISTS) and step < len(value) else None
+        return lambda value: value[step] if isinstance(value, LISTS) and step < len(value) else None
     if isinstance(step, Json):
         return _enter_json
-    get = _compile_name(step.field)
+    if isinstance(step, Every):
+        message = "only the fields of events have paths to every item of a list"
+        raise ValueError(message)
+    get = _compile_step(step.field)
 
     def is_chosen(item: object) -> bool:
         try:
-            return to_text(get(None, item)) == step.value
+            return to_text(get(item)) == step.value
         except ValueError:
             return False
 
-    return lambda _, value: next(filter(is_chosen, value), None) if isinstance(value, _LISTS) else None
+    return lambda value: next(filter(is_chosen, value), None) if isinstance(value, LISTS) else None
 
 
-def _compile_name(name: str) -> Callable[[object, object], object]:
-    """Return the function that takes a field of a value, its second argument; None where it is missing."""
-    return lambda _, value: value.get(name) if type(value) is dict else _find_getter(type(value), name)(value)
-
-
-def _enter_json(_: object, value: object) -> object:
+def _enter_json(value: object) -> object:
     """Return the JSON value of a text; None where there is no text.
 
     Raises:

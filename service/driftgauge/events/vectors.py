@@ -17,10 +17,13 @@ from driftgauge.events.rejection import EventError, Reason
 __all__ = [
     "F32",
     "F64",
+    "LISTS",
+    "MOST_VECTORS",
     "VectorFormat",
     "are_finite",
+    "check_number",
     "describe_kind",
-    "read_base64",
+    "parse_text",
     "split_vectors",
     "to_format",
     "to_matrix",
@@ -29,8 +32,18 @@ __all__ = [
 # As many as numpy once allowed; a product of more takes long.
 _MAX_AXES = 32
 # With a number a vector, a record of a megabyte would take seconds, and its member would leave the group.
-_MAX_VECTORS = 10_000
-_KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+MOST_VECTORS = 10_000
+"""The most vectors of a record that are read."""
+LISTS = (list, memoryview)
+"""The types of lists: numbers that were not made objects are a view."""
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    memoryview: "a list",
+    str: "text",
+    bool: "true or false",
+    type(None): "null",
+}
 _SIZES = {"f32": 4, "f16": 2, "bf16": 2, "f64": 8, "int8": 1}
 
 
@@ -98,17 +111,6 @@ def to_matrix(
     return matrix
 
 
-def read_base64(text: str) -> bytes:
-    """Return the bytes of a text in base64, of the standard alphabet and padded.
-
-    A tenth of the standard library's time. Arguments by name would add half to that of 128 floats.
-
-    Raises:
-        ValueError: The text is no base64.
-    """
-    return b64decode(text, None, True)  # noqa: FBT003 - see above
-
-
 def are_finite(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return which of n vectors, (n, d), are finite, (n,) bool.
 
@@ -138,7 +140,7 @@ def split_vectors(
         EventError: The value is none of these, or does not have the shape or the dimension.
     """
     if type(value) is str:
-        value = _parse_text(value)
+        value = parse_text(value)
     if not isinstance(value, bytes | list | memoryview):
         raise EventError(
             Reason.INVALID,
@@ -147,7 +149,7 @@ def split_vectors(
     kind = type(value[0]) if isinstance(value, list) and value else None
     if kind is dict or hasattr(kind, "DESCRIPTOR"):
         raise EventError(Reason.INVALID, "embedding: a list of objects, where a list of numbers is expected")
-    is_nested = kind is list
+    is_nested = kind in LISTS
     if dimension is not None:
         count = len(value) if is_nested else len(value) // (dimension * _size_of_number(value, number))
         # No vector at all is a fault.
@@ -156,8 +158,8 @@ def split_vectors(
         checked = _check_shape(shape)
         return _unnest([value], checked) if is_nested else _cut(value, number, checked), True
     if isinstance(value, list) and is_nested:
-        _check_number(len(value))
-        if not all(type(vector) is list for vector in value):
+        check_number(len(value))
+        if not all(type(vector) in LISTS for vector in value):
             raise EventError(Reason.INVALID, "embedding: lists and other values are mixed")
         return value, True
     return (value,), False
@@ -168,10 +170,15 @@ def describe_kind(value: object) -> str:
     return _KINDS.get(type(value), type(value).__name__)
 
 
-def _parse_text(text: str) -> object:
+def parse_text(text: str) -> object:
+    """Return the bytes of a text in base64, of the standard alphabet and padded, or the list of one in JSON.
+
+    Raises:
+        EventError: The text is neither.
+    """
     try:
-        # pgvector writes a vector as text like this.
-        return orjson.loads(text) if text.startswith("[") else read_base64(text)
+        # pgvector writes a vector as text like this. Arguments by name would take half of the time again.
+        return orjson.loads(text) if text.startswith("[") else b64decode(text, None, True)  # noqa: FBT003
     except ValueError as error:
         raise EventError(Reason.INVALID, f"embedding: neither base64 nor a list in JSON ({error})") from None
 
@@ -196,17 +203,18 @@ def _size_of_number(value: bytes | memoryview | list[object], number: VectorForm
 def _unnest(lists: list[Any], shape: list[int]) -> list[list[object] | bytes]:
     """Return the innermost lists of a list in `lists` that nests as its shape says."""
     for axis in shape[:-1]:
-        if not all(type(each) is list and len(each) == axis for each in lists):
+        if not all(type(each) in LISTS and len(each) == axis for each in lists):
             raise EventError(Reason.INVALID, "embedding: lists that do not nest as its shape says")
         lists = [inner for each in lists for inner in each]
-    if not all(type(each) is list and len(each) == shape[-1] for each in lists):
+    if not all(type(each) in LISTS and len(each) == shape[-1] for each in lists):
         raise EventError(Reason.INVALID, "embedding: lists that do not nest as its shape says")
     return lists
 
 
-def _check_number(vectors: int) -> None:
-    if vectors > _MAX_VECTORS:
-        raise EventError(Reason.INVALID, f"embedding: more than {_MAX_VECTORS:,} vectors in one record")
+def check_number(vectors: int) -> None:
+    """Raise EventError where a record has more vectors than are read."""
+    if vectors > MOST_VECTORS:
+        raise EventError(Reason.INVALID, f"embedding: more than {MOST_VECTORS:,} vectors in one record")
 
 
 def _check_shape(shape: object) -> list[int]:
@@ -217,6 +225,6 @@ def _check_shape(shape: object) -> list[int]:
     if type(shape) is list and 1 <= len(shape) <= _MAX_AXES and all(type(axis) is int for axis in shape):
         *counts, dimension = shape
         if dimension >= 1 and all(count >= 0 for count in counts):
-            _check_number(prod(counts))
+            check_number(prod(counts))
             return shape
     raise EventError(Reason.INVALID, "embedding: its shape is no list of whole numbers, the last at least 1")

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 
 from driftgauge.config.inputs import Source
 from driftgauge.config.paths import parse_path
-from driftgauge.events.mapped import MappedReader
-from driftgauge.events.mapped_fields import MappedVector
+from driftgauge.events.fields import MappedVector
+from driftgauge.events.reader import Reader
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.rows import default_id
@@ -75,7 +76,7 @@ class FoundFields:
 
     def add_event(self, event: MappedVector, stream_source: str, id_source: str, source: str) -> None:
         """Add an event's stream, id and vector."""
-        dimension = len(event.items) // (1 if isinstance(event.items, list) else event.number.size)
+        dimension = len(event.items) // (event.number.size if isinstance(event.items, bytes) else 1)
         self.dimensions.append((event.stream, dimension))
         if len(self.dimensions) > _SHOWN_EVENTS:
             return
@@ -84,55 +85,71 @@ class FoundFields:
         self.fields.append(Field("vector", _describe_vector(event.items, event.number), source))
 
 
-def find_fields(reader: MappedReader, record: RawRecord, value: object) -> FoundFields:
+def find_fields(reader: Reader, record: RawRecord, value: object) -> FoundFields:
     """Return the fields of a record, given its decoded value."""
     settings = reader.settings
     found = FoundFields(lists=tuple(find_items(settings, value)))
 
+    items = reader.items(value)
+    if not items:
+        return found
+    # The fields of the first item stand for those of all of them.
+    first = items[0]
+
     def read_time() -> str:
-        found.time_ms = reader.time_ms(record, value)
+        found.time_ms = reader.time_ms(record, value, first)
         return format_timestamp(found.time_ms)
 
     found.find("timestamp", describe_source(settings.timestamp), read_time, _hint(settings.timestamp, value))
     found.find(
         "model version",
         _describe(settings.model_version),
-        lambda: reader.model_version(record, value),
+        lambda: reader.model_version(record, value, first),
         _hint(settings.model_version, value),
     )
-    found.find("segments", reader.segments_source, lambda: _describe_segments(reader.segments(record, value)))
+    found.find(
+        "segments", reader.segments_source, lambda: _describe_segments(reader.segments(record, value, first))
+    )
     # A text may be private, so its length says enough.
     found.find(
         "snippet",
         _describe(settings.snippet),
-        lambda: _count(reader.snippet(record, value)),
+        lambda: _count(reader.snippet(record, value, first)),
         _hint(settings.snippet, value),
     )
-    id_source, event_id, streams = _describe(settings.event_id), None, [""] * len(settings.vectors)
-    try:
-        event_id = reader.event_id(record, value)
-        if event_id is None and reader.gives_ids:
-            hint = _hint(settings.event_id, value)
-            missing = f"; {id_source} is missing{hint}" if settings.event_id else ""
-            event_id, id_source = default_id(record), f"topic, partition and offset{missing}"
-    except EventError as error:
-        event_id = ""
-        found.add_fault("event id", error, id_source)
-    try:
-        streams = reader.streams(record, value)
-    except EventError as error:
-        hint = next(filter(None, (_hint(each.stream, value) for each in settings.vectors)), "")
-        found.add_fault("stream", error, ", ".join(describe_source(v.stream) for v in settings.vectors), hint)
-    # One vector of the mapping after the other, so that a wrong one does not hide the others.
-    shown_id = "none" if event_id is None else event_id
-    for vector, parts in reader.each_vector(record, value, streams, shown_id):
-        source = describe_source(vector.embedding)
-        if isinstance(parts, EventError):
-            hint = _hint(vector.embedding, value) or _list_vectors(value)
-            found.add_fault("vector", parts, source, hint)
-            continue
-        for event in parts:
-            found.add_event(event, describe_source(vector.stream), id_source, source)
+    id_source, streams = _describe(settings.event_id), [""] * len(settings.vectors)
+    numbers = count()
+    for index, item in enumerate(items):
+        event_id = None
+        try:
+            event_id = reader.event_id(record, value, item)
+            if event_id is None and reader.gives_ids:
+                hint = _hint(settings.event_id, value)
+                missing = f"; {_describe(settings.event_id)} is missing{hint}" if settings.event_id else ""
+                event_id, id_source = default_id(record), f"topic, partition and offset{missing}"
+        except EventError as error:
+            event_id = ""
+            found.add_fault("event id", error, id_source)
+        try:
+            streams = reader.streams(record, value, item)
+        except EventError as error:
+            hint = next(filter(None, (_hint(each.stream, value) for each in settings.vectors)), "")
+            sources = ", ".join(describe_source(v.stream) for v in settings.vectors)
+            found.add_fault("stream", error, sources, hint)
+        # One vector of the mapping after the other, so that a wrong one does not hide the others.
+        shown_id = "none" if event_id is None else event_id
+        for vector, parts in reader.each_vector(record, value, item, streams, shown_id, numbers):
+            source = describe_source(vector.embedding)
+            if isinstance(parts, EventError):
+                hint = _hint(vector.embedding, value) or _list_vectors(value)
+                where = f"{source}, item {index}" if len(items) > 1 else source
+                found.add_fault("vector", parts, where, hint)
+                continue
+            for event in parts:
+                found.add_event(event, describe_source(vector.stream), id_source, source)
+        if found.wrong:
+            # The record is refused for its first wrong item.
+            break
     return found
 
 
@@ -168,7 +185,7 @@ def _describe_segments(segments: dict[str, str] | None) -> str | None:
 
 
 def _describe_vector(items: list[object] | bytes | memoryview, number: VectorFormat) -> str:
-    if isinstance(items, list):
+    if not isinstance(items, bytes):
         odd = [describe_kind(each) for each in items if type(each) not in {int, float}]
         if odd:
             return f"{len(items)} items, among them {odd[0]}"

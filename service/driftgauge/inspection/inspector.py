@@ -10,8 +10,8 @@ from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BrokerError
 from driftgauge.events.decoder import Decoder
+from driftgauge.events.fields import Unmet
 from driftgauge.events.inputs import build_reader
-from driftgauge.events.mapped_fields import Unmet
 from driftgauge.events.records import RawRecord, Records, credible_ms
 from driftgauge.events.rejection import Rejection
 from driftgauge.events.rows import BaselineContract

@@ -287,7 +287,7 @@ def open_schema_registry(
     Raises:
         ConfigError: The extra is not installed, or the client refuses a property.
     """
-    if not any(each.needs_registry for each in inputs):
+    if not any(each.traits.needs_registry for each in inputs):
         yield None
         return
     with connect(settings.schema_registry) as client, SchemaRegistry(client, clock) as schemas:

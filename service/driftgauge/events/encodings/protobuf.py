@@ -1,4 +1,4 @@
-"""The deserializer of Protobuf behind a schema registry."""
+"""Protobuf behind a schema registry."""
 
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
@@ -22,8 +22,15 @@ from google.protobuf import (
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
-from driftgauge.events.needs import Need
-from driftgauge.events.protobuf_fields import UnusualMessage, compile_getters, declare_bytes, find_packed
+from driftgauge.config.inputs import InputSettings
+from driftgauge.events.encodings.encoding import Encoding
+from driftgauge.events.encodings.protobuf_fields import (
+    UnusualMessage,
+    compile_getters,
+    declare_bytes,
+    find_packed,
+)
+from driftgauge.events.needs import Need, find_needs
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import (
@@ -36,7 +43,7 @@ from driftgauge.events.schemas import (
     read_schema_id,
 )
 
-__all__ = ["ProtobufDeserializer"]
+__all__ = ["Protobuf", "build"]
 
 # Files that schemas import without a reference, each after those that it imports.
 _WELL_KNOWN = tuple(
@@ -55,11 +62,11 @@ _MOST_READERS = 16
 _FIRST = PAYLOAD + 1
 
 
-class ProtobufDeserializer:
-    """Decodes records with the schemas that they were written with; a `Deserializer`."""
+class Protobuf(Encoding):
+    """Decodes records with the schemas that they were written with."""
 
     def __init__(self, schemas: SchemaSource, need: Need) -> None:
-        """Create a deserializer.
+        """Create the encoding.
 
         Args:
             schemas: Where schemas come from.
@@ -69,13 +76,8 @@ class ProtobufDeserializer:
         self._first: dict[bytes, _Message] = {}
         self._files: ReaderCache[_File] = ReaderCache(schemas, "PROTOBUF", partial(_File, need=need))
 
-    def __call__(self, record: RawRecord) -> object:
-        """Return a record's message.
-
-        Raises:
-            EventError: The value cannot be decoded.
-            SchemaPending: Its schema is not known yet.
-        """
+    def decode(self, record: RawRecord) -> object:
+        """Return a record's message."""
         raw = record.value() or b""
         found, start = self._find(raw)
         try:
@@ -85,14 +87,10 @@ class ProtobufDeserializer:
             detail = f"value: no {name} of schema {read_schema_id(raw)} ({error})"
             raise EventError(Reason.UNDECODABLE, detail) from None
 
-    def read_mapped(self, record: RawRecord) -> object:
-        """Return the fields that the mapping reads of a record's message, in less time.
-
-        Raises:
-            EventError, SchemaPending: As the call.
-        """
+    def decode_mapped(self, record: RawRecord) -> object:
+        """Return the fields that the mapping reads of a record's message."""
         if self._is_read_whole:
-            return self(record)
+            return self.decode(record)
         raw = record.value() or b""
         # The usual record is of a file's first message.
         frame, start = raw[:_FIRST], _FIRST
@@ -106,7 +104,7 @@ class ProtobufDeserializer:
             return {name: get(value) for name, get in found.getters}
         except (message.DecodeError, EventError, UnusualMessage):
             # The class of the schema judges the record.
-            return self(record)
+            return self.decode(record)
 
     def _find(self, raw: bytes) -> tuple["_Message", int]:
         """Return the classes of a record's message, and where the payload begins.
@@ -122,6 +120,11 @@ class ProtobufDeserializer:
             detail = f"value: schema {schema_id} has no message {list(indexes)}"
             raise EventError(Reason.UNDECODABLE, detail)
         return found, start
+
+
+def build(settings: InputSettings, schemas: SchemaSource) -> Encoding:
+    """Return the encoding for a mapping."""
+    return Protobuf(schemas, find_needs(settings))
 
 
 class _Message(NamedTuple):

@@ -1,7 +1,6 @@
-"""The fields and conditions of a mapping, ready to be found in records; and events of its vectors.
+"""The fields and conditions of a mapping as the exact judge finds them, each with its fault in words.
 
-What the fast path is not sure of becomes an event of the service's own contract, which `read_exact` judges.
-So both accept and refuse the same, with the same bits and for the same reasons.
+What is not certainly sound becomes an event of the service's own contract, which `read_exact` judges.
 """
 
 from collections.abc import Sequence
@@ -15,14 +14,12 @@ from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import Row, are_segments, is_short, is_stream, pack_list, read_exact
 from driftgauge.events.sources import (
-    Getter,
-    compile_path,
     compile_source,
     describe_source,
     to_optional_text,
     to_text,
 )
-from driftgauge.events.vectors import F32, VectorFormat, split_vectors, to_format
+from driftgauge.events.vectors import F32, F64, VectorFormat, split_vectors, to_format
 
 __all__ = [
     "MappedVector",
@@ -43,16 +40,16 @@ class TextField:
     def __init__(self, name: str, source: Source | None) -> None:
         self._name = name
         self._source = source
-        self._get: Getter = (lambda record, value: None) if source is None else compile_source(source)
+        self._get = compile_source(source)
 
-    def __call__(self, record: RawRecord, value: object) -> str | None:
-        """Return the field, None if it is missing.
+    def __call__(self, record: RawRecord, value: object, item: object) -> str | None:
+        """Return the field of a record, or of an item of its list; None if it is missing.
 
         Raises:
             EventError: The field is no text.
         """
         try:
-            return to_optional_text(self._get(record, value))
+            return to_optional_text(self._get(record, value, item))
         except ValueError as error:
             where = describe_source(self._source) if self._source is not None else ""
             raise EventError(Reason.INVALID, f"{self._name}: {error} ({where})") from None
@@ -71,32 +68,32 @@ class VectorField:
         self._stream = TextField("stream", settings.stream)
         embedding = settings.embedding
         self._get = compile_source(embedding)
-        self._shape = None if embedding.shape is None else compile_path(embedding.shape)
+        self._shape = compile_source(None if embedding.shape is None else Source(path=embedding.shape))
         self.number = to_format(embedding)
 
-    def stream(self, record: RawRecord, value: object) -> str:
+    def stream(self, record: RawRecord, value: object, item: object) -> str:
         """Return the stream's name.
 
         Raises:
             EventError: The name is missing or no text.
         """
         source = self.settings.stream
-        name = require(self._stream(record, value), "stream", source)
+        name = require(self._stream(record, value, item), "stream", source)
         return source.rename.get(name, name)
 
     def find(
-        self, record: RawRecord, value: object
-    ) -> tuple[object, Sequence[list[object] | bytes | memoryview], bool]:
-        """Return the vector as the record has it, the vectors in it, and whether there may be several.
+        self, record: RawRecord, value: object, item: object
+    ) -> tuple[Sequence[list[object] | bytes | memoryview], bool]:
+        """Return the vectors of a record, or of an item of its list, and whether there may be several.
 
         Raises:
             EventError: There is no vector or no shape, or as `split_vectors`.
         """
-        source, shape = self.settings.embedding, None
-        found = require(self._get(record, value), "embedding", source)
-        if self._shape is not None and (shape := self._shape(value)) is None:
+        source, shape = self.settings.embedding, self._shape(record, value, item)
+        found = require(self._get(record, value, item), "embedding", source)
+        if source.shape is not None and shape is None:
             raise EventError(Reason.INVALID, f"embedding: its shape is missing ({source.shape})")
-        return found, *split_vectors(found, self.number, shape, source.dimension)
+        return split_vectors(found, self.number, shape, source.dimension)
 
 
 def require(value: _Found | None, field: str, source: Source) -> _Found:
@@ -116,16 +113,14 @@ class MappedVector(NamedTuple):
     Attributes:
         stream: The stream's name.
         event_id: The event id.
-        items: The numbers, as a list of any values or as bytes.
+        items: The numbers, as a list of any values, as bytes, or as a view of floats or doubles.
         number: The format of numbers in bytes.
-        may_hold_bool: The list may hold a bool, which struct takes for a number.
     """
 
     stream: str
     event_id: str
     items: list[object] | bytes | memoryview
     number: VectorFormat
-    may_hold_bool: bool
 
 
 def read_row(
@@ -135,7 +130,7 @@ def read_row(
     segments: dict[str, str] | None,
     snippet: str | None,
 ) -> Row:
-    """Return an event: by the fast path where it is certainly one, else by the contract itself.
+    """Return an event: at once where it is certainly one, else by the contract itself.
 
     Args:
         vector: The vector.
@@ -147,18 +142,20 @@ def read_row(
     Raises:
         EventError: As `read_exact`, or the bytes are no whole number of numbers.
     """
-    stream, event_id, items, number, may_be_bool = vector
+    stream, event_id, items, number = vector
+    packed: bytes | memoryview | None = None
     if isinstance(items, list):
-        packed = pack_list(items, may_be_bool=may_be_bool)
-        number = F32
+        packed, number = pack_list(items), F32
+    elif isinstance(items, memoryview):
+        packed, number = items, F32 if items.itemsize == F32.size else F64
     elif len(items) % number.size:
         detail = f"embedding: {len(items)} bytes are no whole number of {number.dtype}"
         raise EventError(Reason.INVALID, detail)
     else:
-        packed = bytes(items)
+        packed = items
     is_sound = is_short(event_id) and (version is None or is_short(version))
     if packed and is_stream(stream) and is_sound and (segments is None or are_segments(segments)):
-        return stream, time_ms, packed, number, event_id, version, segments, snippet
+        return Row(stream, time_ms, packed, number, event_id, version, segments, snippet)
     event = {
         "stream": stream,
         "timestamp": time_ms,
@@ -205,7 +202,7 @@ class RecordCondition:
         Raises:
             EventError: The value cannot be read.
         """
-        found, is_listed = self._get(record, value), False
+        found, is_listed = self._get(record, value, None), False
         with suppress(ValueError):
             is_listed = to_text(found) in self._values
         exists = self._condition.exists

@@ -1,4 +1,4 @@
-"""The deserializer of Avro behind a schema registry."""
+"""Avro behind a schema registry."""
 
 import json
 from collections.abc import Mapping
@@ -7,8 +7,10 @@ from typing import Any
 
 from fastavro import parse_schema, schemaless_reader
 
-from driftgauge.events.avro_cursor import NOT_SURE, Cursor, compile_cursor, never_sure
-from driftgauge.events.needs import Need
+from driftgauge.config.inputs import InputSettings
+from driftgauge.events.encodings.avro_cursor import NOT_SURE, Cursor, compile_cursor, never_sure
+from driftgauge.events.encodings.encoding import Encoding
+from driftgauge.events.needs import Need, find_needs
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import (
@@ -20,7 +22,7 @@ from driftgauge.events.schemas import (
     read_schema_id,
 )
 
-__all__ = ["AvroDeserializer"]
+__all__ = ["Avro", "build"]
 
 # A record of one field adds no bytes. Only in a record fastavro finds the types of other schemas.
 _WRAPPER = "driftgauge_wrapper"
@@ -35,14 +37,14 @@ _MOST_EMPTY = 1_000
 _MOST_CURSORS = 256
 
 
-class AvroDeserializer:
-    """Decodes records with the schemas that they were written with; a `Deserializer`.
+class Avro(Encoding):
+    """Decodes records with the schemas that they were written with.
 
     Records are mappings; logical types become datetime or UUID.
     """
 
     def __init__(self, schemas: SchemaSource, need: Need) -> None:
-        """Create a deserializer.
+        """Create the encoding.
 
         Args:
             schemas: Where schemas come from.
@@ -52,26 +54,8 @@ class AvroDeserializer:
         self._cursors: dict[bytes, Cursor] = {}
         self._schemas: ReaderCache[Any] = ReaderCache(schemas, "AVRO", _parse)
 
-    def read_mapped(self, record: RawRecord) -> object:
-        """Return a record's value without what the mapping does not read of it, in less time.
-
-        Raises:
-            EventError, SchemaPending: As the call.
-        """
-        raw = record.value() or b""
-        cursor = self._cursors.get(raw[:PAYLOAD]) or self._find_cursor(raw)
-        try:
-            return cursor(raw)
-        except NOT_SURE:
-            return self(record)
-
-    def __call__(self, record: RawRecord) -> object:
-        """Return a record's decoded value.
-
-        Raises:
-            EventError: The value cannot be decoded.
-            SchemaPending: Its schema is not known yet.
-        """
+    def decode(self, record: RawRecord) -> object:
+        """Return a record's value as fastavro reads it."""
         raw = record.value() or b""
         schema = self._schemas.get(raw)
         # BytesIO shares the memory of bytes.
@@ -94,6 +78,15 @@ class AvroDeserializer:
             raise EventError(Reason.UNDECODABLE, detail)
         return value
 
+    def decode_mapped(self, record: RawRecord) -> object:
+        """Return what a cursor reads of a record's value."""
+        raw = record.value() or b""
+        cursor = self._cursors.get(raw[:PAYLOAD]) or self._find_cursor(raw)
+        try:
+            return cursor(raw)
+        except NOT_SURE:
+            return self.decode(record)
+
     def _find_cursor(self, raw: bytes) -> Cursor:
         """Return the cursor of the schema that a record names, which is kept; one never sure beyond the most.
 
@@ -107,6 +100,11 @@ class AvroDeserializer:
         cursor = compile_cursor(schema["fields"][0]["type"], schema["__named_schemas"], self._need)
         self._cursors[raw[:PAYLOAD]] = cursor
         return cursor
+
+
+def build(settings: InputSettings, schemas: SchemaSource) -> Encoding:
+    """Return the encoding for a mapping."""
+    return Avro(schemas, find_needs(settings))
 
 
 def _parse(schema: Schema) -> Any:

@@ -1,4 +1,4 @@
-"""The deserializer of the Open Inference Protocol's responses in Protobuf.
+"""The Open Inference Protocol's responses in Protobuf.
 
 Seldon Core 2 and MLServer write a ModelInferResponse (version 2, grpc_predict_v2.proto) to a model's topic of
 outputs.
@@ -13,11 +13,13 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.text_format import Parse
 
+from driftgauge.config.inputs import InputSettings
+from driftgauge.events.encodings.encoding import Encoding
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.vectors import F64
 
-__all__ = ["RAW_DATATYPES", "deserialize_inference", "response_class"]
+__all__ = ["Inference", "build", "response_class"]
 
 # grpc_predict_v2.proto, as far as a response needs it.
 _FILE = """
@@ -90,50 +92,60 @@ message_type {
   field { name: "raw_output_contents" number: 6 label: LABEL_REPEATED type: TYPE_BYTES }
 }
 """
-# Bytes of another type would pass for numbers of the mapping's.
-RAW_DATATYPES = {"f32": "FP32", "f16": "FP16", "bf16": "BF16", "int8": "INT8", "f64": "FP64"}
-"""The datatype of raw contents by the dtype of a mapping."""
+# By the dtype of a mapping: bytes of another type would pass for numbers of the mapping's.
+_RAW_DATATYPES = {"f32": "FP32", "f16": "FP16", "bf16": "BF16", "int8": "INT8", "f64": "FP64"}
 
 
-def deserialize_inference(datatypes: Collection[str], record: RawRecord) -> dict[str, object]:
-    """Return a ModelInferResponse as a mapping: model_name, model_version, id, parameters, outputs.
+class Inference(Encoding):
+    """Decodes a ModelInferResponse to a mapping: model_name, model_version, id, parameters, outputs.
 
     An output has name, datatype, shape, parameters, and its numbers as `data`: bytes or doubles where the
     response has raw contents, else a list.
-
-    Args:
-        datatypes: The datatypes of raw contents that the mapping expects; others but FP64, which are read as
-            doubles, are missing.
-        record: The record.
-
-    Raises:
-        EventError: The value is no ModelInferResponse.
     """
-    try:
-        response = response_class.FromString(record.value() or b"")
-    except DecodeError as error:
-        raise EventError(Reason.UNDECODABLE, f"value: no ModelInferResponse ({error})") from None
-    raw = response.raw_output_contents
-    if raw and len(raw) != len(response.outputs):
-        detail = f"value: {len(raw)} raw contents, but {len(response.outputs)} outputs"
-        raise EventError(Reason.UNDECODABLE, detail)
-    return {
-        # What is empty is missing, as in every message of Protobuf.
-        "model_name": response.model_name or None,
-        "model_version": response.model_version or None,
-        "id": response.id or None,
-        "parameters": _read_parameters(response.parameters),
-        "outputs": [
-            {
-                "name": output.name,
-                "datatype": output.datatype,
-                "shape": output.shape[:],
-                "parameters": _read_parameters(output.parameters),
-                "data": _read_raw(output.datatype, raw[i], datatypes) if raw else _read_contents(output),
-            }
-            for i, output in enumerate(response.outputs)
-        ],
-    }
+
+    def __init__(self, datatypes: Collection[str]) -> None:
+        """Create the encoding.
+
+        Args:
+            datatypes: The datatypes of raw contents that the mapping expects; others but FP64, which are read
+                as doubles, are missing.
+        """
+        self._datatypes = datatypes
+
+    def decode(self, record: RawRecord) -> dict[str, object]:
+        """Return a record's response."""
+        try:
+            response = response_class.FromString(record.value() or b"")
+        except DecodeError as error:
+            raise EventError(Reason.UNDECODABLE, f"value: no ModelInferResponse ({error})") from None
+        raw = response.raw_output_contents
+        if raw and len(raw) != len(response.outputs):
+            detail = f"value: {len(raw)} raw contents, but {len(response.outputs)} outputs"
+            raise EventError(Reason.UNDECODABLE, detail)
+        return {
+            # What is empty is missing, as in every message of Protobuf.
+            "model_name": response.model_name or None,
+            "model_version": response.model_version or None,
+            "id": response.id or None,
+            "parameters": _read_parameters(response.parameters),
+            "outputs": [
+                {
+                    "name": output.name,
+                    "datatype": output.datatype,
+                    "shape": output.shape[:],
+                    "parameters": _read_parameters(output.parameters),
+                    "data": _read_raw(output.datatype, raw[i], self._datatypes)
+                    if raw
+                    else _read_contents(output),
+                }
+                for i, output in enumerate(response.outputs)
+            ],
+        }
+
+
+def build(settings: InputSettings, _: object) -> Encoding:
+    """Return the encoding for a mapping."""
+    return Inference({_RAW_DATATYPES[vector.embedding.dtype] for vector in settings.vectors})
 
 
 def _read_raw(datatype: str, raw: bytes, expected: Collection[str]) -> object:
