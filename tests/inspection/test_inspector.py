@@ -121,11 +121,11 @@ def test_missing_field_is_shown_with_the_nearest_one(tmp_path):
     [
         (
             "data",
-            ("embedding: a list of objects, where a list", "; vectors are in data[0].v, data[1].v, "),
+            ("embedding: a list of objects, where a list", "; vectors are in data[*].v, "),
         ),
         (
             "data[1]",
-            ("embedding: an object, where a list", "; vectors are in data[0].v, data[1].v, "),
+            ("embedding: an object, where a list", "; vectors are in data[*].v, "),
         ),
         (
             "data[0].v",

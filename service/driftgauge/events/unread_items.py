@@ -81,7 +81,7 @@ def describe_unread(found: Iterable[ListItems], first: int | None = None) -> lis
             of = f"{len(each_list):,} of the first {first:,} records"
         sentences.append(
             f"embedding: {path or 'the value'} holds {held:,} items in {of}, {read:,} "
-            f"{'is' if read == 1 else 'are'} read, and the others are left out; let the producer write a "
-            "record for each vector, or, where all records hold as many, map each by its path under vectors"
+            f"{'is' if read == 1 else 'are'} read, and the others are left out; write {path}[*] where the "
+            "mapping has an index, and every item is an event"
         )
     return sentences

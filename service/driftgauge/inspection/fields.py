@@ -167,7 +167,8 @@ def _hint(source: Source | None, value: object) -> str:
 
 def _list_vectors(value: object) -> str:
     """Return where a value holds lists of numbers, or bytes that can be numbers; empty where nowhere."""
-    paths = [path for path, each in walk(value) if path and measure_vector(each) is not None]
+    found = (path for path, each in walk(value) if path and measure_vector(each) is not None)
+    paths = list(dict.fromkeys(found))
     more = ", …" if len(paths) > _SHOWN_PATHS else ""
     return f"; vectors are in {', '.join(paths[:_SHOWN_PATHS])}{more}" if paths else ""
 

@@ -28,34 +28,42 @@ _MOST_DECADES = 2.0
 _PREFERENCE = {"f32": 0.0, "bf16": -0.3, "f16": 0.3, "f64": 0.0}
 
 
-def walk(
-    value: object, path: str = "", depth: int = 0, *, most: int | None = MOST_ITEMS
-) -> Iterator[tuple[str, object]]:
+def walk(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
     """Yield the paths and values of all fields; a list that holds objects is none, nor is a text of JSON.
 
-    Of a list the first `most` items are read, all with None.
+    The first items of a list of objects have the path of every item, one after the other. An item with a name
+    has the path of that name, and so has each item of a list within the item of another one its index.
     """
     descriptor: Any = getattr(value, "DESCRIPTOR", None)
-    steps: dict[str, object] = {}
+    steps: list[tuple[str, object]] = []
     if isinstance(value, str) and value.startswith("{"):
         with suppress(EventError):
             value, path = read_json(value.encode()), f"{path}[json]"
     if isinstance(value, Mapping):
         names = {str(name): each for name, each in value.items() if '"' not in str(name)}
-        steps = {n if re.fullmatch(NAME, n) else f'["{n}"]': each for n, each in names.items()}
+        steps = [(n if re.fullmatch(NAME, n) else f'["{n}"]', each) for n, each in names.items()]
     elif descriptor is not None and timestamp_ms(value) is None:
-        steps = {each.name: field_getter(type(value), each.name)(value) for each in descriptor.fields}
+        steps = [(each.name, field_getter(type(value), each.name)(value)) for each in descriptor.fields]
     elif isinstance(value, list) and value and (hasattr(value[0], "DESCRIPTOR") or type(value[0]) is dict):
-        for index, each in enumerate(value[:most]):
-            name = field_getter(type(each), "name")(each)
-            is_named = isinstance(name, str) and re.fullmatch(r"[^\]]+", name)
-            # A path leads to the first of a name.
-            steps.setdefault(f"[name={name}]" if is_named else f"[{index}]", each)
+        steps = list(_walk_items(value, is_within="[*]" in path))
     else:
         yield path, value
-    for step, each in steps.items() if depth < _MOST_DEPTH else ():
+    for step, each in steps if depth < _MOST_DEPTH else ():
         inner = path + step if step[0] == "[" or not path else f"{path}.{step}"
-        yield from walk(each, inner, depth + 1, most=most)
+        yield from walk(each, inner, depth + 1)
+
+
+def _walk_items(items: list[Any], *, is_within: bool) -> Iterator[tuple[str, object]]:
+    """Yield the step to each of the first items of a list of objects, and the item."""
+    names = set()
+    for index, each in enumerate(items[:MOST_ITEMS]):
+        name = field_getter(type(each), "name")(each)
+        if not isinstance(name, str) or not re.fullmatch(r"[^\]]+", name):
+            yield f"[{index}]" if is_within else "[*]", each
+        elif name not in names:
+            # A path leads to the first of a name.
+            names.add(name)
+            yield f"[name={name}]", each
 
 
 def measure_vector(value: object) -> tuple[int, str | None] | None:

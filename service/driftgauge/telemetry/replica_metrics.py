@@ -54,8 +54,8 @@ RECORDS = ObservedMetric(
     ("topic", "outcome"),
     "records",
     "Records read, at their commit, by outcome: accepted, filtered (by the topic's `where`) or rejected"
-    " (dead-lettered). A record may hold several events. The rejected share of a topic is rejected /"
-    " (accepted + rejected).",
+    " (dead-lettered). A record may hold several events; one wrong event refuses it. The rejected share of a"
+    " topic is rejected / (accepted + rejected), of records and not of events.",
     Counter,
 )
 STREAM_RECORDS = ObservedMetric(
