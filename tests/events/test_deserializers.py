@@ -128,7 +128,7 @@ def response(*, raw):
 
 @pytest.mark.parametrize("raw", [True, False])
 def test_response_is_a_mapping(raw):
-    data = (None, VECTORS.tobytes()) if raw else ([b"x"], VECTORS.ravel().tolist())
+    data = (None, VECTORS.tobytes()) if raw else ([b"x"], memoryview(VECTORS.ravel()))
     outputs = [
         {"name": "label", "datatype": "BYTES", "shape": [1], "parameters": {}, "data": data[0]},
         {
