@@ -17,7 +17,7 @@ from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import Schema
 
 TOPIC = "t"
-REPEATS = 3
+REPEATS = 5
 
 
 class Schemas:

@@ -101,9 +101,10 @@ class Decoder:
 
         Most polls have one topic, and all have runs of one.
         """
-        columns, first = Columns(), 0
-        for _, run in groupby(raw, lambda record: record.topic()):
-            records = list(run)
+        columns, topics = Columns(), [record.topic() for record in raw]
+        first = 0
+        for _, run in groupby(topics):
+            records = raw[first : first + len(list(run))]
             self._reader(records[0]).read(records, first, columns, self._largest_bytes)
             first += len(records)
         return columns

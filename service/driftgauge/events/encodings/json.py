@@ -23,7 +23,7 @@ Parse: TypeAlias = Callable[[bytes], object]
 """Returns the value of a JSON text. Raises EventError where it is not strict JSON."""
 
 # No text has it by chance, nor can a producer know it.
-_MARK_TEXT = token_hex(16)
+_MARK_TEXT = token_hex(8)
 _MARK = _MARK_TEXT.encode()
 _FIRST = b'["%b",0]' % _MARK
 _BRACKET = ord("[")
@@ -101,52 +101,54 @@ class _Cutter:
         self._array: Callable[[bytes], Any] = Parser().parse
 
     def parse(self, raw: bytes) -> object:
-        """Return the value of a text; raise EventError where it is not strict JSON.
-
-        All in one function, because a call takes as long as a field.
-        """
-        keys, end, start = self._keys, 0, raw.find(b"[")
-        left = _MOST_BRACKETS
-        cuts: list[Any] = []
-        pieces: list[bytes] = []
+        """Return the value of a text; raise EventError where it is not strict JSON."""
+        start = raw.find(b"[")
         try:
-            while start >= 0 and left:
-                after = start + 1
-                if not raw.endswith(keys, 0, start):
-                    left -= 1
-                    start = raw.find(b"[", after)
-                    continue
-                number = len(cuts)
-                if raw[after] == _BRACKET:
-                    after = raw.index(b"]]", start) + 2
-                    mark = b'[["%b",%d]]' % (_MARK, number)
-                    cuts.append(self._read_nested(raw[start:after]))
-                else:
-                    after = raw.index(b"]", start) + 1
-                    mark = b'["%b",%d]' % (_MARK, number) if number else _FIRST
-                    array = self._array(raw[start:after])
-                    cuts.append(memoryview(array.as_buffer(of_type="d")).cast("d"))
-                    # The parser does not parse again while its arrays are there.
-                    del array
-                    if raw.find(b"[", start + 1, after) >= 0:
-                        left = 0
-                pieces += raw[end:start], mark
-                end, start = after, raw.find(b"[", after)
-            if cuts and left:
-                pieces.append(raw[end:])
-                value = orjson.loads(b"".join(pieces))
-                self._fill(value, cuts)
+            if start >= 0 and raw.find(b"[", start + 1) < 0 and raw.endswith(self._keys, 0, start):
+                # The usual text has one array. In place, because a call takes as long as a field.
+                end = raw.index(b"]", start) + 1
+                array = self._array(raw[start:end])
+                numbers = memoryview(array.as_buffer(of_type="d")).cast("d")
+                value: Any = orjson.loads(b"".join((raw[:start], _FIRST, raw[end:])))
+                owner: Any = self._to_owner(value) if self._to_owner else value
+                if owner[self._name][0] == _MARK_TEXT:
+                    owner[self._name] = numbers
                 return value
+            if start >= 0:
+                return self._parse_arrays(raw, start)
         except _NOT_SURE:
             pass
         return read_json(raw)
 
-    def _read_nested(self, text: bytes) -> list[Any]:
-        """Return the numbers of each array in an array; raise an error where it holds anything else."""
-        arrays = self._array(text)
-        if text.count(b"[") != 1 + len(arrays):
+    def _parse_arrays(self, raw: bytes, start: int) -> object:
+        """Return the value of a text with several arrays, the first at an offset; raise if it is not sure."""
+        end, left = 0, _MOST_BRACKETS
+        cuts: list[Any] = []
+        pieces: list[bytes] = []
+        while start >= 0 and left:
+            left -= 1
+            after = start + 1
+            if raw.endswith(self._keys, 0, start):
+                depth = 2 if raw[after] == _BRACKET else 1
+                after = raw.index(b"]" * depth, start) + depth
+                pieces += raw[end:start], b'%b"%b",%d%b' % (b"[" * depth, _MARK, len(cuts), b"]" * depth)
+                cuts.append(self._read(raw[start:after], depth))
+                end = after
+            start = raw.find(b"[", after)
+        if start >= 0 or not cuts:
             raise ValueError
-        return [memoryview(each.as_buffer(of_type="d")).cast("d") for each in arrays]
+        value = orjson.loads(b"".join([*pieces, raw[end:]]))
+        self._fill(value, cuts)
+        return value
+
+    def _read(self, text: bytes, depth: int) -> Any:
+        """Return the numbers of an array, or of each array in it; raise an error where it is not sure."""
+        array = self._array(text)
+        arrays = [array] if depth == 1 else [*array]
+        if text.count(b"[") != len(arrays) + depth - 1:
+            raise ValueError
+        found = [memoryview(each.as_buffer(of_type="d")).cast("d") for each in arrays]
+        return found[0] if depth == 1 else found
 
     def _fill(self, value: Any, cuts: Sequence[object]) -> None:
         """Put numbers in the place of their marks; raise an error where an item of the list has no vector."""
