@@ -1,7 +1,9 @@
 """Fast is exact: in a batch, each record has the outcome that the exact judge gives it."""
 
 import base64
+import gc
 import json
+import weakref
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -448,3 +450,18 @@ def test_values_that_are_held_are_bounded():
         reader.read([StoredRecord(raw)] * 10, 0, columns := Columns())
     assert len(columns) == 10
     assert max(len(call.args[0]) for call in read.call_args_list) == 4
+
+
+def test_refused_record_holds_no_values_of_its_batch():
+    """Else they stay until the garbage collector looks for cycles, which takes longer than reading them."""
+    gc.collect()
+    gc.disable()
+    try:
+        columns = Columns()
+        OwnContractReader().read([StoredRecord(b"{"), StoredRecord(USUAL), StoredRecord(b"5")], 0, columns)
+        died = weakref.ref(columns.vector[0])
+        assert len(columns.refused) == 2
+        del columns
+        assert died() is None
+    finally:
+        gc.enable()

@@ -9,7 +9,7 @@ from typing import Any
 from driftgauge.config.inputs import InputSettings, Source
 from driftgauge.events.contract import MAX_TEXT
 from driftgauge.events.records import RawRecord
-from driftgauge.events.rejection import SchemaPending
+from driftgauge.events.rejection import EventError, SchemaPending
 from driftgauge.events.rows import RECORD_ID, RecordId, Row, default_id, is_stream, pack_list
 from driftgauge.events.sources import (
     RECORD_TIME,
@@ -76,8 +76,11 @@ class Columns:
         """Add a record that is refused, or that cannot be read yet."""
         if isinstance(fault, SchemaPending):
             self.pending.append(row)
-        else:
-            self.refused.append((row, fault))
+            return
+        if isinstance(fault, EventError):
+            # The traceback of the first would hold all values of the batch, in a cycle with these columns.
+            fault = EventError(fault.reason, fault.detail, fault.stream)
+        self.refused.append((row, fault))
 
     def take(self, entries: Sequence[int]) -> "Columns":
         """Return the events of some entries, in this order, beside the other records."""
