@@ -57,7 +57,7 @@ class Case:
         return min(spent) / sum(map(len, decoded.batches)) * 1e6
 
 
-def main() -> None:
+def answer() -> None:
     """Answer each name of a case on standard input with its processor time."""
     cases = pickle.loads(Path(sys.argv[1]).read_bytes())  # noqa: S301 - our own file
     made = {name: Case(case) for name, case in cases.items()}
@@ -67,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    answer()
