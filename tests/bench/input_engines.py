@@ -11,8 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.bench.input_case import Case, environment_before
-from tests.bench.workload import create_topics
+from tests.bench.workload import PARTITIONS, create_topics
 from tests.harness.service import ReplicaProcess
+from tests.harness.topics import committed
 
 ROOT = Path(__file__).parents[2]
 QUIX = "3.28.1"
@@ -23,11 +24,13 @@ QUIX_JOBS = {
 """The guarantee and the job of each: the service's own, and what a user would write first."""
 
 LIMIT_S = 600
-# Each scrape takes about 5 ms of processor time.
 POLL_S = 0.5
+# The last windows close and are published; then nothing is left to do.
+SETTLE_S, IDLE_S = 5.0, 20.0
+PAGE = os.sysconf("SC_PAGE_SIZE")
 
 Spent = Mapping[str, float]
-"""Microseconds an event: `processor` and `wall`; of the service also `memory` in MiB."""
+"""Microseconds an event: `processor`, `wall`; of the service also `fixed` in ms a second, `memory` in MiB."""
 
 
 def quix_python(cache: Path) -> Path:
@@ -77,39 +80,53 @@ def _an_event(spent: Spent, case: Case) -> Spent:
 
 
 def run_service(bootstrap: str, case: Case, run: int, *, is_before: bool = False) -> Spent:
-    """Return the time and the memory of the service, both roles in one process, by its own metrics.
+    """Return the time and the memory of the service, both roles in one process, by the system's figures.
 
-    It counts from the assignment of the partitions to the last event. Left out is what was done before the
-    first sample with assigned partitions, about `POLL_S` after the assignment at most.
+    It counts from the first commit to the last event. What the process spends in a second without events is
+    `fixed`, in ms, and not in the processor time of an event.
     """
     group = f"{case.topic}-service{'-before' * is_before}-{run}"
     config = case.config(bootstrap, group, is_before=is_before)
     create_topics(bootstrap, [], [f"{group}.windows", f"{group}.dead-letters"])
     settings = environment_before(case.before) if is_before and case.before else {}
     with ReplicaProcess(config, config.with_suffix(".log"), settings) as service:
-        first, last = _watch(service, case)
+        first, last = _watch(service, case, bootstrap, group)
+        time.sleep(SETTLE_S)
+        spent = [(time.monotonic(), processor_s(service.pid))]
+        time.sleep(IDLE_S)
+        spent.append((time.monotonic(), processor_s(service.pid)))
+        memory = int(Path(f"/proc/{service.pid}/statm").read_text("ascii").split()[1]) * PAGE / 2**20
         service.stop()
-    events = last["events"] - first["events"]
-    spent = {name: (last[name] - first[name]) / events * 1e6 for name in ("processor", "wall")}
-    return {**spent, "memory": last["memory"]}
+    (start, before), (end, after) = spent
+    fixed = (after - before) / (end - start)
+    wall, processor, events = (last[i] - first[i] for i in range(3))
+    return {
+        "processor": (processor - fixed * wall) / events * 1e6,
+        "wall": wall / events * 1e6,
+        "fixed": fixed * 1e3,
+        "memory": memory,
+    }
 
 
-def _watch(service: ReplicaProcess, case: Case) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the first figures with assigned partitions, and those when all events are counted."""
-    first: dict[str, float] = {}
+def processor_s(pid: int) -> float:
+    """Return the processor time that a process has used, in seconds, by the system."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def _watch(service: ReplicaProcess, case: Case, bootstrap: str, group: str) -> list[tuple[float, float, int]]:
+    """Return time, processor time and committed events at the first commit, and at that of the last event.
+
+    Commits are read from the broker: a scrape of the service would take processor time of its own.
+    """
+    found: list[tuple[float, float, int]] = []
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
         time.sleep(POLL_S)
-        wall, scrape = time.monotonic(), service.scrape()
-        if not scrape.total("driftgauge_consumer_assigned_partitions", topic=case.topic):
-            continue
-        figures = {
-            "wall": wall,
-            "events": scrape.total("driftgauge_events_total"),
-            "processor": scrape.total("process_cpu_seconds_total"),
-            "memory": scrape.total("process_resident_memory_bytes") / 2**20,
-        }
-        first = first or figures
-        if figures["events"] == case.events:
-            return first, figures
+        offsets = committed(bootstrap, group, case.topic, range(PARTITIONS), "read_uncommitted")
+        events = sum(max(offset, 0) for offset in offsets.values())
+        if events:
+            found = [*found[:1], (time.monotonic(), processor_s(service.pid), events)]
+        if events == case.events:
+            return found
     sys.exit(f"not all of {case.events} events were counted in {LIMIT_S} s:\n{service.log_tail()}")

@@ -46,6 +46,9 @@ def tables(runs: Runs) -> str:
     def rate(engines: Engines, name: str) -> str:
         return f"{1e6 / median(engines, name, 'wall'):,.0f}"
 
+    def fixed(engines: Engines, name: str) -> str:
+        return f"{median(engines, name, 'fixed'):.0f}" if "fixed" in engines[name][0] else ""
+
     def memory(engines: Engines, name: str) -> str:
         return f"{max(run['memory'] for run in engines[name]):.0f}" if "memory" in engines[name][0] else ""
 
@@ -54,7 +57,8 @@ def tables(runs: Runs) -> str:
             _table("processor time an event, us: median [least, most]", runs, spent),
             _table(f"the same over {OWN}'s", runs, ratio),
             _table("events a second of wall time", runs, rate),
-            _table("memory, MiB at most", runs, memory),
+            _table("processor time a second without events, ms", runs, fixed),
+            _table("memory, MiB", runs, memory),
         ]
     )
 
