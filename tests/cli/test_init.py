@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import uuid
+from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -274,6 +275,22 @@ def test_fit_says_which_vectors_of_a_list_a_mapping_leaves_out(tmp_path, copies,
     said = f"embedding: data {said}, and the others are left out"
     assert [each for each in json.loads(done.stdout)["warnings"] if each.startswith(said)] != []
     assert f"warning: {said}" in done.stderr
+
+
+def test_every_vector_of_a_log_of_an_openai_like_server_is_counted(tmp_path):
+    """At the first try: what `init` proposes is the configuration."""
+    config, sample = tmp_path / "driftgauge.yaml", write_sample(tmp_path, openai_like)
+    assert run("init", sample, "--output", config).returncode == 0
+    fitted = ("--stream", TOPIC, "--clusters", 2, "--out", tmp_path / "orders.safetensors")
+    done = run("baseline", "fit", sample, "--topic", TOPIC, "--config", config, *fitted)
+    assert done.returncode == 0, done.stderr
+    done = run("replay", sample, "--config", config, "--json")
+    assert done.returncode == 0, done.stderr
+    counted: Counter[str] = Counter()
+    for window in map(json.loads, done.stdout.splitlines()):
+        counted[window["window"]] += window["count"]
+    assert counted
+    assert set(counted.values()) == {70}
 
 
 @pytest.mark.parametrize(("hours", "way"), [(5, "5h before"), (-1.9997, "2h after"), (0.25, "15m before")])
