@@ -13,13 +13,11 @@ from pydantic_core import core_schema
 from driftgauge.config import Settings, StreamSettings
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.durations import format_duration
-from driftgauge.events.contract import Event
 from driftgauge.records.window_record import WindowRecord
 
 __all__ = ["json_schemas", "settings_schema"]
 
 _MODELS: dict[str, type[BaseModel]] = {
-    "event.v1": Event,
     "window-result.v1": WindowRecord,
     "settings": Settings,
 }

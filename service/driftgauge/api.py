@@ -38,13 +38,12 @@ from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.window import Window
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import BaselineError, ConfigError, DriftgaugeError, InputError
-from driftgauge.events.contract import read_json
 from driftgauge.events.decoder import describe_non_finite
+from driftgauge.events.own_contract import build_own_reader
+from driftgauge.events.records import StoredRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import EventError, Reason, Rejection
-from driftgauge.events.rows import read_exact
 from driftgauge.events.schemas import WaitingSource
-from driftgauge.events.vectors import F32
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.recorded.record_files import choose_topic
 from driftgauge.recorded.replay import Replay
@@ -108,6 +107,9 @@ __all__ = [
 _LEVEL = 0.01
 
 
+_OWN = build_own_reader()
+
+
 def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms: int | None = None) -> Score:
     """Return the drift of one window's vectors from a baseline: divergence, mean shift and p-values.
 
@@ -166,14 +168,23 @@ class ParsedEvent:
 
 def parse_event(raw: bytes) -> ParsedEvent | Rejection:
     """Return the event in a raw record, checked by the contract alone, or its rejection as row 0."""
+    record = StoredRecord(raw)
     try:
-        stream, time_ms, packed, _, event_id, version, segments, _ = read_exact(read_json(raw))
+        events = _OWN.read_values([0], [record], [_OWN.decode(record)])
     except EventError as error:
         return Rejection(0, error.reason, error.detail, None)
-    vector = F32.to_float32(packed)
+    event = {name: entries[0] for name, entries in events.items()}
+    vector = event["number"].to_float32(event["vector"])
     if not np.isfinite(vector).all():
         return Rejection(0, Reason.NON_FINITE, describe_non_finite(vector), None)
-    return ParsedEvent(stream, time_ms, vector, version, segments or {}, cast("str | None", event_id))
+    return ParsedEvent(
+        event["stream"],
+        event["time_ms"],
+        vector,
+        event["model_version"],
+        event["segments"] or {},
+        event["event_id"],
+    )
 
 
 def build_replay(config: Path, environ: Mapping[str, str] | None = None, topic: str | None = None) -> Replay:

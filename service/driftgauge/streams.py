@@ -15,9 +15,9 @@ from driftgauge.core.reference import Reference
 from driftgauge.core.spec import ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import BaselineError, refuse_problems
+from driftgauge.events.baseline_contract import BaselineContract
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
-from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.records.descriptions import BaselineDescription

@@ -10,11 +10,11 @@ import pytest
 from driftgauge.baseline.event_range import EventNames
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.baseline_contract import BaselineContract
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
-from driftgauge.events.own_contract import OwnContractReader
+from driftgauge.events.own_contract import build_own_reader
 from driftgauge.events.records import StoredRecord
-from driftgauge.events.rows import BaselineContract
 from tests.builders.events import LATEST_MS, build_event, build_records
 
 CONTRACT = BaselineContract("images", "b", 4, None, DistanceMetric.EUCLIDEAN)
@@ -23,7 +23,7 @@ CONTRACT = BaselineContract("images", "b", 4, None, DistanceMetric.EUCLIDEAN)
 def of_event(column: str, segments: dict[str, str] | None = None, **value: Any) -> str | None:
     records = build_records([build_event(LATEST_MS, segments=segments, **value)])
     (batch,) = Decoder([CONTRACT], lead_ms=0).decode(records).batches
-    (name,) = EventNames(column, OwnContractReader()).of_batch(batch, records.raw)
+    (name,) = EventNames(column, build_own_reader()).of_batch(batch, records.raw)
     return name
 
 

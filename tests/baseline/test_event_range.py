@@ -8,7 +8,7 @@ import pytest
 from driftgauge.baseline.event_range import EventSelection, select_events
 from driftgauge.baseline.stream_decoder import TopicEvents
 from driftgauge.errors import InputError
-from driftgauge.events.own_contract import OwnContractReader
+from driftgauge.events.own_contract import build_own_reader
 from driftgauge.events.records import RawRecord, StoredRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.timestamps import LAST_MS
@@ -39,7 +39,7 @@ def select(
     return select_events(
         Source(gap_ms),
         TopicEvents("embeddings", stream, since_ms, MONDAY_MS + DAY_MS, 6 * HOUR_MS),
-        OwnContractReader(),
+        build_own_reader(),
         Refusals(),
         lead_ms=lead_ms,
         age_ms=LAST_MS,

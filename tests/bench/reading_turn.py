@@ -10,10 +10,10 @@ import numpy as np
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.baseline_contract import BaselineContract
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.records import Records, StoredRecord
-from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import Schema
 
 TOPIC = "t"

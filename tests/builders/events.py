@@ -10,9 +10,9 @@ import orjson
 from numpy.typing import ArrayLike
 
 from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.baseline_contract import BaselineContract
 from driftgauge.events.decoder import Decoded, Decoder
 from driftgauge.events.records import Records, StoredRecord
-from driftgauge.events.rows import BaselineContract
 from tests.builders.references import CLUSTERS
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"

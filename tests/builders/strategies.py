@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from driftgauge.config.fields import STREAM_NAME
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.judging.calibration import Calibration, PartCalibration, Source
 from driftgauge.core.judging.clean_windows import CleanWindows, WindowSums
@@ -23,7 +24,6 @@ from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import CalibrationKey, HistoryKey, Key, MeasurementKey
 from driftgauge.core.windows.result import WindowResult
-from driftgauge.events.contract import STREAM_NAME
 from tests.builders.clocks import DAY_MS
 from tests.builders.results import KINDS, STATISTICS
 

@@ -17,9 +17,9 @@ from hypothesis.extra import numpy as arrays
 from driftgauge.cli.publish import Publication, publish
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import ServiceError
+from driftgauge.events.baseline_contract import BaselineContract
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.records import Records, StoredRecord
-from driftgauge.events.rows import BaselineContract
 from tests.builders.clocks import DAY_MS
 from tests.builders.clocks import MONDAY_MS as START_MS
 from tests.kafka.producers import RecordingProducer

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from driftgauge.config import is_secret, load_settings
-from driftgauge.config.inputs import InputSettings, Source, StreamSource
+from driftgauge.config.inputs import MAX_SEGMENTS, MAX_TEXT, InputSettings, Source, StreamSource
 from driftgauge.config.page import PageSettings, fill_template
 from driftgauge.config.paths import Choice, Json, parse_path
-from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT
 from tests.builders.configs import FULL, MINIMAL, SECRET, warmed_up, with_kafka, with_stream
 
 

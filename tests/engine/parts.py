@@ -2,7 +2,7 @@
 
 from driftgauge.config import Settings
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events.rows import BaselineContract
+from driftgauge.events.baseline_contract import BaselineContract
 from tests.builders.clocks import SECOND_MS
 from tests.builders.references import CLUSTERS, build_reference
 from tests.builders.specs import build_spec

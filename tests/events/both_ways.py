@@ -1,18 +1,20 @@
-"""Records read in batches and by the exact judge, which must have the same outcomes."""
+"""Records read in batches, and each alone with its whole value decoded: they must have the same outcomes."""
 
 from contextlib import suppress
+from copy import copy
 from unittest.mock import patch
 
 import numpy as np
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.events.columns import ColumnReader, Columns
+from driftgauge.events.columns import RECORD_ID, Columns, default_id
+from driftgauge.events.encodings.encoding import Encoding
+from driftgauge.events.fields import VectorField, compile_fields
 from driftgauge.events.needs import find_needs
 from driftgauge.events.reader import Reader
 from driftgauge.events.rejection import EventError, Reason
-from driftgauge.events.rows import RECORD_ID, default_id
-from tests.events.mapped import judge_record, to_rows
+from tests.events.mapped import to_rows
 from tests.events.schema_records import stored
 
 _UNSURE = EventError(Reason.INVALID, "judged by the deserializer itself")
@@ -41,13 +43,28 @@ def read_batch(reader, records):
     return outcomes
 
 
+class Exact(Encoding):
+    """An encoding that decodes all values as a whole."""
+
+    def __init__(self, encoding):
+        self.decode = self.decode_mapped = encoding.decode
+        self.attributes = encoding.attributes
+
+
 def judge(reader, record):
-    """Return as much of a record by the exact judge alone."""
-    try:
-        rows = judge_record(reader, record)
-    except EventError as fault:
-        return describe(fault)
-    return None if rows is None else [normalize(row, record) for row in rows]
+    """Return as much of a record alone, of which the whole value is decoded."""
+    return read_batch(exactly(reader), [record])[0]
+
+
+def exactly(reader):
+    """Return a reader that decodes all values as a whole."""
+    exact = copy(reader)
+    exact._encoding, exact._decode_mapped = Exact(reader._encoding), exact._decode
+    return exact
+
+
+def make_reader(settings, encoding):
+    return Reader(settings, encoding, compile_fields(settings), [*map(VectorField, settings.vectors)])
 
 
 def describe(fault):
@@ -69,14 +86,14 @@ def bits(number, vector):
 
 
 def assert_alike(reader, *records):
-    """Assert that each record of a batch has the outcome of the exact judge; return the outcomes."""
+    """Assert that each record of a batch has the outcome that it has alone; return the outcomes."""
     outcomes = [judge(reader, record) for record in records]
     assert read_batch(reader, records) == outcomes
     return outcomes
 
 
 def read_both(mapping, build, raws):
-    """Read records in a batch and by the exact judge; the outcomes must be the same.
+    """Read records in a batch and each alone; the outcomes must be the same.
 
     Args:
         mapping: The mapping.
@@ -88,7 +105,7 @@ def read_both(mapping, build, raws):
     """
     settings = InputSettings.model_validate(mapping)
     encoding = build(find_needs(settings))
-    reader = Reader(settings, encoding, ColumnReader(settings) if len(settings.vectors) == 1 else None)
+    reader = make_reader(settings, encoding)
     are_certain = []
     assert_alike(reader, *map(stored, raws))
     for raw in raws:

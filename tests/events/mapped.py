@@ -1,21 +1,22 @@
 """Records of a topic with a mapping, decoded as the service decodes them."""
 
 import json
+from collections import namedtuple
 from dataclasses import replace
 
 import numpy as np
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events.columns import Columns, NotSureError
+from driftgauge.events.baseline_contract import BaselineContract
+from driftgauge.events.columns import Columns
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.fields import Unmet
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rejection import SchemaPending
-from driftgauge.events.rows import BaselineContract, Row
 
 TOPIC = "orders"
+Row = namedtuple("Row", "stream time_ms vector number event_id model_version segments snippet")
 TIME_MS = 1_762_128_000_000
 CONTRACTS = [
     BaselineContract("images", "images", 4, "v1", DistanceMetric.EUCLIDEAN),
@@ -55,17 +56,6 @@ def read_record(reader, record):
     for _, fault in columns.refused:
         raise fault
     return None if columns.filtered else to_rows(columns)
-
-
-def never_sure(*_):
-    """Stand for a `ColumnReader` that leaves all to the exact judge."""
-    raise NotSureError
-
-
-def judge_record(reader, record):
-    """Return as much by the exact judge alone, which decodes the whole value."""
-    value = reader.decode(record)
-    return None if isinstance(value, Unmet) else reader.judge(record, value)
 
 
 def to_rows(columns):

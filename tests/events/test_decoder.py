@@ -4,21 +4,20 @@ import json
 from itertools import groupby
 
 import numpy as np
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from driftgauge.api import ParsedEvent, parse_event
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events.columns import ColumnReader
+from driftgauge.events.baseline_contract import BaselineContract
+from driftgauge.events.columns import RECORD_ID, default_id
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.reader import Reader
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
-from driftgauge.events.rows import RECORD_ID, BaselineContract, Row, default_id
 from driftgauge.events.vectors import F32
 from tests.builders.events import CONTRACTS, INVALID, LATEST_MS, VALID, build_records, decode
-from tests.events.mapped import never_sure
+from tests.events.mapped import Row
 from tests.events.test_fast_paths import near_events
 from tests.examples import examples
 
@@ -94,17 +93,13 @@ NAMES = st.none() | st.text(max_size=3)
 SEGMENTS = st.none() | st.dictionaries(st.sampled_from(["country", "device", ""]), st.text(max_size=2))
 
 
-@pytest.mark.parametrize("way", ["fast", "exact"])
 @given(plan=st.lists(st.tuples(st.booleans(), NAMES, SEGMENTS), min_size=1))
-def test_event_ids_and_segments_align_with_rows(way, plan):
+def test_event_ids_and_segments_align_with_rows(plan):
     values = [
         event([row, 0 if is_sound else 1e39, 0, 0], event_id=name, segments=segments)
         for row, (is_sound, name, segments) in enumerate(plan)
     ]
-    with pytest.MonkeyPatch.context() as patch:
-        if way == "exact":
-            patch.setattr(ColumnReader, "read", never_sure)
-        decoded = decode(*values)
+    decoded = decode(*values)
     for batch in decoded.batches:
         assert batch.row.tolist() == [row for row, (is_sound, _, _) in enumerate(plan) if is_sound]
         names = [plan[row][1] for row in batch.row.tolist()]
@@ -247,6 +242,10 @@ def test_rejection_names_only_configured_stream():
     ]
 
 
+def as_columns(row, event):
+    return {"row": [row], **{name: [entry] for name, entry in event._asdict().items()}}
+
+
 class Script(Reader):
     """A reader whose records hold their outcome as a word; remembers the offsets of each run."""
 
@@ -261,7 +260,8 @@ class Script(Reader):
             event = Row("images", 1, bytes(8), F32, f"e-{record.offset()}", None, None, None)
             match record.value():
                 case b"event" | b"events" as word:
-                    columns.add([[row] * len(word[4:]), *zip(*[event] * len(word[4:]), strict=True)])
+                    for _ in word[4:]:
+                        columns.add(as_columns(row, event))
                 case b"filtered":
                     columns.filtered.append(row)
                 case b"refused":
@@ -329,7 +329,7 @@ def test_events_without_own_id_are_named_by_their_records(plan):
         def read(self, records, first, columns, largest_bytes=0):
             for row, record in enumerate(records, first):
                 event = Row("images", 1, bytes(8), F32, ids[record.offset()], None, None, None)
-                columns.add([[row], *zip(event, strict=True)])
+                columns.add(as_columns(row, event))
 
     contract = BaselineContract("images", "first", 2, None, DistanceMetric.EUCLIDEAN)
     decoder = Decoder([contract], lead_ms=0, readers={"a": Ids(), "b": Ids()})

@@ -4,7 +4,6 @@ import base64
 import json
 import sys
 from dataclasses import replace
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,14 +12,11 @@ from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.errors import ConfigError
-from driftgauge.events import fields as fields_module
-from driftgauge.events.columns import ColumnReader
 from driftgauge.events.inputs import build_readers, missing_libraries
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
-from driftgauge.events.rows import read_exact
 from tests.events.both_ways import near
-from tests.events.mapped import IMAGES, TIME_MS, accept, decode, never_sure, read_record, refuse, value
+from tests.events.mapped import IMAGES, TIME_MS, accept, decode, read_record, refuse, value
 from tests.events.schema_records import Schemas
 from tests.events.test_fast_paths import NUMBERS, ODDITIES, SPACE
 from tests.examples import examples
@@ -115,10 +111,9 @@ def test_constant_stream_is_known_of_every_record():
         ("embedding", {"path": "e", "shape": "s"}, value(e=[1]), "embedding: its shape is missing (s)"),
         ("embedding", "e", value(e={}), "embedding: an object, where a list of numbers, bytes or text is "
          "expected"),
-        ("embedding", "e", value(e=[{"v": [1]}]), "embedding: a list of objects, where a list of numbers is "
-         "expected"),
+        ("embedding", "e", value(e=[{"v": [1]}]), "embedding.0: an object, where a number is expected"),
         ("embedding", "e", value(e=[1, "2"]), "embedding.1: text, where a number is expected"),
-        ("embedding", "e", value(e=[]), "embedding: a list, where at least one number is expected"),
+        ("embedding", "e", value(e=[]), "embedding: empty, where at least one number is expected"),
     ],
 )  # fmt: skip
 def test_detail_names_field_and_source(field, source, raw, detail):
@@ -278,13 +273,6 @@ def test_bool_is_no_number_wherever_the_list_stands(path, hide, odd):
     assert "embedding.0" in rejection.detail
 
 
-def test_record_of_many_vectors_is_judged_by_the_contract_once():
-    """Otherwise a record of a megabyte takes minutes, and the consumer loses its membership."""
-    with patch.object(fields_module, "read_exact", wraps=read_exact) as judge:
-        decode({**IMAGES, "embedding": "v"}, value(v=[[]] * 500))
-    assert judge.call_count == 1
-
-
 @pytest.mark.parametrize(("length", "is_accepted"), [(253, True), (254, False)])
 def test_ids_of_all_vectors_must_be_short(length, is_accepted):
     """An id with a number of two digits is longer than those before."""
@@ -311,7 +299,6 @@ def verdict(decoded):
 ITEMS = st.lists(NUMBERS | ODDITIES, max_size=5) | st.lists(NUMBERS, min_size=4, max_size=4)
 
 
-@pytest.mark.parametrize("way", ["fast", "exact"])
 @settings(max_examples=examples(600))
 @given(
     items=ITEMS.filter(lambda items: not items or items[0] not in {"[]", "[1]"}),
@@ -321,7 +308,7 @@ ITEMS = st.lists(NUMBERS | ODDITIES, max_size=5) | st.lists(NUMBERS, min_size=4,
     form=st.sampled_from(["list", "text"]),
     space=SPACE,
 )
-def test_mapped_event_is_judged_as_event_of_the_contract(way, items, stream, time_ms, version, form, space):
+def test_mapped_event_is_judged_as_event_of_the_contract(items, stream, time_ms, version, form, space):
     array = f"[{(space + ',').join(items)}]"
     shared = {"stream": stream, "timestamp": time_ms, "model_version": version}
     native = json.dumps(shared)[:-1] + f',"embedding":{array}}}'
@@ -333,11 +320,7 @@ def test_mapped_event_is_judged_as_event_of_the_contract(way, items, stream, tim
         "model_version": "a.model_version",
         "embedding": "v[0]",
     }
-    with pytest.MonkeyPatch.context() as patch:
-        if way == "exact":
-            patch.setattr(fields_module, "is_short", lambda *_: False)
-            patch.setattr(ColumnReader, "read", never_sure)
-        found = decode(mapping, nested.encode())
+    found = decode(mapping, nested.encode())
     expected = decode(None, native.encode())
     if form == "text" and expected.rejections and expected.rejections[0].reason is Reason.UNDECODABLE:
         return

@@ -64,7 +64,7 @@ def test_path_into_other_values_is_missing(path, value):
 
 
 def get(stored=None, value=None, /, **source):
-    return compile_source(Source(**source))(stored or StoredRecord(b""), value, None)
+    return compile_source(Source(**source))(stored or StoredRecord(b""), value)
 
 
 def test_sources_read_key_value_timestamp_and_constant():

@@ -83,7 +83,7 @@ def fitted(tmp_path):
         (
             None,
             build_event(MONDAY_MS, 1, event_id="e", segments={"country": "de"}),
-            ("country=de  (segments)", "0.1, 0.9, 0.1, 0.1; norm 0.9165  (embedding)"),
+            ("country=de  (segments)", "0.1, 0.9, 0.1, 0.1; norm 0.9165  (embedding or embedding_b64)"),
         ),
     ],
 )
@@ -121,7 +121,7 @@ def test_missing_field_is_shown_with_the_nearest_one(tmp_path):
     [
         (
             "data",
-            ("embedding: a list of objects, where a list", "; vectors are in data[*].v, "),
+            ("embedding.0: an object, where a number", "; vectors are in data[*].v, "),
         ),
         (
             "data[1]",
@@ -171,7 +171,7 @@ def test_vectors_of_lists_that_a_mapping_misses_or_leaves_out_are_said(tmp_path,
             "refused, invalid: embedding: neither base64 nor",
             "wrong: embedding: neither base64 nor",
         ),
-        ({"v": [1, None]}, "refused, invalid: embedding.1", "2 items, among them null"),
+        ({"v": [1, None]}, "refused, invalid: embedding.1", "wrong: embedding.1: null, where a number"),
         ({"t": "x", "v": []}, "refused, invalid: timestamp: not an RFC 3339", "wrong: timestamp: not an RFC"),
         ({"id": 1.5}, "refused, invalid: event_id: neither text", "wrong: event_id: neither text"),
         ({"country": []}, "refused, invalid: segments.country: neither", "wrong: segments.country: neither"),
@@ -246,7 +246,7 @@ def test_only_first_of_many_events_are_shown(fitted):
     ("content", "part"),
     [
         (None, "refused, undecodable: no value (a tombstone)"),
-        (b"[]", "refused, invalid: event"),
+        (b"[]", "refused, invalid: stream: missing"),
         (b"{}", "refused, invalid: stream"),
         (value(stream="images", timestamp=1, embedding=[[1], [2]]), "refused, invalid: embedding.0"),
         (
@@ -254,10 +254,10 @@ def test_only_first_of_many_events_are_shown(fitted):
             "like seconds: the contract is in",
         ),
         (value(stream="images", timestamp=1, embedding="x"), "refused, invalid: embedding: text, where"),
-        (value(stream="images", timestamp=1, embedding_b64="?"), "wrong: embedding: neither base64"),
+        (value(stream="images", timestamp=1, embedding_b64="?"), "wrong: embedding_b64: no base64"),
         (
             value(stream="images", timestamp=1, embedding_b64="AACAPw=="),
-            "1 numbers: 1; norm 1  (embedding_b64)",
+            "1 numbers: 1; norm 1  (embedding or embedding_b64)",
         ),
     ],
 )

@@ -10,7 +10,7 @@ from driftgauge.clock import SYSTEM_CLOCK, Clock
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import InputError
-from driftgauge.events.fields import Unmet
+from driftgauge.events.conditions import Unmet
 from driftgauge.events.reader import Reader
 from driftgauge.events.records import OLDEST_MS, RawRecord
 from driftgauge.events.refusals import Refusals

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from driftgauge.config.fields import check
+from driftgauge.config.fields import STREAM_NAME, check
+from driftgauge.config.inputs import MAX_TEXT
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.examples import can_be_example
-from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, ShortText
 from driftgauge.events.timestamps import LAST_MS
 
 __all__ = [
@@ -37,6 +37,9 @@ MAX_CLUSTER_NAME = 80
 
 MAX_CLUSTER_EXAMPLES = 5
 """The most examples of a cluster in a baseline."""
+
+
+_ShortText = Annotated[str, Field(max_length=MAX_TEXT)]
 
 
 class _Record(BaseModel):
@@ -102,8 +105,8 @@ class BaselineMetadata(_Record):
 class SegmentName(_Record):
     """The key and value that the events of a segment share."""
 
-    key: ShortText
-    value: ShortText
+    key: _ShortText
+    value: _ShortText
 
 
 _NAME = check(

@@ -8,12 +8,12 @@ from functools import partial
 from driftgauge.baseline.collecting import NameColumn
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
+from driftgauge.events.baseline_contract import BaselineContract
 from driftgauge.events.clock_gaps import ClockGaps
 from driftgauge.events.columns import Columns
 from driftgauge.events.decoder import Decoded, Decoder
 from driftgauge.events.reader import Reader
 from driftgauge.events.records import RawRecord, Records
-from driftgauge.events.rows import BaselineContract
 from driftgauge.events.timestamps import LAST_MS
 
 __all__ = ["StreamDecoder", "TopicEvents"]

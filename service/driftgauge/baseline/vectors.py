@@ -15,7 +15,7 @@ from driftgauge.baseline.event_range import read_events
 from driftgauge.baseline.moments import blocks
 from driftgauge.baseline.stream_decoder import TopicEvents
 from driftgauge.errors import InputError
-from driftgauge.events.own_contract import OwnContractReader
+from driftgauge.events.own_contract import build_own_reader
 from driftgauge.events.refusals import Refusals
 from driftgauge.files import check_expansion, open_regular
 from driftgauge.progress import Track, ignore_progress
@@ -77,7 +77,7 @@ def read_vectors(
             message = f"{path}: leave out --id-column; events have their event_id"
             raise InputError(message)
         wanted = TopicEvents("", stream, model_version=model_version, keys=keys, name=columns.name)
-        return read_events(path, wanted, OwnContractReader(), track, refusals).finish(str(path))
+        return read_events(path, wanted, build_own_reader(), track, refusals).finish(str(path))
     if path.suffix in TABLE_SUFFIXES:
         try:
             from driftgauge.baseline.tables import read_table  # noqa: PLC0415 - pyarrow is an extra

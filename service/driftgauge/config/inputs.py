@@ -1,6 +1,7 @@
 """The settings of inputs: the encoding of a topic's records, and where an event's fields are in them."""
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import (
@@ -192,6 +193,11 @@ class VectorSource(Source):
     shape: _Path | None = None
     dimension: Annotated[int, Field(ge=1)] | None = None
 
+    @property
+    def shape_source(self) -> Source | None:
+        """Where the shape is."""
+        return None if self.shape is None else Source(path=self.shape)
+
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         require(
@@ -273,7 +279,7 @@ class InputSettings(Section):
     @property
     def list_path(self) -> tuple[Step, ...] | None:
         """The path of the list of which every item is an event; None where a record is one."""
-        return next((path for source in self._fields if (path := _find_list(source.path)) is not None), None)
+        return next((path for source in self.sources if (path := _find_list(source.path)) is not None), None)
 
     @property
     def only_streams(self) -> frozenset[str] | None:
@@ -282,11 +288,11 @@ class InputSettings(Section):
         return None if None in names else frozenset(filter(None, names))
 
     @property
-    def _fields(self) -> list[Source]:
-        """The sources of an event's fields."""
-        sources = [source for each in self.vectors for source in (each.embedding, each.stream)]
-        optional = self.event_id, self.model_version, self.snippet
-        return [*sources, self.timestamp, *filter(None, optional), *self.segments.values()]
+    def sources(self) -> list[Source]:
+        """The sources of an event's fields, and of the shapes of its vectors."""
+        vectors = [(each.embedding, each.stream, each.embedding.shape_source) for each in self.vectors]
+        others = self.timestamp, self.event_id, self.model_version, self.snippet, *self.segments.values()
+        return [source for source in (*chain(*vectors), *others) if source is not None]
 
     @model_validator(mode="before")
     @classmethod
@@ -299,8 +305,7 @@ class InputSettings(Section):
 
     @model_validator(mode="after")
     def _check_paths(self) -> Self:
-        paths = [source.path for source in (*self._fields, *self.where) if source.path is not None]
-        paths += [each.embedding.shape for each in self.vectors if each.embedding.shape is not None]
+        paths = [source.path for source in (*self.sources, *self.where) if source.path is not None]
         require(
             not paths or self.traits.has_paths,
             f"encoding {self.encoding} has no paths ({', '.join(paths)}); use record: value or headers",
@@ -309,9 +314,7 @@ class InputSettings(Section):
 
     @model_validator(mode="after")
     def _check_lists(self) -> Self:
-        own = [_find_list(source.path) for source in self._fields]
-        shapes = [each.embedding.shape for each in self.vectors]
-        lists = {*own, *map(_find_list, shapes)} - {None}
+        lists = {_find_list(source.path) for source in self.sources} - {None}
         require(len(lists) <= 1, "all paths with [*] need the same list before it")
         embeddings = {_find_list(each.embedding.path) for each in self.vectors}
         require(

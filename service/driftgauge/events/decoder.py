@@ -16,12 +16,13 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.event_ids import RecordIds
 from driftgauge.core.durations import format_duration, round_duration
-from driftgauge.events.columns import Columns
-from driftgauge.events.own_contract import OwnContractReader
+from driftgauge.events.baseline_contract import BaselineContract, in_force
+from driftgauge.events.columns import Columns, RecordId
+from driftgauge.events.fields import is_stream
+from driftgauge.events.own_contract import build_own_reader
 from driftgauge.events.reader import Reader
 from driftgauge.events.records import RawRecord, Records
 from driftgauge.events.rejection import EventError, Reason, Rejection
-from driftgauge.events.rows import BaselineContract, RecordId, in_force, is_stream
 from driftgauge.events.timestamps import LAST_MS, unit_hint
 from driftgauge.events.vectors import are_finite, to_matrix
 
@@ -89,7 +90,7 @@ class Decoder:
         self._lead_ms, self._age_ms = lead_ms, age_ms
         self._readers = readers
         self._largest_bytes = largest_bytes
-        self._own_contract = OwnContractReader()
+        self._own_contract = build_own_reader()
         self._logged: set[tuple[str | None, type[Exception]]] = set()
 
     def decode(self, records: Records) -> Decoded:

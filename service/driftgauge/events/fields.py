@@ -1,212 +1,295 @@
-"""The fields and conditions of a mapping as the exact judge finds them, each with its fault in words.
+"""The fields of events: each is found, made what it must be and checked in one place, of a whole batch.
 
-What is not certainly sound becomes an event of the service's own contract, which `read_exact` judges.
+A value that is not what it must be raises its fault in words. `Reader` then reads smaller batches, and
+refuses the record that has the fault.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
 
-from driftgauge.config.inputs import Condition, Source, VectorSettings
-from driftgauge.config.paths import parse_path
-from driftgauge.events.records import RawRecord
+from driftgauge.config.fields import STREAM_NAME
+from driftgauge.config.inputs import MAX_TEXT, InputSettings, Source, VectorSettings
 from driftgauge.events.rejection import EventError, Reason
-from driftgauge.events.rows import Row, are_segments, is_short, is_stream, pack_list, read_exact
 from driftgauge.events.sources import (
-    compile_source,
+    Batch,
+    compile_column,
     describe_source,
+    read_time,
     to_optional_text,
-    to_text,
 )
-from driftgauge.events.vectors import F32, F64, VectorFormat, split_vectors, to_format
+from driftgauge.events.timestamps import LAST_MS
+from driftgauge.events.vectors import (
+    F32,
+    F64,
+    LISTS,
+    VectorFormat,
+    pack_list,
+    parse_text,
+    split_vectors,
+    to_format,
+)
 
 __all__ = [
-    "MappedVector",
-    "RecordCondition",
-    "TextField",
-    "Unmet",
+    "Field",
+    "FoundVectors",
+    "SegmentFields",
     "VectorField",
-    "read_row",
-    "require",
+    "are_times",
+    "compile_fields",
+    "is_stream",
 ]
 
-_Found = TypeVar("_Found")
+ToText: TypeAlias = Callable[[Any], str | None]
+"""Returns a value as text, None if it is missing; ValueError says why it has none."""
+
+_TEXTS = {str, type(None)}
+_FLAT = {bytes, memoryview, list}
+_FORMATS = {"f": F32, "d": F64}
+_MOST_NAMES = 4_096
+_IS_STREAM = re.compile(STREAM_NAME).fullmatch
 
 
-class TextField:
-    """An optional field that is text."""
+class Field:
+    """A field of events.
 
-    def __init__(self, name: str, source: Source | None) -> None:
+    Attributes:
+        source: Where it is; None where the mapping has none.
+        place: The same in words.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Source | None,
+        convert: Callable[[Any], Any],
+        are_usual: Callable[[Sequence[Any]], bool],
+        *,
+        is_required: bool = False,
+    ) -> None:
+        """Create a field.
+
+        Args:
+            name: Its name in messages.
+            source: Where it is.
+            convert: Makes a value what it must be; ValueError says why it cannot.
+            are_usual: Whether no value of a column needs to be converted.
+            is_required: Every event has one.
+        """
+        self.source = source
+        self.place = "not mapped" if source is None else describe_source(source)
         self._name = name
-        self._source = source
-        self._get = compile_source(source)
+        self._get = compile_column(source)
+        self._convert = convert
+        self._are_usual = are_usual
+        self._is_required = is_required
 
-    def __call__(self, record: RawRecord, value: object, item: object) -> str | None:
-        """Return the field of a record, or of an item of its list; None if it is missing.
+    def read(self, batch: Batch) -> Sequence[Any]:
+        """Return the field of each entry of a batch; None where it is missing.
 
         Raises:
-            EventError: The field is no text.
+            EventError: A value is not what it must be.
         """
+        column = self._get(batch)
+        if self.source is None or self._are_usual(column):
+            return column
+        if self._is_required and None in column:
+            raise EventError(Reason.INVALID, f"{self._name}: missing ({self.place})")
         try:
-            return to_optional_text(self._get(record, value, item))
+            return [*map(self._convert, column)]
         except ValueError as error:
-            where = describe_source(self._source) if self._source is not None else ""
-            raise EventError(Reason.INVALID, f"{self._name}: {error} ({where})") from None
+            raise EventError(Reason.INVALID, f"{self._name}: {error} ({self.place})") from None
+
+
+class SegmentFields:
+    """The segments of events, each from a place of its own.
+
+    Attributes:
+        source, place: As of a `Field`.
+    """
+
+    source = None
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._fields = {
+            key: Field(f"segments.{key}", source, _to_short, _are_short) for key, source in sources.items()
+        }
+        self.place = ", ".join(each.place for each in self._fields.values()) or "not mapped"
+
+    def read(self, batch: Batch) -> Sequence[dict[str, str] | None]:
+        """Return the segments of each entry, without those that are missing; None without a mapping.
+
+        Raises:
+            EventError: As of a `Field`.
+        """
+        if not self._fields:
+            return [None] * len(batch.records)
+        columns = [field.read(batch) for field in self._fields.values()]
+        return [
+            {key: text for key, text in zip(self._fields, texts, strict=True) if text is not None}
+            for texts in zip(*columns, strict=True)
+        ]
+
+
+class FoundVectors(NamedTuple):
+    """The n vectors of a batch.
+
+    Attributes:
+        vectors: The numbers of each, in bytes or as a view of floats or doubles; there is one at least.
+        numbers: Their format.
+        entries: The entry of each, which never falls; None where every entry has one.
+        are_many: Whether the entry of each may have several; None where none may.
+    """
+
+    vectors: Sequence[bytes | memoryview]
+    numbers: Sequence[VectorFormat]
+    entries: Sequence[int] | None = None
+    are_many: Sequence[bool] | None = None
 
 
 class VectorField:
-    """One of the vectors of a record, and its stream.
+    """Where vectors are in records, and the streams of these.
 
     Attributes:
-        settings: The settings.
-        number: The format of numbers in bytes.
+        stream: The field of the stream's name.
+        source: Where the vector is.
+        place: The same in words.
     """
 
-    def __init__(self, settings: VectorSettings) -> None:
-        self.settings = settings
-        self._stream = TextField("stream", settings.stream)
-        embedding = settings.embedding
-        self._get = compile_source(embedding)
-        self._shape = compile_source(None if embedding.shape is None else Source(path=embedding.shape))
-        self.number = to_format(embedding)
-
-    def stream(self, record: RawRecord, value: object, item: object) -> str:
-        """Return the stream's name.
-
-        Raises:
-            EventError: The name is missing or no text.
-        """
-        source = self.settings.stream
-        name = require(self._stream(record, value, item), "stream", source)
-        return source.rename.get(name, name)
-
-    def find(
-        self, record: RawRecord, value: object, item: object
-    ) -> tuple[Sequence[list[object] | bytes | memoryview], bool]:
-        """Return the vectors of a record, or of an item of its list, and whether there may be several.
-
-        Raises:
-            EventError: There is no vector or no shape, or as `split_vectors`.
-        """
-        source, shape = self.settings.embedding, self._shape(record, value, item)
-        found = require(self._get(record, value, item), "embedding", source)
-        if source.shape is not None and shape is None:
-            raise EventError(Reason.INVALID, f"embedding: its shape is missing ({source.shape})")
-        return split_vectors(found, self.number, shape, source.dimension)
-
-
-def require(value: _Found | None, field: str, source: Source) -> _Found:
-    """Return a field's value.
-
-    Raises:
-        EventError: The field is missing.
-    """
-    if value is None:
-        raise EventError(Reason.INVALID, f"{field}: missing ({describe_source(source)})")
-    return value
-
-
-class MappedVector(NamedTuple):
-    """A vector of a record.
-
-    Attributes:
-        stream: The stream's name.
-        event_id: The event id.
-        items: The numbers, as a list of any values, as bytes, or as a view of floats or doubles.
-        number: The format of numbers in bytes.
-    """
-
-    stream: str
-    event_id: str
-    items: list[object] | bytes | memoryview
-    number: VectorFormat
-
-
-def read_row(
-    vector: MappedVector,
-    time_ms: int,
-    version: str | None,
-    segments: dict[str, str] | None,
-    snippet: str | None,
-) -> Row:
-    """Return an event: at once where it is certainly one, else by the contract itself.
-
-    Args:
-        vector: The vector.
-        time_ms: The event time, milliseconds since the epoch.
-        version: The model's version; None if the mapping has none, or the record.
-        segments: The segments by key; None if the mapping has none.
-        snippet: The event's text; None if the mapping has none, or the record.
-
-    Raises:
-        EventError: As `read_exact`, or the bytes are no whole number of numbers.
-    """
-    stream, event_id, items, number = vector
-    packed: bytes | memoryview | None = None
-    if isinstance(items, list):
-        packed, number = pack_list(items), F32
-    elif isinstance(items, memoryview):
-        packed, number = items, F32 if items.itemsize == F32.size else F64
-    elif len(items) % number.size:
-        detail = f"embedding: {len(items)} bytes are no whole number of {number.dtype}"
-        raise EventError(Reason.INVALID, detail)
-    else:
-        packed = items
-    is_sound = is_short(event_id) and (version is None or is_short(version))
-    if packed and is_stream(stream) and is_sound and (segments is None or are_segments(segments)):
-        return Row(stream, time_ms, packed, number, event_id, version, segments, snippet)
-    event = {
-        "stream": stream,
-        "timestamp": time_ms,
-        "embedding": items if isinstance(items, list) else number.to_float32(items).tolist(),
-        "model_version": version,
-        "event_id": event_id,
-        "segments": segments,
-        "snippet": snippet,
-    }
-    return read_exact(event)
-
-
-@dataclass(frozen=True, slots=True)
-class Unmet:
-    """The condition of the configuration that filters a record out.
-
-    Attributes:
-        condition: The condition.
-        found: The record's value; None where the record has none.
-    """
-
-    condition: Condition
-    found: object
-
-
-class RecordCondition:
-    """A condition of the configuration, ready to be checked.
-
-    Attributes:
-        needs_value: The condition is on the decoded value.
-        is_on_attribute: Of a CloudEvent, the condition is not on its data.
-    """
-
-    def __init__(self, condition: Condition) -> None:
-        self._condition = condition
-        self._get = compile_source(condition)
-        self._values = frozenset(map(to_text, condition.values or condition.not_in or ()))
-        self.needs_value = condition.path is not None or condition.record == "value"
-        self.is_on_attribute = condition.path is not None and parse_path(condition.path)[0] != "data"
-
-    def check(self, record: RawRecord, value: object) -> Unmet | None:
-        """Return None if a record meets the condition. A value that is missing or no text is in no list.
-
-        Raises:
-            EventError: The value cannot be read.
-        """
-        found, is_listed = self._get(record, value, None), False
-        with suppress(ValueError):
-            is_listed = to_text(found) in self._values
-        exists = self._condition.exists
-        is_met = (
-            is_listed == (self._condition.not_in is None) if exists is None else exists == (found is not None)
+    def __init__(self, settings: VectorSettings, to_text: ToText = to_optional_text) -> None:
+        rename = settings.stream.rename
+        self.stream = Field(
+            "stream",
+            settings.stream,
+            partial(_to_stream, rename=rename, to_text=to_text),
+            lambda column: _are_streams(column) and rename.keys().isdisjoint(column),
+            is_required=True,
         )
-        return None if is_met else Unmet(self._condition, found)
+        embedding = settings.embedding
+        self.source: Source | None = embedding
+        self.place = describe_source(embedding)
+        self._shape_path, self._dimension = embedding.shape, embedding.dimension
+        self._get = compile_column(embedding)
+        self._shape = compile_column(embedding.shape_source)
+        self._number = to_format(embedding)
+
+    def read(self, batch: Batch) -> FoundVectors:
+        """Return the vectors of a batch.
+
+        Raises:
+            EventError: A value is missing, or is not what vectors can be.
+        """
+        found = self._get(batch)
+        kinds = set(map(type, found))
+        if str in kinds:
+            found = [parse_text(each) if type(each) is str else each for each in found]
+            kinds = set(map(type, found))
+        is_nested = list in kinds and any(map(_is_nested, found))
+        if not (self._shape_path or self._dimension or is_nested) and kinds <= _FLAT:
+            return self.pack(found)
+        if None in found:
+            raise EventError(Reason.INVALID, f"embedding: missing ({self.place})")
+        shapes = self._shape(batch)
+        if self._shape_path and None in shapes:
+            raise EventError(Reason.INVALID, f"embedding: its shape is missing ({self._shape_path})")
+        split = [
+            split_vectors(each, self._number, shape, self._dimension)
+            for each, shape in zip(found, shapes, strict=True)
+        ]
+        packed = self.pack([*chain.from_iterable(vectors for vectors, _ in split)])
+        return packed._replace(
+            entries=[entry for entry, (vectors, _) in enumerate(split) for _ in vectors],
+            are_many=[are_many for vectors, are_many in split for _ in vectors],
+        )
+
+    def pack(self, found: Sequence[list[object] | bytes | memoryview]) -> FoundVectors:
+        """Return single vectors packed.
+
+        Raises:
+            EventError: One is empty, has another value than numbers, or a number's bytes are incomplete.
+        """
+        vectors: list[Any] = [pack_list(each) if type(each) is list else each for each in found]
+        if not all(map(len, vectors)):
+            raise EventError(Reason.INVALID, "embedding: empty, where at least one number is expected")
+        size = self._number.size
+        for length in {len(each) for each in vectors if type(each) is bytes}:
+            if length % size:
+                detail = f"embedding: {length} bytes are no whole number of {self._number.dtype}"
+                raise EventError(Reason.INVALID, detail)
+        numbers = [_FORMATS[each.format] if type(each) is memoryview else self._number for each in vectors]
+        return FoundVectors(vectors, numbers)
+
+
+def compile_fields(
+    settings: InputSettings, to_text: ToText = to_optional_text
+) -> dict[str, Field | SegmentFields]:
+    """Return the fields of a mapping but those of its vectors, by the column that each fills."""
+    time, to_short = settings.timestamp, partial(_to_short, to_text=to_text)
+    are_usual = are_times if time.unit == "ms" else lambda _: False
+    return {
+        "time_ms": Field("timestamp", time, partial(read_time, time), are_usual, is_required=True),
+        "event_id": Field("event_id", settings.event_id, to_short, _are_short),
+        "model_version": Field("model_version", settings.model_version, to_short, _are_short),
+        "segments": SegmentFields(settings.segments),
+        "snippet": Field("snippet", settings.snippet, to_text, _are_texts),
+    }
+
+
+def _is_nested(value: Any) -> bool:
+    return type(value) is list and bool(value) and type(value[0]) in LISTS
+
+
+def _are_texts(column: Sequence[object]) -> bool:
+    """Return whether all values of a column are texts or missing."""
+    return _TEXTS.issuperset(map(type, column))
+
+
+def _are_short(column: Sequence[Any]) -> bool:
+    """Return whether all values of a column are short texts or missing."""
+    return _are_texts(column) and max(map(len, filter(None, column)), default=0) <= MAX_TEXT
+
+
+def _are_streams(column: Sequence[Any]) -> bool:
+    """Return whether all values of a column are names of streams."""
+    return {str}.issuperset(map(type, column)) and all(map(is_stream, set(column)))
+
+
+def are_times(column: Sequence[Any]) -> bool:
+    """Return whether all values of a column are milliseconds since the epoch."""
+    is_whole = {int}.issuperset(map(type, column))
+    return is_whole and min(column, default=0) >= 0 and max(column, default=0) <= LAST_MS
+
+
+def _to_short(value: object, to_text: ToText = to_optional_text) -> str | None:
+    """Return a value as a short text, None if it is missing.
+
+    Raises:
+        ValueError: It is none.
+    """
+    text = to_text(value)
+    if text is not None and len(text) > MAX_TEXT:
+        message = f"longer than {MAX_TEXT} characters"
+        raise ValueError(message)
+    return text
+
+
+def _to_stream(value: object, rename: Mapping[str, str], to_text: ToText) -> str:
+    """Return a value as the name of a stream.
+
+    Raises:
+        ValueError: It is none.
+    """
+    text = to_text(value) or ""
+    name = rename.get(text, text)
+    if not is_stream(name):
+        message = f"no name of a stream, which matches {STREAM_NAME}"
+        raise ValueError(message)
+    return name
+
+
+@lru_cache(_MOST_NAMES)
+def is_stream(name: str) -> bool:
+    """Return whether a text is valid as the name of a stream."""
+    return _IS_STREAM(name) is not None

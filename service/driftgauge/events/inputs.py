@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.errors import refuse_problems
-from driftgauge.events.columns import ColumnReader
 from driftgauge.events.encodings import build_encoding, is_installed
-from driftgauge.events.own_contract import OwnContractReader
+from driftgauge.events.fields import VectorField, compile_fields
+from driftgauge.events.own_contract import build_own_reader
 from driftgauge.events.reader import Reader
 from driftgauge.events.schemas import SchemaSource
 
@@ -36,7 +36,7 @@ def build_reader(
 ) -> Reader:
     """Return the reader of one topic, as `build_readers`; without a mapping that of the own contract."""
     settings = inputs.get(topic)
-    return OwnContractReader() if settings is None else build_readers({topic: settings}, schemas)[topic]
+    return build_own_reader() if settings is None else build_readers({topic: settings}, schemas)[topic]
 
 
 def missing_libraries(inputs: Iterable[InputSettings]) -> list[str]:
@@ -50,5 +50,5 @@ def missing_libraries(inputs: Iterable[InputSettings]) -> list[str]:
 
 
 def _build_reader(topic: str, settings: InputSettings, schemas: SchemaSource | None) -> Reader:
-    encoding = build_encoding(topic, settings, schemas)
-    return Reader(settings, encoding, ColumnReader(settings) if len(settings.vectors) == 1 else None)
+    encoding, vectors = build_encoding(topic, settings, schemas), [*map(VectorField, settings.vectors)]
+    return Reader(settings, encoding, compile_fields(settings), vectors)

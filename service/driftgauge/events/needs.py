@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from driftgauge.config.inputs import InputSettings, Source
+from driftgauge.config.inputs import InputSettings, Source, TimeSource, VectorSource
 from driftgauge.config.paths import Choice, Json, parse_path
 
 __all__ = ["Kind", "Need", "find_needs"]
@@ -37,22 +37,19 @@ class Need:
 
 def find_needs(settings: InputSettings) -> Need:
     """Return what a mapping reads of a decoded value."""
-    fields = settings.event_id, settings.model_version, settings.snippet
-    texts = [*fields, *settings.segments.values(), *settings.where]
-    sources: list[tuple[Source | None, Kind]] = [(source, "value") for source in texts]
-    sources.append((settings.timestamp, "ms" if settings.timestamp.unit == "ms" else "value"))
-    for vector in settings.vectors:
-        sources += [(vector.stream, "value"), (vector.embedding, "vector")]
     root = Need()
-    for source, kind in sources:
-        if source is not None and source.path is not None:
-            _find(root, source.path).kinds.add(kind)
-        elif source is not None and source.record == "value":
-            root.kinds.add(kind)
-    for vector in settings.vectors:
-        if vector.embedding.shape is not None:
-            _find(root, vector.embedding.shape).kinds.add("value")
+    for source in (*settings.sources, *settings.where):
+        if source.path is not None:
+            _find(root, source.path).kinds.add(_find_kind(source))
+        elif source.record == "value":
+            root.kinds.add(_find_kind(source))
     return root
+
+
+def _find_kind(source: Source) -> Kind:
+    if isinstance(source, VectorSource):
+        return "vector"
+    return "ms" if isinstance(source, TimeSource) and source.unit == "ms" else "value"
 
 
 def _find(need: Need, path: str) -> Need:

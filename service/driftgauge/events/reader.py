@@ -1,26 +1,21 @@
-"""Reading of records by a mapping: events as columns, and by the exact judge what is not certainly one."""
+"""Reading of records by a mapping: events as columns, and each refused record with its fault."""
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import chain, repeat
+from operator import itemgetter
+from typing import Any
 
-from driftgauge.config.inputs import InputSettings, VectorSettings
+from driftgauge.config.inputs import MAX_TEXT, InputSettings
 from driftgauge.config.settings import LARGEST_RECORD
 from driftgauge.errors import BrokerError
-from driftgauge.events.columns import ColumnReader, Columns
+from driftgauge.events.columns import RECORD_ID, Columns, default_id
+from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.encodings.encoding import Encoding
-from driftgauge.events.fields import (
-    MappedVector,
-    RecordCondition,
-    TextField,
-    Unmet,
-    VectorField,
-    read_row,
-    require,
-)
+from driftgauge.events.fields import Field, FoundVectors, SegmentFields, VectorField
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
-from driftgauge.events.rows import Row, default_id
-from driftgauge.events.sources import RECORD_TIME, compile_source, compile_steps, describe_source, read_time
+from driftgauge.events.sources import Batch, compile_steps
 from driftgauge.events.vectors import check_number, describe_kind
 
 __all__ = ["Reader"]
@@ -30,54 +25,51 @@ _MOST_BYTES = 2_000_000
 # One odd record among many costs about as much again as reading all of them.
 _PARTS = 8
 
+Events = Mapping[str, Sequence[Any]]
+"""Entries of events by the name of their column, see `Columns`; none of none."""
+
 
 class Reader:
     """Reads the events of a topic's records by its mapping.
 
     Attributes:
         settings: The mapping.
-        event_id, model_version, snippet: The fields, given a record, its decoded value and an item of it.
-        segments_source: Where the segments are, in words.
-        gives_ids: Whether an event without an id gets topic, partition and offset as one.
-        unit: The unit of a time that is a number, as its mapping says; None without a mapping.
+        fields: What reads the fields but those of vectors, by column.
+        vectors: What reads each vector of the mapping, and its stream.
+        is_own: Records are in the service's own contract, where an event without an id has none; of a mapping
+            it gets topic, partition and offset as one.
+        unit: The unit of a time that is a number, as the mapping says; None in the service's own contract.
         stream: The stream of all events, if it is a constant.
     """
 
-    gives_ids = True
-
-    def __init__(self, settings: InputSettings, encoding: Encoding, columns: ColumnReader | None) -> None:
-        """Create a reader.
-
-        Args:
-            settings: The mapping.
-            encoding: What decodes values.
-            columns: What reads batches; None if the mapping has more than one path to vectors.
-        """
+    def __init__(
+        self,
+        settings: InputSettings,
+        encoding: Encoding,
+        fields: Mapping[str, Field | SegmentFields],
+        vectors: Sequence[VectorField],
+        *,
+        is_own: bool = False,
+    ) -> None:
         self.settings = settings
-        self.unit: str | None = settings.timestamp.unit
+        self.fields = fields
+        self.vectors = vectors
+        self.is_own = is_own
+        self.unit = None if is_own else settings.timestamp.unit
         streams = {vector.stream.constant for vector in settings.vectors}
         self.stream = streams.pop() if len(streams) == 1 else None
         self._encoding = encoding
-        self._columns = columns
         # Conditions that need no decoded value come first: what they filter out need not be decodable.
         conditions = [RecordCondition(condition) for condition in settings.where]
         self._before = [each for each in conditions if not each.needs_value]
         self._after = [each for each in conditions if each.needs_value]
         # KServe logs requests and responses: what a condition on an attribute filters out is not decoded.
         self._on_attributes = [each for each in self._after if each.is_on_attribute]
-        self._has_conditions = bool(conditions)
-        self._time = compile_source(settings.timestamp)
-        self._record_time = compile_source(RECORD_TIME)
-        self.event_id = TextField("event_id", settings.event_id)
-        self.model_version = TextField("model_version", settings.model_version)
-        self.snippet = TextField("snippet", settings.snippet)
-        self._segments = {
-            key: TextField(f"segments.{key}", source) for key, source in settings.segments.items()
-        }
-        self.segments_source = ", ".join(map(describe_source, settings.segments.values())) or "not mapped"
-        self._vectors = [VectorField(vector) for vector in settings.vectors]
+        # A call less for the usual record.
+        self._decode_mapped = self._decode if conditions else encoding.decode_mapped
         self._to_list = None if settings.list_path is None else compile_steps(settings.list_path)
         self._list_name = (settings.vectors[0].embedding.path or "").partition("[*]")[0] or "the value"
+        self._are_many = len(vectors) > 1 or self._to_list is not None
 
     def read(
         self,
@@ -108,10 +100,7 @@ class Reader:
                 columns.refuse(row, EventError(Reason.TOO_LARGE, detail))
                 continue
             try:
-                # A call less for the usual record: one with a value, of a mapping without conditions.
-                value = None if self._has_conditions or raw is None else self._encoding.decode_mapped(record)
-                if value is None:
-                    value = self._decode(record, self._encoding.decode_mapped)
+                value = self._decode(record) if raw is None else self._decode_mapped(record)
             except (MemoryError, BrokerError):
                 raise
             except Exception as fault:  # noqa: BLE001 - a record must not stop all of them
@@ -132,68 +121,128 @@ class Reader:
     def _add(
         self, columns: Columns, rows: Sequence[int], records: Sequence[RawRecord], values: Sequence[object]
     ) -> None:
-        """Add the events of some records: as columns if each certainly is one, else in parts, at last singly.
-
-        The exact judge reads a single record that is not certainly an event.
-        """
-        part = 1
-        if self._columns is not None:
-            try:
-                columns.add(self._columns.read(rows, records, values))
-            except (MemoryError, BrokerError):
-                raise
-            except Exception:  # noqa: BLE001 - whatever it is, the exact judge meets it again
-                part = -(-len(rows) // _PARTS)
-            else:
-                return
-        if len(rows) > 1:
-            for start in range(0, len(rows), part):
-                end = start + part
-                self._add(columns, rows[start:end], records[start:end], values[start:end])
-            return
+        """Add the events of some records at once; where that fails in parts, until one record is refused."""
         try:
-            found = self.judge(records[0], values[0])
+            columns.add(self.read_values(rows, records, values))
         except (MemoryError, BrokerError):
             raise
         except Exception as fault:  # noqa: BLE001 - as in `read`
-            columns.refuse(rows[0], fault)
+            if len(rows) == 1:
+                columns.refuse(rows[0], self._locate(fault, records[0], values[0]))
+                return
         else:
-            if found:
-                columns.add([[rows[0]] * len(found), *zip(*found, strict=True)])
+            return
+        part = -(-len(rows) // _PARTS)
+        for start in range(0, len(rows), part):
+            end = start + part
+            self._add(columns, rows[start:end], records[start:end], values[start:end])
 
-    def judge(self, record: RawRecord, value: object) -> list[Row]:
-        """Return the events of a record, given its decoded value.
+    def _locate(self, fault: Exception, record: RawRecord, value: object) -> Exception:
+        """Return why a record is refused: of a list the fault of its first wrong item, which it names."""
+        with suppress(EventError):
+            if self._to_list is not None and (wrong := self.find_wrong(record, value)) is not None:
+                index, error = wrong
+                detail = f"{error.detail}; item {index} of {self._list_name}"
+                return EventError(error.reason, detail, error.stream)
+        return fault
+
+    def find_wrong(self, record: RawRecord, value: object) -> tuple[int, EventError] | None:
+        """Return the index of a record's first wrong item, see `items`, and its fault; None without one.
 
         Raises:
-            EventError: The record is refused.
+            EventError: As `items`.
         """
-        numbers = count()
-        return [
-            row
-            for index, item in enumerate(self.items(value))
-            for row in self._judge_item(record, value, item, index, numbers)
-        ]
+        items = self.items(value)
+        start, end = 0, len(items)
+        while start < end:
+            # A list may have thousands of items, and only the last be wrong.
+            middle = max(start + 1, (start + end) // 2)
+            size = middle - start
+            try:
+                self.read_batch([0] * size, Batch([record] * size, [value] * size, items[start:middle]))
+            except EventError as error:
+                if size == 1:
+                    return start, error
+                end = middle
+            else:
+                start = middle
+        return None
 
-    def _judge_item(
-        self, record: RawRecord, value: object, item: object, index: int, numbers: Iterator[int]
-    ) -> Iterator[Row]:
-        stream: str | None = None
+    def read_values(
+        self, rows: Sequence[int], records: Sequence[RawRecord], values: Sequence[object]
+    ) -> Events:
+        """Return the events of n records, given their rows and decoded values.
+
+        Raises:
+            EventError: A record is refused.
+        """
+        if self._to_list is None and None not in values:
+            return self.read_batch(rows, Batch(records, values, values))
+        lists = [*map(self.items, values)]
+        columns: tuple[Sequence[Any], ...] = rows, records, values
+        rows, records, values = (
+            [*chain.from_iterable(map(repeat, column, map(len, lists)))] for column in columns
+        )
+        return self.read_batch(rows, Batch(records, values, [*chain.from_iterable(lists)]))
+
+    def read_batch(self, rows: Sequence[int], batch: Batch) -> Events:
+        """Return the events of a batch of n entries, given the rows of their records.
+
+        Raises:
+            EventError: An entry is refused.
+        """
+        streams = [vector.stream.read(batch) for vector in self.vectors]
+        stream = streams[0]
         try:
-            streams = self.streams(record, value, item)
-            stream = streams[0]
-            time_ms, event_id = self.time_ms(record, value, item), self.event_id(record, value, item)
-            event_id = default_id(record) if event_id is None else event_id
-            version, segments = self.model_version(record, value, item), self.segments(record, value, item)
-            snippet = self.snippet(record, value, item)
-            for _, vectors in self.each_vector(record, value, item, streams, event_id, numbers):
-                if isinstance(vectors, EventError):
-                    raise vectors
-                for vector in vectors:
-                    stream = vector.stream
-                    yield read_row(vector, time_ms, version, segments, snippet)
+            columns = {name: field.read(batch) for name, field in self.fields.items()}
+            # The costliest columns are the last, for what is refused by one of the others.
+            found = []
+            for stream, vector in zip(streams, self.vectors, strict=True):  # noqa: B007 - of the fault below
+                found.append(vector.read(batch))
         except EventError as error:
-            where = "" if self._to_list is None else f"; item {index} of {self._list_name}"
-            raise EventError(error.reason, f"{error.detail}{where}", error.stream or stream) from None
+            error.stream = stream[0]
+            raise
+        columns["row"] = rows
+        vectors, numbers, entries, _ = found[0]
+        if self._are_many or entries is not None:
+            return self._number(batch, columns, streams, found)
+        if not self.is_own:
+            columns["event_id"] = [RECORD_ID if each is None else each for each in columns["event_id"]]
+        return columns | {"stream": stream, "vector": vectors, "number": numbers}
+
+    def _number(
+        self,
+        batch: Batch,
+        columns: Events,
+        streams: Sequence[Sequence[str]],
+        found: Sequence[FoundVectors],
+    ) -> Events:
+        """Return events of entries that may have several, with their number in the record in the id."""
+        parts = []
+        for stream, (vectors, numbers, entries, are_many) in zip(streams, found, strict=True):
+            owners = range(len(vectors)) if entries is None else entries
+            flags = repeat(self._are_many) if are_many is None or self._are_many else are_many
+            parts += [*zip(owners, [stream[i] for i in owners], vectors, numbers, flags, strict=False)]
+        if not parts:
+            return {}
+        # Of an entry in the order of the mapping, because sorting is stable.
+        entries, stream, vectors, numbers, flags = zip(*sorted(parts, key=itemgetter(0)), strict=True)
+        columns = {name: [column[i] for i in entries] for name, column in columns.items()}
+        first: dict[int, int] = {}
+        ids = columns["event_id"] = [
+            f"{default_id(batch.records[entry]) if each is None else each}#{i - first.setdefault(row, i)}"
+            if is_many
+            else RECORD_ID
+            if each is None
+            else each
+            for i, (entry, row, each, is_many) in enumerate(
+                zip(entries, columns["row"], columns["event_id"], flags, strict=True)
+            )
+        ]
+        if any(type(each) is str and len(each) > MAX_TEXT for each in ids):
+            detail = f"event_id: longer than {MAX_TEXT} characters with the number of the vector"
+            raise EventError(Reason.INVALID, detail)
+        return columns | {"stream": stream, "vector": vectors, "number": numbers}
 
     def items(self, value: object) -> Sequence[object]:
         """Return the items of the list of a decoded value that are events; the value where it is one itself.
@@ -221,9 +270,10 @@ class Reader:
             EventError: The value cannot be decoded.
             SchemaPending: The value cannot be decoded yet.
         """
-        return self._decode(record, self._encoding.decode)
+        return self._decode(record, is_mapped=False)
 
-    def _decode(self, record: RawRecord, decode: Callable[[RawRecord], object]) -> object:
+    def _decode(self, record: RawRecord, *, is_mapped: bool = True) -> object:
+        decode = self._encoding.decode_mapped if is_mapped else self._encoding.decode
         attributes = self._encoding.attributes(record) if self._on_attributes else None
         for condition in self._before + (self._on_attributes if attributes is not None else []):
             if (unmet := condition.check(record, attributes)) is not None:
@@ -237,78 +287,3 @@ class Reader:
         if is_tombstone:
             raise EventError(Reason.UNDECODABLE, "no value (a tombstone)")
         return value
-
-    def vector_fields(self, value: object) -> list[VectorField]:
-        """Return the fields of a value that are vectors."""
-        return self._vectors
-
-    def streams(self, record: RawRecord, value: object, item: object) -> list[str]:
-        """Return the stream of each vector of the mapping.
-
-        Raises:
-            EventError: A name is missing or no text.
-        """
-        return [vector.stream(record, value, item) for vector in self.vector_fields(value)]
-
-    def time_ms(self, record: RawRecord, value: object, item: object) -> int:
-        """Return the event time, milliseconds since the epoch.
-
-        Raises:
-            EventError: The time is missing or no time.
-        """
-        source, found = self.settings.timestamp, self._time(record, value, item)
-        if found is None and source.fallback:
-            source, found = RECORD_TIME, self._record_time(record, value, item)
-        found = require(found, "timestamp", source)
-        try:
-            return read_time(source, found)
-        except ValueError as error:
-            raise EventError(Reason.INVALID, f"timestamp: {error} ({describe_source(source)})") from None
-
-    def segments(self, record: RawRecord, value: object, item: object) -> dict[str, str] | None:
-        """Return the segments by key, without those that are missing; None if the mapping has none.
-
-        Raises:
-            EventError: The value of a segment is no text.
-        """
-        if not self._segments:
-            return None
-        found = ((key, text(record, value, item)) for key, text in self._segments.items())
-        return {key: each for key, each in found if each is not None}
-
-    def each_vector(
-        self,
-        record: RawRecord,
-        value: object,
-        item: object,
-        streams: Sequence[str],
-        event_id: str,
-        numbers: Iterator[int],
-    ) -> Iterator[tuple[VectorSettings, list[MappedVector] | EventError]]:
-        """Yield each vector of the mapping with the vectors that it finds in an item, or their fault.
-
-        Args:
-            record: The record.
-            value: Its decoded value.
-            item: The item, see `items`.
-            streams: The stream of each vector of the mapping.
-            event_id: The id of the item's event.
-            numbers: Number the events of the record.
-        """
-        for source, stream in zip(self.vector_fields(value), streams, strict=True):
-            try:
-                vectors, are_many = source.find(record, value, item)
-            except EventError as error:
-                error.stream = stream
-                yield source.settings, error
-                continue
-            ids = [event_id]
-            if are_many or len(streams) > 1 or self._to_list is not None:
-                ids = [f"{event_id}#{next(numbers)}" for _ in vectors]
-            yield (
-                source.settings,
-                [
-                    MappedVector(stream, own_id, vector, source.number)
-                    for own_id, vector in zip(ids, vectors, strict=True)
-                ],
-            )

@@ -32,11 +32,16 @@ __all__ = [
     "to_text",
 ]
 
-Getter: TypeAlias = Callable[[RawRecord, object, object], object]
-"""Returns a field, None where it is missing: of a record, its decoded value, the item of a `[*]` in it."""
+Getter: TypeAlias = Callable[[RawRecord, object], object]
+"""Returns a field of a record or of its decoded value, None where it is missing."""
 
 RECORD_TIME = TimeSource(record="timestamp")
 """The record's timestamp."""
+
+
+class RecordTime(int):
+    """The timestamp of a record, milliseconds since the epoch, where a mapping may have another unit."""
+
 
 _MS_NS = 1_000_000
 _HAS_OFFSET = re.compile(r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})$")
@@ -52,17 +57,15 @@ _find_getter: Callable[[type, str], Callable[[object], object]] = lru_cache(_TYP
 _parse_json = lru_cache(maxsize=1)(orjson.loads)
 
 
-def compile_source(source: Source | None) -> Getter:
-    """Return the function that gets a source's field; None where there is no source."""
-    if source is not None and source.path is not None:
-        get, is_of_item = _compile_field(source.path)
-        if is_of_item:
-            return lambda record, value, item: get(item)
-        return lambda record, value, item: get(value)
-    if source is not None and source.record is not None:
+def compile_source(source: Source) -> Getter:
+    """Return the function that gets a source's field."""
+    if source.path is not None:
+        get = _compile_field(source.path)
+        return lambda record, value: get(value)
+    if source.record is not None:
         return _OF_RECORD[source.record]
-    name, constant = (None, None) if source is None else (source.header, source.constant)
-    return lambda record, value, item: constant if name is None else _get_header(name, record)
+    name, constant = source.header, source.constant
+    return lambda record, value: constant if name is None else _get_header(name, record)
 
 
 class Batch(NamedTuple):
@@ -73,24 +76,27 @@ class Batch(NamedTuple):
     items: Sequence[Any]
 
 
-def compile_column(source: Source | None) -> Callable[[Batch], list[Any]]:
+def compile_column(source: Source | None) -> Callable[[Batch], Sequence[Any]]:
     """Return the function that gets a source's field of a batch; None where there is no source."""
-    if source is not None and source.path is not None:
-        name, *others = parse_path(source.path)
-        get, is_of_item = _compile_field(source.path)
-        if is_of_item:
-            return lambda batch: [*map(get, batch.items)]
-        if isinstance(name, str) and not others:
-            # The usual case, in a third of the time.
-            return lambda batch: [
-                value.get(name) if type(value) is dict else get(value) for value in batch.values
-            ]
-        return lambda batch: [*map(get, batch.values)]
-    constant = source.constant if source is not None else None
+    constant = None if source is None else source.constant
     if source is None or constant is not None:
         return lambda batch: [constant] * len(batch.records)
-    get_each = compile_source(source)
-    return lambda batch: [*map(get_each, batch.records, batch.values, batch.items)]
+    if isinstance(source, TimeSource) and source.fallback is not None:
+        find = compile_column(source.model_copy(update={"fallback": None}))
+        return lambda batch: [
+            _get_record_time(record) if each is None else each
+            for each, record in zip(find(batch), batch.records, strict=True)
+        ]
+    if source.path is None:
+        get_each = compile_source(source)
+        return lambda batch: [*map(get_each, batch.records, batch.values)]
+    get, (name, *others) = _compile_field(source.path), parse_path(source.path)
+    if Every() in (name, *others):
+        return lambda batch: [*map(get, batch.items)]
+    if others or not isinstance(name, str):
+        return lambda batch: [*map(get, batch.values)]
+    # The usual case, in a third of the time.
+    return lambda batch: [value.get(name) if type(value) is dict else get(value) for value in batch.values]
 
 
 def compile_path(text: str) -> Callable[[object], object]:
@@ -102,12 +108,10 @@ def compile_path(text: str) -> Callable[[object], object]:
     return compile_steps(parse_path(text))
 
 
-def _compile_field(path: str) -> tuple[Callable[[object], object], bool]:
-    """Return the function that gets a field of a value, or of an item of a list, and which of the two."""
+def _compile_field(path: str) -> Callable[[object], object]:
+    """Return the function that gets a field of a value, or of an item of the list before `[*]`."""
     steps = parse_path(path)
-    if Every() not in steps:
-        return compile_steps(steps), False
-    return compile_steps(steps[steps.index(Every()) + 1 :]), True
+    return compile_steps(steps[steps.index(Every()) + 1 :] if Every() in steps else steps)
 
 
 def describe_source(source: Source) -> str:
@@ -167,6 +171,8 @@ def read_time(source: TimeSource, value: object) -> int:
     """
     # Most times are whole numbers, which take the way past the other tests.
     if type(value) is not int:
+        if type(value) is RecordTime:
+            return in_range(int(value))
         if isinstance(value, bytes):
             value = to_text(value)
         if type(value) is float:
@@ -210,15 +216,20 @@ def _get_header(name: str, record: RawRecord) -> object:
     return next((value for key, value in reversed(read_headers(record)) if key == name), None)
 
 
-def _get_timestamp(record: RawRecord) -> int | None:
+def _get_timestamp(record: RawRecord, _: object = None) -> int | None:
     kind, time_ms = record.timestamp()
     return None if kind == NO_TIMESTAMP else time_ms
 
 
+def _get_record_time(record: RawRecord) -> RecordTime | None:
+    time_ms = _get_timestamp(record)
+    return None if time_ms is None else RecordTime(time_ms)
+
+
 _OF_RECORD: Mapping[str, Getter] = {
-    "key": lambda record, value, item: record.key(),
-    "timestamp": lambda record, value, item: _get_timestamp(record),
-    "value": lambda record, value, item: value,
+    "key": lambda record, value: record.key(),
+    "timestamp": _get_timestamp,
+    "value": lambda record, value: value,
 }
 
 

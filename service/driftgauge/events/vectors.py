@@ -1,9 +1,10 @@
 """Vectors as records hold them: numbers in bytes of several types, lists, base64."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
+from struct import Struct
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "are_finite",
     "check_number",
     "describe_kind",
+    "pack_list",
     "parse_text",
     "split_vectors",
     "to_format",
@@ -44,6 +46,7 @@ _KINDS = {
     bool: "true or false",
     type(None): "null",
 }
+_NUMBERS = frozenset((int, float))
 _SIZES = {"f32": 4, "f16": 2, "bf16": 2, "f64": 8, "int8": 1}
 
 
@@ -146,10 +149,7 @@ def split_vectors(
             Reason.INVALID,
             f"embedding: {describe_kind(value)}, where a list of numbers, bytes or text is expected",
         )
-    kind = type(value[0]) if isinstance(value, list) and value else None
-    if kind is dict or hasattr(kind, "DESCRIPTOR"):
-        raise EventError(Reason.INVALID, "embedding: a list of objects, where a list of numbers is expected")
-    is_nested = kind in LISTS
+    is_nested = isinstance(value, list) and bool(value) and type(value[0]) in LISTS
     if dimension is not None:
         count = len(value) if is_nested else len(value) // (dimension * _size_of_number(value, number))
         # No vector at all is a fault.
@@ -163,6 +163,31 @@ def split_vectors(
             raise EventError(Reason.INVALID, "embedding: lists and other values are mixed")
         return value, True
     return (value,), False
+
+
+def pack_list(numbers: list[Any]) -> memoryview:
+    """Return a list of any values as a view of float32; one beyond float32 becomes infinite.
+
+    Raises:
+        EventError: A value is no number.
+    """
+    # struct takes a bool for a number.
+    if not _NUMBERS.issuperset(map(type, numbers)):
+        index = next(i for i, each in enumerate(numbers) if type(each) not in _NUMBERS)
+        kind = describe_kind(numbers[index])
+        raise EventError(Reason.INVALID, f"embedding.{index}: {kind}, where a number is expected")
+    try:
+        packed = _packer(len(numbers))(*numbers)
+    except OverflowError:
+        with np.errstate(over="ignore"):
+            packed = np.array(numbers, np.float64).astype("<f4").tobytes()
+    return memoryview(packed).cast("f")  # type: ignore[return-value]
+
+
+@lru_cache(64)
+def _packer(length: int) -> Callable[..., bytes]:
+    """Return the function that packs numbers; it raises OverflowError where one is beyond float32."""
+    return Struct(f"<{length}f").pack
 
 
 def describe_kind(value: object) -> str:

@@ -9,12 +9,12 @@ from driftgauge.config import Settings
 from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BrokerError
+from driftgauge.events.baseline_contract import BaselineContract
+from driftgauge.events.conditions import Unmet
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.fields import Unmet
 from driftgauge.events.inputs import build_reader
 from driftgauge.events.records import RawRecord, Records, credible_ms
 from driftgauge.events.rejection import Rejection
-from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.inspection.fields import FoundFields, find_fields
 from driftgauge.streams import build_contracts, load_available_streams

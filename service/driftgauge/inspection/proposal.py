@@ -9,8 +9,8 @@ import yaml
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.errors import ConfigError, InputError
-from driftgauge.events.contract import validate_event
 from driftgauge.events.inputs import build_readers
+from driftgauge.events.own_contract import build_own_reader
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.schemas import SchemaSource
@@ -56,9 +56,10 @@ def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | No
         key=lambda each: len(each[1]) if each[0] != "bytes" else 0.5,
     )
     own: list[str] = []
-    for _, value in decoded if encoding == "json" else ():
+    reader = build_own_reader()
+    for record, value in decoded if encoding == "json" else ():
         with suppress(EventError):
-            own.append(validate_event(value).stream)
+            own += reader.read_values([0], [record], [value])["stream"]
     if len(own) > len(decoded) // 2:
         return Proposal(sorted(set(own)))
     fields = find_topic_fields(decoded)

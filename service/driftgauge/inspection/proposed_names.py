@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 
-from driftgauge.events.contract import STREAM_NAME
+from driftgauge.config.fields import STREAM_NAME
 from driftgauge.inspection.proposed_vector import ProposedVector
 from driftgauge.inspection.topic_fields import TopicField
 

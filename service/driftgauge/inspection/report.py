@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from driftgauge.core.partition import name_partition
 from driftgauge.events.clock_gaps import ClockGaps
-from driftgauge.events.fields import Unmet
+from driftgauge.events.conditions import Unmet
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord
 from driftgauge.events.rejection import Reason
 from driftgauge.events.sources import describe_source, to_text

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from driftgauge.events.contract import MAX_TEXT
+from driftgauge.config.inputs import MAX_TEXT
 from driftgauge.events.records import RawRecord, read_headers
 from driftgauge.events.sources import to_text
 from driftgauge.inspection.values import walk

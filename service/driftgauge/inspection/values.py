@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from driftgauge.config.paths import NAME
-from driftgauge.events.contract import read_json
+from driftgauge.events.encodings.json import read_json
 from driftgauge.events.messages import field_getter, timestamp_ms
 from driftgauge.events.rejection import EventError
 from driftgauge.events.vectors import F32, VectorFormat, split_vectors

@@ -6,9 +6,8 @@ from typing import Any
 from pybase64 import b64decode
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.events.contract import read_json
 from driftgauge.events.encodings.encoding import Encoding
-from driftgauge.events.encodings.json import Parse, compile_parser
+from driftgauge.events.encodings.json import Parse, compile_parser, read_json
 from driftgauge.events.records import RawRecord, read_headers
 from driftgauge.events.rejection import EventError, Reason
 

@@ -9,15 +9,14 @@ from simdjson import Parser
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.config.paths import Every, Step, parse_path
-from driftgauge.events.contract import read_json
 from driftgauge.events.encodings.encoding import Encoding
 from driftgauge.events.needs import Need, find_needs
 from driftgauge.events.records import RawRecord
-from driftgauge.events.rejection import EventError
+from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.sources import compile_steps
 from driftgauge.events.vectors import MOST_VECTORS
 
-__all__ = ["build", "compile_parser"]
+__all__ = ["build", "compile_parser", "read_json"]
 
 Parse: TypeAlias = Callable[[bytes], object]
 """Returns the value of a JSON text. Raises EventError where it is not strict JSON."""
@@ -49,6 +48,18 @@ class _Json(Encoding):
 def build(settings: InputSettings, _: object) -> Encoding:
     """Return the encoding for a mapping."""
     return _Json(settings)
+
+
+def read_json(raw: bytes) -> object:
+    """Return the JSON value of a text.
+
+    Raises:
+        EventError: The text is not strict JSON.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise EventError(Reason.UNDECODABLE, str(error)) from None
 
 
 def compile_parser(settings: InputSettings, start: int = 0) -> Parse:
