@@ -10,8 +10,9 @@ import numpy as np
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events.baseline_contract import BaselineContract
-from driftgauge.events.decoder import Decoder
+
+# Where both sides have it: an earlier commit may define it in another module.
+from driftgauge.events.decoder import BaselineContract, Decoder  # type: ignore[attr-defined]
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.schemas import Schema

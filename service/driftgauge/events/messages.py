@@ -36,8 +36,6 @@ def message_field_getter(descriptor: Any, name: str) -> Callable[[Any], object]:
         return _get_nothing
     if field.is_repeated:
         return _repeated_getter(field)
-    if field.type == _STRING and not field.has_presence:
-        return _text_getter(name)
     get, convert = attrgetter(name), _converter(field)
     if field.has_presence:
         return lambda message: convert(get(message)) if message.HasField(name) else None
@@ -69,16 +67,6 @@ def is_timestamp(descriptor: Any) -> bool:
 
 def _get_nothing(_: object) -> None:
     return None
-
-
-def _text_getter(name: str) -> Callable[[Any], object]:
-    get = attrgetter(name)
-
-    def take(message: Any) -> object:
-        text = get(message)
-        return _to_text(name, text) if type(text) is bytes else text or None
-
-    return take
 
 
 def _repeated_getter(field: Any) -> Callable[[Any], object]:

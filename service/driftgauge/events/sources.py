@@ -169,31 +169,30 @@ def read_time(source: TimeSource, value: object) -> int:
         ValueError: The value is none of these, or not within the years 1970 to 9999; or it has no offset, and
             the source does not assume UTC.
     """
-    # Most times are whole numbers, which take the way past the other tests.
-    if type(value) is not int:
-        if type(value) is RecordTime:
-            return in_range(int(value))
-        if isinstance(value, bytes):
-            value = to_text(value)
-        if type(value) is float:
-            if not 0 <= value < inf:
-                message = "no number from 0 on that is finite"
-                raise ValueError(message)
-            # A double holds the seconds of our days to a quarter of a microsecond: 0.001 is a millisecond.
-            value = f"{abs(value):.6f}"  # of -0.0, which is no negative number, without the sign
-        if isinstance(value, str):
-            return _read_text(source, value)
-        if isinstance(value, datetime):
-            if value.tzinfo is None:
-                if not source.assume_utc:
-                    raise ValueError(_NO_OFFSET)
-                value = value.replace(tzinfo=UTC)
-            return in_range(to_epoch_ms(value), source.unit)
-        if (stamp_ms := timestamp_ms(value)) is not None:
-            return in_range(stamp_ms, source.unit)
-        message = f"neither a number nor an RFC 3339 date-time, but {type(value).__name__}"
-        raise ValueError(message)
-    return in_range(value if source.unit == "ms" else value * UNIT_NS[source.unit] // _MS_NS, source.unit)
+    if type(value) is int:
+        return in_range(value * UNIT_NS[source.unit] // _MS_NS, source.unit)
+    if type(value) is RecordTime:
+        return in_range(int(value))
+    if isinstance(value, bytes):
+        value = to_text(value)
+    if type(value) is float:
+        if not 0 <= value < inf:
+            message = "no number from 0 on that is finite"
+            raise ValueError(message)
+        # A double holds the seconds of our days to a quarter of a microsecond: 0.001 is a millisecond.
+        value = f"{abs(value):.6f}"  # of -0.0, which is no negative number, without the sign
+    if isinstance(value, str):
+        return _read_text(source, value)
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            if not source.assume_utc:
+                raise ValueError(_NO_OFFSET)
+            value = value.replace(tzinfo=UTC)
+        return in_range(to_epoch_ms(value), source.unit)
+    if (stamp_ms := timestamp_ms(value)) is not None:
+        return in_range(stamp_ms, source.unit)
+    message = f"neither a number nor an RFC 3339 date-time, but {type(value).__name__}"
+    raise ValueError(message)
 
 
 def _read_text(source: TimeSource, text: str) -> int:

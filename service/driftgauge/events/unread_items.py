@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events.rejection import EventError
 from driftgauge.events.sources import compile_path
-from driftgauge.events.vectors import F32, split_vectors
+from driftgauge.events.vectors import first_vector
 
 __all__ = ["ListItems", "describe_unread", "find_items"]
 
@@ -42,24 +42,15 @@ def find_items(settings: InputSettings, value: object) -> Iterator[ListItems]:
         with suppress(EventError, ValueError):
             items = _follow(path, value)
             if isinstance(items, list):
-                lengths = {index: _measure(_follow(rest, item)) for index, item in enumerate(items)}
-                wanted = {lengths.get(index) for index in indices} - {None}
+                vectors = [first_vector(_follow(rest, item)) for item in items]
+                lengths = {i: len(vector) for i, vector in enumerate(vectors) if vector is not None}
+                wanted = {lengths[index] for index in indices & lengths.keys()}
                 held = {index for index, length in lengths.items() if length in wanted}
                 yield ListItems(path, len(held), len(held & indices))
 
 
 def _follow(path: str, value: object) -> object:
     return compile_path(path)(value) if path else value
-
-
-def _measure(value: object) -> int | None:
-    """Return the length of an item's first vector, in numbers or bytes; None for what is no vector."""
-    try:
-        first = next(iter(split_vectors(value, F32, None)[0]))
-    except EventError:
-        return None
-    is_vector = not isinstance(first, list) or {type(each) for each in first} <= {int, float}
-    return len(first) if is_vector else None
 
 
 def describe_unread(found: Iterable[ListItems], first: int | None = None) -> list[str]:

@@ -1,10 +1,11 @@
 """Vectors as records hold them: numbers in bytes of several types, lists, base64."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
-from struct import Struct
+from struct import pack
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ __all__ = [
     "are_finite",
     "check_number",
     "describe_kind",
+    "first_vector",
     "pack_list",
     "parse_text",
     "split_vectors",
@@ -165,6 +167,14 @@ def split_vectors(
     return (value,), False
 
 
+def first_vector(value: object) -> list[object] | bytes | memoryview | None:
+    """Return the first vector of a value; None where it has none, or one of other values than numbers."""
+    with suppress(EventError):
+        first = next(iter(split_vectors(value, F32, None)[0]))
+        return first if not isinstance(first, list) or _NUMBERS.issuperset(map(type, first)) else None
+    return None
+
+
 def pack_list(numbers: list[Any]) -> memoryview:
     """Return a list of any values as a view of float32; one beyond float32 becomes infinite.
 
@@ -177,17 +187,11 @@ def pack_list(numbers: list[Any]) -> memoryview:
         kind = describe_kind(numbers[index])
         raise EventError(Reason.INVALID, f"embedding.{index}: {kind}, where a number is expected")
     try:
-        packed = _packer(len(numbers))(*numbers)
+        packed = pack(f"<{len(numbers)}f", *numbers)
     except OverflowError:
         with np.errstate(over="ignore"):
             packed = np.array(numbers, np.float64).astype("<f4").tobytes()
     return memoryview(packed).cast("f")  # type: ignore[return-value]
-
-
-@lru_cache(64)
-def _packer(length: int) -> Callable[..., bytes]:
-    """Return the function that packs numbers; it raises OverflowError where one is beyond float32."""
-    return Struct(f"<{length}f").pack
 
 
 def describe_kind(value: object) -> str:
@@ -227,12 +231,10 @@ def _size_of_number(value: bytes | memoryview | list[object], number: VectorForm
 
 def _unnest(lists: list[Any], shape: list[int]) -> list[list[object] | bytes]:
     """Return the innermost lists of a list in `lists` that nests as its shape says."""
-    for axis in shape[:-1]:
+    for depth, axis in enumerate(shape):
+        lists = [inner for each in lists for inner in each] if depth else lists
         if not all(type(each) in LISTS and len(each) == axis for each in lists):
             raise EventError(Reason.INVALID, "embedding: lists that do not nest as its shape says")
-        lists = [inner for each in lists for inner in each]
-    if not all(type(each) in LISTS and len(each) == shape[-1] for each in lists):
-        raise EventError(Reason.INVALID, "embedding: lists that do not nest as its shape says")
     return lists
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
 
-from driftgauge.config.inputs import InputSettings
+from driftgauge.config.inputs import ENCODINGS, InputSettings
 from driftgauge.errors import ConfigError, InputError
+from driftgauge.events.columns import Columns
+from driftgauge.events.conditions import Unmet
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.own_contract import build_own_reader
 from driftgauge.events.records import RawRecord
@@ -21,8 +22,13 @@ from driftgauge.inspection.topic_fields import TopicField, find_topic_fields
 
 __all__ = ["Proposal", "flow", "propose"]
 
-# Each refuses what is none of its records, but bytes can be anything.
-_ENCODINGS = ("cloudevents", "json", "avro", "protobuf", "inference", "bytes")
+# The likeliest encoding first, each with conditions on its records. All but the last refuse what is none of
+# theirs, but bytes of any kind may be a message without outputs.
+_CANDIDATES: Mapping[str, Sequence[Mapping[str, object]]] = {
+    **dict.fromkeys(("cloudevents", "json", "avro", "protobuf"), ()),
+    "inference": [{"path": "outputs[0]", "exists": True}],
+    "bytes": (),
+}
 _UNAVAILABLE = "__debezium_unavailable_value"
 _NO_BREAK = 1_000_000
 _MOST_SEGMENTS = 5
@@ -51,17 +57,14 @@ def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | No
         InputError: No vector was found in them.
     """
     encoding, decoded = max(
-        ((encoding, _decode(encoding, records, schemas)) for encoding in _ENCODINGS),
-        # Of as many records the first encoding's.
-        key=lambda each: len(each[1]) if each[0] != "bytes" else 0.5,
+        ((encoding, _decode(encoding, records, schemas)) for encoding in _CANDIDATES),
+        # Of as many records the first encoding's. Where there are no paths, anything can be read.
+        key=lambda each: len(each[1]) if ENCODINGS[each[0]].has_paths else 0.5,
     )
-    own: list[str] = []
-    reader = build_own_reader()
-    for record, value in decoded if encoding == "json" else ():
-        with suppress(EventError):
-            own += reader.read_values([0], [record], [value])["stream"]
+    own = Columns()
+    build_own_reader().read(records, 0, own)
     if len(own) > len(decoded) // 2:
-        return Proposal(sorted(set(own)))
+        return Proposal(sorted(set(own.stream)))
     fields = find_topic_fields(decoded)
     vectors = find_vectors(fields)
     if not vectors:
@@ -81,7 +84,12 @@ def _decode(
     """Return the records that an encoding reads, with their values."""
     vector = {"stream": {"constant": "any"}, "embedding": {"record": "value"}}
     settings = InputSettings.model_validate(
-        {"encoding": encoding, "vectors": [vector], "timestamp": {"record": "timestamp"}}
+        {
+            "encoding": encoding,
+            "where": _CANDIDATES[encoding],
+            "vectors": [vector],
+            "timestamp": {"record": "timestamp"},
+        }
     )
     try:
         reader = build_readers({"": settings}, schemas)[""]
@@ -91,9 +99,8 @@ def _decode(
     decoded: list[tuple[RawRecord, object]] = []
     for record in records:
         with suppress(EventError):
-            value: Any = reader.decode(record)
-            # Bytes of any kind may be a message without outputs.
-            if encoding != "inference" or value["outputs"]:
+            value = reader.decode(record)
+            if not isinstance(value, Unmet):
                 decoded.append((record, value))
     return decoded
 
@@ -140,7 +147,8 @@ def _describe(
         | ({"shape": shape} if has_shape else {})
     )
     timestamp = _shorten(find_time(fields, vector, notes))
-    if (encoding, timestamp) != ("cloudevents", "time"):  # its preset, which also reads events without a time
+    preset = ENCODINGS[encoding].timestamp or {}
+    if timestamp != preset.get("path"):  # the preset also reads events without a time
         mapping["timestamp"] = timestamp
     notes += [f"{key}: no field was found for it" for key, each in named.items() if each is None]
     mapping |= {key: _shorten(each.source) for key, each in named.items() if each is not None}

@@ -11,7 +11,7 @@ from driftgauge.config.paths import NAME
 from driftgauge.events.encodings.json import read_json
 from driftgauge.events.messages import field_getter, timestamp_ms
 from driftgauge.events.rejection import EventError
-from driftgauge.events.vectors import F32, VectorFormat, split_vectors
+from driftgauge.events.vectors import VectorFormat, first_vector
 
 __all__ = ["MOST_ITEMS", "measure_vector", "walk"]
 
@@ -68,13 +68,9 @@ def _walk_items(items: list[Any], *, is_within: bool) -> Iterator[tuple[str, obj
 
 def measure_vector(value: object) -> tuple[int, str | None] | None:
     """Return how many numbers a vector has, and their type in bytes; None for what is no vector."""
-    try:
-        first = next(iter(split_vectors(value, F32, None)[0]))
-    except EventError:
-        return None
-    if isinstance(first, list):
-        is_vector = len(first) >= _LEAST_LISTED and {type(each) for each in first} <= {int, float}
-        return (len(first), None) if is_vector else None
+    first = first_vector(value)
+    if first is None or isinstance(first, list):
+        return (len(first), None) if first is not None and len(first) >= _LEAST_LISTED else None
     raw, fits = bytes(first), []
     for dtype, preference in _PREFERENCE.items():
         number = VectorFormat(dtype)  # type: ignore[arg-type]
