@@ -22,9 +22,8 @@ Parse: TypeAlias = Callable[[bytes], object]
 """Returns the value of a JSON text. Raises EventError where it is not strict JSON."""
 
 # No text has it by chance, nor can a producer know it.
-_MARK_TEXT = token_hex(8)
-_MARK = _MARK_TEXT.encode()
-_FIRST = b'["%b",0]' % _MARK
+_MARK = token_hex(8)
+_QUOTED = orjson.dumps(_MARK)
 _BRACKET = ord("[")
 _DIGITS = b"0123456789"
 # A text of nothing but brackets would take a hundred times the time of orjson.
@@ -98,8 +97,8 @@ class _Cutter:
     """Parses texts of which it cuts arrays out.
 
     simdjson reads strict JSON as orjson does, but refuses whole numbers beyond 64 bits, and flattens nested
-    arrays. A list with a mark, as deep as the array, stands in its place, and stays where the path to the
-    vector does not lead: no field can be read from it either.
+    arrays. A mark stands in the place of each array until it is parsed. Each of several is a list as deep as
+    the array, and stays where the path to the vector does not lead: no field can be read from it either.
     """
 
     def __init__(self, owner: Sequence[Step], name: str) -> None:
@@ -127,12 +126,12 @@ class _Cutter:
                 end = last + 1
                 array = self._array(raw[start:end])
                 numbers = memoryview(array.as_buffer(of_type="d")).cast("d")
-                value: Any = orjson.loads(b"".join((raw[:start], _FIRST, raw[end:])))
+                value: Any = orjson.loads(b"".join((raw[:start], _QUOTED, raw[end:])))
                 owner: Any = self._to_owner(value) if self._to_owner else value
-                if owner[self._name][0] == _MARK_TEXT:
+                if owner[self._name] == _MARK:
                     owner[self._name] = numbers
-                return value
-            if start >= 0:
+                    return value
+            elif start >= 0:
                 return self._parse_arrays(raw, start)
         except _NOT_SURE:
             pass
@@ -140,19 +139,20 @@ class _Cutter:
 
     def _parse_arrays(self, raw: bytes, start: int) -> object:
         """Return the value of a text with several arrays, the first at an offset; raise if it is not sure."""
-        end, left = 0, _MOST_BRACKETS
-        cuts: list[Any] = []
+        end = 0
+        cuts: list[object] = []
         pieces: list[bytes] = []
-        while start >= 0 and left:
-            left -= 1
+        for _ in range(_MOST_BRACKETS):
             after = start + 1
             if raw.endswith(self._keys, 0, start):
                 depth = 2 if raw[after] == _BRACKET else 1
                 after = raw.index(b"]" * depth, start) + depth
-                pieces += raw[end:start], b'%b"%b",%d%b' % (b"[" * depth, _MARK, len(cuts), b"]" * depth)
+                pieces += raw[end:start], b"%b%b,%d%b" % (b"[" * depth, _QUOTED, len(cuts), b"]" * depth)
                 cuts.append(self._read(raw[start:after], depth))
                 end = after
             start = raw.find(b"[", after)
+            if start < 0:
+                break
         if start >= 0 or not cuts:
             raise ValueError
         value = orjson.loads(b"".join([*pieces, raw[end:]]))
@@ -176,5 +176,5 @@ class _Cutter:
             mark = owner[self._name]
             if type(mark) is list and len(mark) == 1:
                 (mark,) = mark
-            if mark[0] == _MARK_TEXT:
+            if mark[0] == _MARK:
                 owner[self._name] = cuts[mark[1]]
