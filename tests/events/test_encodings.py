@@ -1,5 +1,6 @@
 """All encodings: of a batch near valid records, each is accepted or refused as it is alone."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,18 @@ from tests.events.both_ways import assert_alike, near
 from tests.examples import examples
 
 CASES = make_cases()
+# In the place of a number of a text.
+ODDITIES = [*b'[2] [[2]] [] {} true null "2" 1e400 1e39 18446744073709551616 -0 2,[3] 2,3'.split()]
+
+
+@st.composite
+def with_oddity(draw, raw):
+    """Draw bytes of which a number in digits has become something else."""
+    numbers = [*re.finditer(rb"-?[0-9]+([.][0-9]+)?", raw)]
+    found = draw(st.sampled_from(numbers)) if numbers else None
+    return (
+        raw if found is None else raw[: found.start()] + draw(st.sampled_from(ODDITIES)) + raw[found.end() :]
+    )
 
 
 def test_cases_have_all_encodings():
@@ -28,7 +41,8 @@ def test_fast_and_exact_accept_and_refuse_alike(name, data):
     case = CASES[name]
     reader = build_reader(TOPIC, {} if case.settings is None else {TOPIC: case.settings}, AllSchemas())
     valid = replace(case.valid, stored_topic=TOPIC, stored_ms=1_762_128_000_000)
-    values = st.just(valid.value()) | near(valid.value(), case.from_byte) | st.none()
+    raw = valid.value()
+    values = st.just(raw) | near(raw, case.from_byte) | with_oddity(raw) | st.none()
     raws = data.draw(st.lists(values, min_size=1, max_size=9))
     (first,) = assert_alike(reader, valid)
     assert type(first) is list

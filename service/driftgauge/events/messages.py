@@ -39,8 +39,6 @@ def message_field_getter(descriptor: Any, name: str) -> Callable[[Any], object]:
     get, convert = attrgetter(name), _converter(field)
     if field.has_presence:
         return lambda message: convert(get(message)) if message.HasField(name) else None
-    if convert is _as_it_is:
-        return lambda message: get(message) or None
     return lambda message: convert(value) if (value := get(message)) else None
 
 
