@@ -18,6 +18,10 @@ CASES = make_cases()
 ODDITIES = [*b'[2] [[2]] [] {} true null "2" 1e400 1e39 18446744073709551616 -0 2,[3] 2,3'.split()]
 
 
+# Behind a record: a space, and of Protobuf a number of `numbers` that is not packed, and some that are cut.
+SURPLUS = [b" ", b"\x25\0\0\x80?", b"\x22\3abc"]
+
+
 @st.composite
 def with_oddity(draw, raw):
     """Draw bytes of which a number in digits has become something else."""
@@ -42,7 +46,8 @@ def test_fast_and_exact_accept_and_refuse_alike(name, data):
     reader = build_reader(TOPIC, {} if case.settings is None else {TOPIC: case.settings}, AllSchemas())
     valid = replace(case.valid, stored_topic=TOPIC, stored_ms=1_762_128_000_000)
     raw = valid.value()
-    values = st.just(raw) | near(raw, case.from_byte) | with_oddity(raw) | st.none()
+    longer = st.sampled_from(SURPLUS).map(lambda surplus: raw + surplus)
+    values = st.just(raw) | near(raw, case.from_byte) | with_oddity(raw) | longer | st.none()
     raws = data.draw(st.lists(values, min_size=1, max_size=9))
     (first,) = assert_alike(reader, valid)
     assert type(first) is list
