@@ -186,7 +186,9 @@ class VectorField:
         if str in kinds:
             found = [parse_text(each) if type(each) is str else each for each in found]
             kinds = set(map(type, found))
-        is_nested = list in kinds and any(map(_is_nested, found))
+        is_nested = list in kinds and any(
+            type(each) is list and each and type(each[0]) in LISTS for each in found
+        )
         if not (self._shape_path or self._dimension or is_nested) and kinds <= _FLAT:
             return self.pack(found)
         if None in found:
@@ -235,10 +237,6 @@ def compile_fields(
         "segments": SegmentFields(settings.segments),
         "snippet": Field("snippet", settings.snippet, to_text, _are_texts),
     }
-
-
-def _is_nested(value: Any) -> bool:
-    return type(value) is list and bool(value) and type(value[0]) in LISTS
 
 
 def _are_texts(column: Sequence[object]) -> bool:

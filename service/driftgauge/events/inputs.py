@@ -28,7 +28,15 @@ def build_readers(
         ConfigError: A library is not installed, or there is no source of schemas.
     """
     refuse_problems("inputs", missing_libraries(inputs.values()))
-    return {topic: _build_reader(topic, settings, schemas) for topic, settings in inputs.items()}
+    return {
+        topic: Reader(
+            settings,
+            build_encoding(topic, settings, schemas),
+            compile_fields(settings),
+            [*map(VectorField, settings.vectors)],
+        )
+        for topic, settings in inputs.items()
+    }
 
 
 def build_reader(
@@ -47,8 +55,3 @@ def missing_libraries(inputs: Iterable[InputSettings]) -> list[str]:
         for encoding in encodings
         if not is_installed(encoding)
     ]
-
-
-def _build_reader(topic: str, settings: InputSettings, schemas: SchemaSource | None) -> Reader:
-    encoding, vectors = build_encoding(topic, settings, schemas), [*map(VectorField, settings.vectors)]
-    return Reader(settings, encoding, compile_fields(settings), vectors)
