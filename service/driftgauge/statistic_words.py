@@ -84,11 +84,6 @@ WORDS: dict[str, StatisticWords] = {
                 "probability",
                 "p-value of T2: the probability of a T2 this large without drift.",
             ),
-            "mean_shift_leading_p_value": (
-                "probability",
-                "p-value of T2 along the leading eight components, where a change of few clusters shows"
-                " first.",
-            ),
             "centroid_distance": (
                 "the vectors' own unit",
                 "Length of the mean shift along the baseline's leading components.",
@@ -133,8 +128,8 @@ WORDS: dict[str, StatisticWords] = {
             "spread_change_ratio": (
                 "ratio, -1 or more",
                 "Mean squared distance of the events from the baseline's mean, over the baseline's, minus 1."
-                " Parts: components (the leading ones), residual (all other directions). Null where the"
-                " baseline has no such part.",
+                " Parts: components (the leading ones), residual (all other directions), typical (the leading"
+                " ones, of most events). Null where the baseline has no such part.",
             ),
             "spread_excess_ratio": (
                 "ratio, -1 or more",
@@ -186,6 +181,27 @@ WORDS: dict[str, StatisticWords] = {
             "relations_p_value": (
                 "probability",
                 "p-value of the relations, by part: the probability of a change this large without drift.",
+            ),
+        },
+    ),
+    "minor_shift": StatisticWords(
+        title="Minor shift",
+        text="How far the events moved along directions in which the baseline varies little, less what noise"
+        " makes.",
+        smallest="Squared length of the shift of the mean along 96 components after the leading 32, in their"
+        " standard deviations.",
+        sentence="inputs moved together, in directions in which the baseline varies little",
+        advice="Look for what touches all these inputs: preprocessing, a camera, a new version of the model.",
+        numbers={
+            "minor_shift_excess": (
+                "squared standard deviations",
+                "Squared length of the shift along the minor components minus the expected value without"
+                " drift.",
+            ),
+            "minor_shift_p_value": (
+                "probability",
+                "p-value of that shift: the probability of one this large without drift. Null without minor"
+                " components.",
             ),
         },
     ),

@@ -13,6 +13,7 @@ from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import ScheduledBaseline, StreamSpec
+from driftgauge.core.statistics.minor_shift import MINOR_DIRECTIONS
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import BaselineError, refuse_problems
 from driftgauge.events.baseline_contract import BaselineContract
@@ -174,7 +175,11 @@ def to_reference(baseline: Baseline) -> Reference:
         covariance_count=metadata.fitted_count,
         radii=baseline.radii,
         projection=Projection(
-            baseline.mean, baseline.components, baseline.variances, float(baseline.residual[0])
+            baseline.mean,
+            baseline.components,
+            baseline.variances,
+            float(baseline.residual[0]),
+            baseline.arrays.get(MINOR_DIRECTIONS, np.zeros((0, 1), np.float32)),
         ),
         cluster_means=baseline.cluster_means,
         mean=np.zeros(len(baseline.variances)),

@@ -15,7 +15,7 @@ from tests.builders.baselines import HOSTILE_NAMES
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.references import build_segment_arrays
 
-OTHERS = {"novelty": np.array([1.5]), "spread": np.array([2.0, 2.5])}
+OTHERS = {"novelty": np.array([1.5]), "spread": np.array([2.0, 2.5, 2.25])}
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +48,7 @@ def full_baseline(baseline: Baseline) -> Baseline:
     means = np.eye(components) * 1.5
     means[0, 0] = 3
     means[0, 1] = means[1, 0] = 0.5
-    spreads = tuple(map(tuple, baseline.arrays["spread_moments"].tolist()))
+    spreads = tuple(map(tuple, baseline.arrays["spread_moments"].T.tolist()))
     segments = tuple(
         SegmentReference(
             key=key,
@@ -56,12 +56,17 @@ def full_baseline(baseline: Baseline) -> Baseline:
             counts=baseline.counts // part,
             mean=np.linspace(-0.1, 0.1, components) * part,
             covariance=np.diag(baseline.variances) / part,
-            arrays=build_segment_arrays(7 * part, (spreads[0], None) if value == "xl" else spreads),
+            arrays=build_segment_arrays(7 * part, (spreads[0],) if value == "xl" else spreads),
             overdispersion=Overdispersion(25, 3.5, 2 * means, OTHERS) if value == "de" else None,
         )
         for key, value, part in (("country", "de", 4), ("country", "other", 2), ("größe", "xl", 3))
     )
-    others = {**OTHERS, "duplicates": np.array([3.0]), "relations": np.linspace(1, 2, 72)}
+    others = {
+        **OTHERS,
+        "duplicates": np.array([3.0]),
+        "relations": np.linspace(1, 2, 72),
+        "minor_shift": np.linspace(1, 2, 96),
+    }
     return dataclasses.replace(
         baseline,
         metadata=baseline.metadata.model_copy(update={"window_ms": HOUR_MS}),

@@ -23,7 +23,11 @@ from tests.builders.references import build_segment_arrays
         ("variances", 0, "array variances"),
         ("hash_counts", [1] + [0] * 127, "hash_counts counts fewer than two"),
         ("residual", -1, "array residual"),
-        ("spread_moments", [[50, 0, 0.5, 1, 4, 0]] * 2, "a count without a mean and a variance"),
+        (
+            "spread_moments",
+            [[50] * 3, [0] * 3, [0.5] * 3, [1] * 3, [4] * 3],
+            "a count without a mean and a variance",
+        ),
     ],
 )
 def test_baseline_rejects_invalid_values(baseline: Baseline, name: str, value: object, fault: str) -> None:
@@ -38,11 +42,11 @@ def test_baseline_rejects_invalid_values(baseline: Baseline, name: str, value: o
         dataclasses.replace(baseline, **change)
 
 
-NEGATIVE = (50, -1.0, 0.5, 1.0, 4.0, 0.03), None
+NEGATIVE = ((50, -1.0, 0.5, 1.0, 4.0),)
 IMPOSSIBLE = [
     (Overdispersion(20, 0.9, np.eye(8)), "overdispersion_counts .* below 1"),
     (Overdispersion(20, np.inf, np.eye(8)), "overdispersion_counts .* not finite"),
-    (Overdispersion(20, 1.0, np.eye(8), {"spread": np.array([1.0, 0.9])}), "overdispersion_spread"),
+    (Overdispersion(20, 1.0, np.eye(8), {"spread": np.array([1.0, 0.9, 1.0])}), "overdispersion_spread"),
     *(
         (Overdispersion(20, 1.0, means), "overdispersion_means must be positive definite")
         for means in (-np.eye(8), np.ones((8, 8)))

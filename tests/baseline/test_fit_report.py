@@ -132,6 +132,10 @@ def test_other_clusters_and_spaces_are_not_comparable(baseline: Baseline) -> Non
         centroids=Centroids(np.pad(values, ((0, 0), (0, 1))), DistanceMetric.EUCLIDEAN),
         mean=np.append(baseline.mean, 0),
         components=np.pad(baseline.components, ((0, 0), (0, 1))),
+        arrays={
+            **baseline.arrays,
+            "minor_components": np.pad(baseline.arrays["minor_components"], ((0, 0), (0, 1))),
+        },
     )
     for other in (wider, with_metadata(baseline, model_version="v2")):
         assert compare(baseline, other, FILE).mean_distance is None

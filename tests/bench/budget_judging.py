@@ -17,7 +17,7 @@ from driftgauge.core.judging.verdict import Verdict, decide
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics import registry
-from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS, LEADING_COMPONENTS, MeanShiftNull
+from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS, MeanShiftNull
 from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 
@@ -165,8 +165,6 @@ class _Screen:
         first = deviations[:, 0]
         scale = _bisect(lambda value: mean_null.test(value * first, count).p_value, 1e3, level)
         self._t2 = float(self._weights[0]) * scale**2
-        scale = _bisect(lambda value: mean_null.test(value * first, count).leading_p_value, 1e3, level)
-        self._leading_t2 = float(self._weights[0]) * scale**2
         scale = _bisect(lambda value: mean_null.test(value * first, count).centroid_p_value, 1e3, level)
         self._distance = scale * float(np.linalg.norm(first))
 
@@ -180,7 +178,6 @@ class _Screen:
         return (
             (parts > self._js)
             | (terms.sum(axis=1) > self._t2)
-            | (terms[:, :LEADING_COMPONENTS].sum(axis=1) > self._leading_t2)
             | (np.linalg.norm(own, axis=1) > self._distance)
         )
 

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from driftgauge.core.counting.accumulator import Accumulator
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
-from driftgauge.core.counting.projection import SPREAD_STEP, SPREADS
+from driftgauge.core.counting.projection import MINOR_COMPONENTS, SPREAD_STEP, SPREADS
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
@@ -155,6 +155,7 @@ def draw_tally(
         cluster_outliers=random.multinomial(count // 100, shares),
         clipped_coordinate_sums=random.normal(0, noise / reference.projection.step, reference.components),
         spread_sums=(count + random.normal(0, noise / 4, SPREADS)) / SPREAD_STEP,
+        minor_sums=random.normal(0, 1e6 * noise, MINOR_COMPONENTS),
         hash_counts=random.multinomial(count, np.full(HASH_BINS, 1 / HASH_BINS)),
     )
 

@@ -9,6 +9,7 @@ from driftgauge.baseline.moments import find_cluster_means, leave_one_out_outlie
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
 from driftgauge.core.counting.measurement import MeasuredEvents
+from driftgauge.core.counting.projection import SPREADS
 from driftgauge.core.counting.tally import tally_batch
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
@@ -51,7 +52,7 @@ class Population:
         cluster_means = find_cluster_means(self.vectors, basis, found, self.centroids)
         radii = np.full(CLUSTERS, np.inf, dtype=np.float32)
         arrays = {HASH_COUNTS: np.bincount(hash_vectors(self.vectors[rows]), minlength=HASH_BINS)}
-        arrays[SPREAD_MOMENTS] = np.zeros((2, 6))
+        arrays[SPREAD_MOMENTS] = np.zeros((5, SPREADS))
         if fitted is not None:
             own = self.clusters[rows]
             distances = self.centroids.distances(self.vectors[rows], own)

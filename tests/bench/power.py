@@ -389,7 +389,7 @@ def weighed(values: Array, by: Array, change: float) -> Array:
 
 
 def moved(shares: Array, js_divergence: float, random: np.random.Generator) -> Array:
-    """Return shares at this base-2 divergence from others, in a random direction."""
+    """Return shares at this base-2 divergence from others, in a random direction if one is long enough."""
     direction = random.normal(size=len(shares)) * shares
     direction -= direction.sum() * shares
 
@@ -400,6 +400,9 @@ def moved(shares: Array, js_divergence: float, random: np.random.Generator) -> A
         return float(parts.sum() / 2) - js_divergence
 
     largest = 0.999 * float(np.min(shares[direction < 0] / -direction[direction < 0]))
+    if divergence(largest) < 0:
+        # Only a move towards one cluster is as large.
+        direction, largest = np.eye(len(shares))[shares.argmin()] - shares, 0.999
     return shares + brentq(divergence, 0, largest) * direction
 
 

@@ -14,7 +14,7 @@ from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.baseline.windows import Traffic
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS
-from driftgauge.core.counting.projection import Projection
+from driftgauge.core.counting.projection import MINOR_COMPONENTS, Projection
 from driftgauge.core.reference import Reference
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.references import CLUSTERS, build_reference, build_segment_reference
@@ -70,6 +70,9 @@ def build_baseline(
             # Products that do not vary are not tested.
             "relation_moments": np.zeros((5, 72)),
             "relation_spectrum": np.ones(36),
+            "minor_components": np.zeros((MINOR_COMPONENTS, values.shape[1]), np.float32),
+            "minor_moments": np.zeros((5, MINOR_COMPONENTS)),
+            "minor_spectrum": np.ones(MINOR_COMPONENTS),
         },
         "overdispersion": None,
         "segments": (),
@@ -145,7 +148,7 @@ def draw_bursts(count: int, length: int) -> NDArray[np.float32]:
 
 
 def by_columns(lengths: np.ndarray) -> dict[str, np.ndarray]:
-    """Return numbers of events, (m, 3), as those whose means vary: of novelty, and of both spreads."""
+    """Return numbers of events, (m, 3), as those whose means vary: of novelty, and of two spreads."""
     return {"novelty": lengths[:, :1], "spread": lengths[:, 1:]}
 
 

@@ -43,7 +43,7 @@ def build_tally(*counts: int, reference: Reference = FIRST, outliers: int = 0) -
     """
     clusters = np.array(counts, dtype=np.int64)
     hashes = np.bincount(hash_vectors(reference.centroids.values), clusters, minlength=HASH_BINS)
-    coordinates, spreads, _ = reference.projection.measure(reference.centroids.values)
+    coordinates, spreads, *_ = reference.projection.measure(reference.centroids.values)
     return build_values(
         reference,
         cluster_counts=clusters,

@@ -58,7 +58,7 @@ SUMS = WindowSums(
         24,
         np.array([410.5, 210.25]),
         np.array([[28.0, -0.5], [-0.5, 25.0]]),
-        {"novelty": np.array([30.0]), "spread": np.array([26.5, 24.0]), "duplicates": np.array([25.0])},
+        {"novelty": np.array([30.0]), "spread": np.array([26.5, 24.0, 23.0]), "duplicates": np.array([25.0])},
     ),
 )
 CLEAN = CleanWindows(
@@ -83,7 +83,7 @@ OVERDISPERSION = Overdispersion(
     13.5,
     1.25,
     np.array([[2.0, 0.5], [0.5, 1.5]]),
-    {"novelty": np.array([1.5]), "spread": np.array([1.25, 2.0]), "duplicates": np.array([1.0])},
+    {"novelty": np.array([1.5]), "spread": np.array([1.25, 2.0, 1.5]), "duplicates": np.array([1.0])},
     baseline=Overdispersion(200.0, 1.0, np.diag([1.0, 1.5])),
     kurtosis=40.0,
 )
@@ -136,13 +136,12 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
                 mean_shift=MeanShift(
                     t2=80.0,
                     p_value=1e-12,
-                    leading_p_value=1e-13,
                     centroid_distance=1.5,
                     centroid_p_value=1e-10,
                     excess=0.25,
                 ),
                 novelty=Novelty(0.0625, 0.046875, 1e-7, np.array([0.0625, -0.015625])),
-                spread=Spread(SpreadChange(0.25, 0.125, 0.1875, 1e-8), None),
+                spread=Spread(SpreadChange(0.25, 0.1875, 1e-8), None, SpreadChange(0.125, 0.0625, 1e-3)),
                 duplicates=Duplicates(0.25, 1e-6),
                 evidence=by_statistic(0.5, 0.25, 0.125, 0.0625, 0.0625, names=KINDS),
                 kind="mix",

@@ -69,7 +69,7 @@ def record_tree(number: int = 0, verdict: str = "drift", *, size_ms: int = HOUR_
         "end": format_timestamp(start_ms + size_ms),
         "verdict": verdict,
         # Less than the smallest drift worth finding, so that windows are not blind.
-        "detectable": dict(zip(DETECTABLE, (0.008, 0.04, 0.01, 0.08, 0.04, 0.15), strict=True)),
+        "detectable": dict(zip(DETECTABLE, (0.008, 0.04, 0.01, 0.08, 0.04, 0.15, 0.06), strict=True)),
     }
     if verdict == "insufficient":
         tree |= _NOT_SCORED

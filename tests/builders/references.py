@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
-from driftgauge.core.counting.projection import Projection
+from driftgauge.core.counting.projection import MINOR_COMPONENTS, SPREADS, Projection
 from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.statistics.minor_shift import MINOR_DIRECTIONS, MINOR_MOMENTS, MINOR_SPECTRUM
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.relations import RELATION_MOMENTS, RELATION_SPECTRUM
 from tests.builders.clocks import HOUR_MS
 
 CLUSTERS = 4
-Spreads = tuple[tuple[float, ...] | None, tuple[float, ...] | None]
-"""Of both spreads count, mean, variance, skewness, kurtosis, and the outliers' part of the mean."""
+Spreads = tuple[tuple[float, ...] | None, ...]
+"""Of the spreads, three at most, count, mean, variance, skewness and kurtosis."""
 
 # The share of each cluster in a baseline's vectors, which are unit vectors.
 SHARES = np.array([0.4, 0.3, 0.2, 0.1])
@@ -53,17 +54,17 @@ def measured(reference: Reference) -> Reference:
     return replace(reference, overdispersion=independent, overdispersion_ms=HOUR_MS)
 
 
-def build_arrays(hash_counts: NDArray[np.int64], spreads: Spreads = (None, None)) -> dict[str, NDArray[Any]]:
+def build_arrays(hash_counts: NDArray[np.int64], spreads: Spreads = ()) -> dict[str, NDArray[Any]]:
     """Return the arrays of a baseline's statistics."""
     return {"hash_counts": hash_counts, "spread_moments": build_moments(*spreads)}
 
 
 def build_moments(*spreads: tuple[float, ...] | None) -> NDArray[np.float64]:
     """Return the moments of spreads; zeros of one that does not vary."""
-    return np.array([each or (0.0,) * 6 for each in spreads])
+    return np.array([each or (0.0,) * 5 for each in (*spreads, None, None, None)[:SPREADS]]).T
 
 
-def build_segment_arrays(outliers: int = 0, spreads: Spreads = (None, None)) -> dict[str, NDArray[Any]]:
+def build_segment_arrays(outliers: int = 0, spreads: Spreads = ()) -> dict[str, NDArray[Any]]:
     """Return the arrays of a segment's statistics."""
     return {"outliers": np.array(outliers), "spread_moments": build_moments(*spreads)}
 
@@ -101,11 +102,14 @@ def build_random_reference(
     counts = np.full(clusters, 50_000 // clusters, np.int64)
     values = ["other", *(f"c{number}" for number in range(segments - 1))][:segments]
     spreads = (
-        (50_000, 1.0, 2 / components, (8 / components) ** 0.5, 3 + 12 / components, 0.02),
-        (50_000, 1.0, 2 / dimension, (8 / dimension) ** 0.5, 3 + 12 / dimension, 0.02)
+        (50_000, 1.0, 2 / components, (8 / components) ** 0.5, 3 + 12 / components),
+        (50_000, 1.0, 2 / dimension, (8 / dimension) ** 0.5, 3 + 12 / dimension)
         if dimension > components
         else None,
+        (50_000, 1.0, 2 / components / 64, 0.0, 3.0),
     )
+    minor = np.zeros((MINOR_COMPONENTS, dimension), np.float32)
+    minor[: dimension - components] = directions[components : components + MINOR_COMPONENTS]
     return Reference(
         baseline_id=f"sha256:{name}",
         centroids=Centroids(
@@ -120,6 +124,7 @@ def build_random_reference(
             directions[:components].astype(np.float32),
             np.ones(components),
             float(dimension - components),
+            minor,
         ),
         cluster_means=np.zeros((clusters, components)),
         mean=np.zeros(components),
@@ -127,6 +132,10 @@ def build_random_reference(
         | {
             RELATION_MOMENTS: np.tile([[50_000.0], [0.0], [0.004], [0.0], [3.0]], 72),
             RELATION_SPECTRUM: np.ones(36),
+            MINOR_DIRECTIONS: minor,
+            MINOR_MOMENTS: np.tile([[50_000.0], [0.0], [1e12], [0.0], [3.0]], MINOR_COMPONENTS)
+            * minor.any(axis=1),
+            MINOR_SPECTRUM: np.ones(MINOR_COMPONENTS),
         },
         overdispersion=None,
         overdispersion_ms=None,

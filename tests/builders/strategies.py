@@ -76,7 +76,7 @@ def vectors(size: int) -> st.SearchStrategy[np.ndarray]:
 
 PROBABILITIES = st.floats(0, 1)
 SIZES = st.floats(0, 1) | st.just(math.inf)
-CHANGES = st.none() | st.builds(SpreadChange, FLOATS, FLOATS, FLOATS, PROBABILITIES)
+CHANGES = st.none() | st.builds(SpreadChange, FLOATS, FLOATS, PROBABILITIES)
 
 
 def scores(clusters: int) -> st.SearchStrategy[Score]:
@@ -89,13 +89,12 @@ def scores(clusters: int) -> st.SearchStrategy[Score]:
             MeanShift,
             t2=FLOATS,
             p_value=PROBABILITIES,
-            leading_p_value=PROBABILITIES,
             centroid_distance=FLOATS,
             centroid_p_value=PROBABILITIES,
             excess=FLOATS,
         ),
         "novelty": st.builds(Novelty, FLOATS, FLOATS, PROBABILITIES, vectors(clusters)),
-        "spread": st.builds(Spread, CHANGES, CHANGES),
+        "spread": st.builds(Spread, CHANGES, CHANGES, CHANGES),
         "duplicates": st.builds(Duplicates, FLOATS, PROBABILITIES),
     }
     return st.builds(
@@ -168,7 +167,7 @@ def overdispersions(draw: st.DrawFn, components: int) -> Overdispersion:
         draw(st.floats(1, math.inf)),
         draw(positive),
         draw(arrays.arrays(np.float64, (components, components), elements=positive)),
-        {"spread": draw(arrays.arrays(np.float64, 2, elements=positive))},
+        {"spread": draw(arrays.arrays(np.float64, 3, elements=positive))},
         of_baseline,
         draw(positive),
     )
@@ -185,7 +184,7 @@ def sums_of_windows(draw: st.DrawFn, clusters: int, components: int) -> WindowSu
             draw(st.integers(0, 2**31)),
             draw(arrays.arrays(np.float64, clusters, elements=positive)),
             sum(np.outer(row, row) for row in shifts),
-            {"spread": draw(arrays.arrays(np.float64, 2, elements=positive))},
+            {"spread": draw(arrays.arrays(np.float64, 3, elements=positive))},
         ),
     )
 

@@ -119,9 +119,7 @@ def _first_size(document: Mapping[str, Any]) -> float:
 
 def _is_overwhelming(document: Mapping[str, Any], level: float) -> bool:
     shift = document["findings"]["mean_shift"]["numbers"]
-    p_values = [
-        shift[name] for name in ("mean_shift_p_value", "mean_shift_leading_p_value", "centroid_p_value")
-    ]
+    p_values = [shift[name] for name in ("mean_shift_p_value", "centroid_p_value")]
     js_p_value = field_at(document, "findings.js_divergence.p_value")
     weighted = [(js_p_value, 1.0), *zip(p_values, MEAN_WEIGHTS, strict=True)]
     # For small p-values the Cauchy combination is the weighted harmonic mean.

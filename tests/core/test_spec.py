@@ -63,8 +63,7 @@ def test_scheme_holds_fields_of_spec_and_baseline():
             TallyField("cluster_counts", CLUSTERS),
             TallyField("clipped_coordinate_sums", COMPONENTS),
             TallyField("cluster_outliers", 4),
-            TallyField("spread_sums", 2),
-            TallyField("outlier_spread_sums", 2),
+            TallyField("spread_sums", 3),
             TallyField("hash_counts", 128, in_segments=False),
         ),
     )

@@ -218,7 +218,7 @@ def alert_links(results):
             "images",
             [
                 "First seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d: camera = dock-2).",
-                "first seen between 8 Nov 2025, 09:00 UTC and 8 Nov 2025, 10:00 UTC (1h).",
+                "first seen between 8 Nov 2025, 11:00 UTC and 8 Nov 2025, 12:00 UTC (1h).",
                 "Shift: inputs moved together",
                 "(mean shift 0.317); first in camera = dock-2",
                 "Last confirmed 10 Nov 2025, 00:00 UTC",

@@ -93,17 +93,17 @@ QUIET = build_score(
     noise_floor=0.0,
     excess=-0.1,
     js_divergence=0.0,
-    mean_shift=MeanShift(0.0, 0.5, 0.5, 0.0, 0.5, -0.1),
+    mean_shift=MeanShift(0.0, 0.5, 0.0, 0.5, -0.1),
     novelty=build_novelty(0.0, -0.1, 0.5),
-    spread=Spread(None, None),
+    spread=Spread(None, None, None),
     duplicates=Duplicates(0.0, 0.5),
 )
 # The findings of one statistic, by its excess and its own p-value.
 FINDINGS = {
     "js_divergence": lambda size, p: {"js_divergence": size, "excess": size, "js_p_value": p},
-    "mean_shift": lambda size, p: {"mean_shift": MeanShift(0.0, p, p, 0.0, p, size)},
+    "mean_shift": lambda size, p: {"mean_shift": MeanShift(0.0, p, 0.0, p, size)},
     "novelty": lambda size, p: {"novelty": build_novelty(size, size, p)},
-    "spread": lambda size, p: {"spread": Spread(None, SpreadChange(-2 * size, 0.0, size, p))},
+    "spread": lambda size, p: {"spread": Spread(None, SpreadChange(-2 * size, size, p), None)},
     "duplicates": lambda size, p: {"duplicates": Duplicates(size, p)},
 }
 

@@ -135,7 +135,7 @@ def test_planned_baseline_is_that_of_options():
     related = resolve_reference(build_baseline(), overdispersion=3)
     assert (related.counts.sum(), related.overdispersion.counts) == (100, 3)
     spread, duplicates = (related.overdispersion.of(name, 1).tolist() for name in ("spread", "duplicates"))
-    assert (spread, duplicates) == ([3, 3], [1])
+    assert (spread, duplicates) == ([3, 3, 3], [1])
 
 
 @pytest.mark.parametrize(

@@ -312,7 +312,7 @@ def segment(value, name):
 
 
 def by_kind(name, *values):
-    kinds = zip((*KINDS, "relations"), values, strict=False)
+    kinds = zip((*KINDS, "relations", "detail"), values, strict=False)
     return {name: {f"{kind} images 1h": value for kind, value in kinds}}
 
 
@@ -351,7 +351,7 @@ def by_cluster(name, *values):
                 window_cluster_contribution=None,
                 window_excess=None,
             )
-            | by_kind("window_detectable_ratio", *[math.inf] * 6)
+            | by_kind("window_detectable_ratio", *[math.inf] * 7)
             | by_cluster("window_cluster_ratio", 0.25, 0.5, 0, 0.25)
             | verdict("insufficient"),
             id="too few events",
@@ -362,7 +362,7 @@ def by_cluster(name, *values):
             id="detectable drift, relative to the smallest worth finding",
         ),
         pytest.param(
-            [{"score": build_score(COUNTS, spread=Spread(SpreadChange(0.06, 0.01, 0.03, 0.41), None))}],
+            [{"score": build_score(COUNTS, spread=Spread(SpreadChange(0.06, 0.03, 0.41), None, None))}],
             by_kind("window_excess", DIVERGENCE.excess, -0.004, 0.0025, 0.03, 0.015, 0.1),
             id="sizes, and spread without residual",
         ),

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from driftgauge.baseline.artifact import Baseline, BaselineMetadata, ClusterDescription, serialize
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS
+from driftgauge.core.counting.projection import MINOR_COMPONENTS
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from tests.builders.clocks import MONDAY_MS
@@ -25,12 +26,16 @@ def golden_baseline() -> Baseline:
     moments = np.stack(
         [np.full(72, 60), places / 128, (places + 1) / 4096, places / 64 - 0.5, 3 + places / 32]
     )
-    spreads = np.array([[60, 1.0, 2.0, 2.75, 15.0, 0.125], [60, 1.25, 0.5, 0.5, 3.5, 0.0]])
+    spreads = np.array(
+        [[60, 1.0, 2.0, 2.75, 15.0], [60, 1.25, 0.5, 0.5, 3.5], [60, 0.875, 0.125, 0.25, 3.0]]
+    ).T
+    minor = np.arange(3 * MINOR_COMPONENTS).reshape(MINOR_COMPONENTS, 3)
     others = {
         "novelty": np.array([1.5]),
-        "spread": np.array([2.0, 2.5]),
+        "spread": np.array([2.0, 2.5, 1.5]),
         "duplicates": np.array([3.0]),
         "relations": 1 + places / 64,
+        "minor_shift": 1 + np.arange(MINOR_COMPONENTS) / 64,
     }
     of_segments = {name: others[name] for name in ("novelty", "spread")}
     return Baseline(
@@ -66,6 +71,9 @@ def golden_baseline() -> Baseline:
             "spread_moments": spreads,
             "relation_moments": moments,
             "relation_spectrum": np.arange(36) / 8,
+            "minor_components": (minor / 512).astype(np.float32),
+            "minor_moments": np.ones((5, MINOR_COMPONENTS)),
+            "minor_spectrum": np.arange(MINOR_COMPONENTS) / 64,
         },
         overdispersion=Overdispersion(30, 2.5, np.array([[3, 0.5], [0.5, 1.5]]), others),
         segments=(

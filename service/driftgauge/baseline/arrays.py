@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.baseline.segments import MAX_SEGMENT_VALUES
-from driftgauge.core.counting.hashing import HASH_BINS
+from driftgauge.core.counting.hashing import HASH_BINS, SIGN_BINS
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.duplicates import HASH_COUNTS
@@ -70,7 +70,7 @@ def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
     if arrays.keys() & known_arrays() != layout.keys():
         message = f"the arrays are {', '.join(sorted(arrays))}; expected {', '.join(sorted(layout))}"
         raise BaselineError(message)
-    sizes = {"h": HASH_BINS}
+    sizes = {"h": SIGN_BINS if len(arrays.get(HASH_COUNTS, ())) == SIGN_BINS else HASH_BINS}
     for name, (dtype, axes, _) in layout.items():
         array = arrays[name]
         for axis, size in zip(axes, array.shape, strict=False):
@@ -142,7 +142,7 @@ def check_values(arrays: Mapping[str, NDArray[Any]]) -> None:
         # Of a spread that does not vary all moments are zero.
         if (
             name.endswith(SPREAD_MOMENTS)
-            and not (array[..., :1].any(axis=-1) == (array[..., :3] > 0).all(axis=-1)).all()
+            and not (array[..., 0, :].astype(bool) == (array[..., :3, :] > 0).all(axis=-2)).all()
         ):
             message = f"array {name} holds a count without a mean and a variance above 0"
             raise BaselineError(message)

@@ -52,8 +52,10 @@ from driftgauge.baseline.windows import (
 )
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.counting.hashing import HASH_BINS, SIGN_BINS
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.minor_shift import MINOR_DIRECTIONS
 from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
 from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS
 from driftgauge.errors import BaselineError
@@ -87,7 +89,8 @@ class Provenance:
             frequent labels, as many as cover 80 % of its labelled vectors, three at most. Each covers a tenth
             or more of its vectors; a cluster without such a label has no name.
         texts: n texts, None for a vector without one: without labels, a cluster's name is the words that
-            set its texts apart, three at most. A cluster whose texts are as all others has no name.
+            set its texts apart, three at most. A cluster whose texts are as all others has no name. With
+            texts near-duplicates are found too.
         event_ids: n event ids, None for a vector without one: each cluster keeps those of the five
             vectors nearest to its centroid. An id that is not printable or longer than 64 bytes is skipped.
     """
@@ -191,7 +194,9 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         reference = moments(vectors, fit_rows, reference_rows)
         cluster_means = find_cluster_means(vectors, fit_rows, reference, centroids)
         coordinates = project(vectors, reference_rows, reference)
-        counted = measure(vectors, reference_rows, reference, centroids, radii, cluster_means)
+        # Texts are repeated with small changes.
+        bins = HASH_BINS if provenance.texts is None else SIGN_BINS
+        counted = measure(vectors, reference_rows, reference, centroids, radii, cluster_means, bins)
         outliers = leave_one_out_outliers(distances, ids)
         arrays = {
             name: array
@@ -199,6 +204,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             for name, array in each.fit(counted, outliers).items()
             if name in each.arrays
         }
+        arrays[MINOR_DIRECTIONS] = reference.minor
         report_spreads(arrays[SPREAD_MOMENTS], reference, progress)
         # From the mean of the reference, which windows of it are compared with.
         standardized = (coordinates - coordinates.mean(axis=0)) / np.sqrt(reference.variances)
@@ -226,7 +232,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             overdispersion = by_groups = measure_groups(
                 groups,
                 *pool_sides(
-                    measure(vectors, fit_rows, reference, centroids, radii, cluster_means),
+                    measure(vectors, fit_rows, reference, centroids, radii, cluster_means, bins),
                     counted,
                     np.sqrt(reference.variances) / reference.step,
                 ),

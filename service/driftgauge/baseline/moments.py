@@ -1,16 +1,21 @@
 """Measures of many vectors, in blocks to bound memory: mean and components, and what the statistics count."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.assignment import Centroids
+from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.measurement import MeasuredEvents
-from driftgauge.core.counting.projection import MAX_COMPONENTS, Projection
+from driftgauge.core.counting.projection import MAX_COMPONENTS, MINOR_COMPONENTS, Projection
+from driftgauge.core.counting.tally import Directions
 from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.minor_shift import known_variances
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
+from driftgauge.core.statistics.nulls.means_null import describe
 from driftgauge.errors import BaselineError
 
 __all__ = [
@@ -73,7 +78,16 @@ def moments(
             found.variances, before.variances, rtol=_SETTLED
         ):
             break
-    return found
+    return _without_rare(vectors, rows, found)
+
+
+def _without_rare(vectors: NDArray[np.float32], rows: NDArray[np.intp], found: Projection) -> Projection:
+    """Return a projection without the minor components that a few of the rows make.
+
+    Such as pixels of an edge, which are nearly always 0: windows differ along them from any other vectors.
+    """
+    moments = describe(np.concatenate([found.project_minor(vectors[block]) for block in blocks(rows)]))
+    return replace(found, minor=found.minor * known_variances(moments)[:, None])
 
 
 def _moments_of(
@@ -101,12 +115,14 @@ def _moments_of(
     if rank == 0:
         message = "the vectors do not vary by more than float32 rounding; give vectors that differ"
         raise BaselineError(message)
-    directions = directions[:rank]
+    directions = directions[: min(rank + MINOR_COMPONENTS, int((variances > rounding).sum()))]
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
     left = variances[rank:]
     residual = float(left[left > rounding].sum())
     components = (directions * np.sign(largest)).astype(np.float32)
-    return Projection(mean, components, variances[:rank].copy(), residual)
+    minor = np.zeros((MINOR_COMPONENTS, len(mean)), np.float32)
+    minor[: len(components) - rank] = components[rank:]
+    return Projection(mean, components[:rank], variances[:rank].copy(), residual, minor)
 
 
 def _mean(
@@ -187,6 +203,7 @@ def measure(
     centroids: Centroids,
     radii: NDArray[np.float32],
     cluster_means: NDArray[np.float64],
+    hash_bins: int = HASH_BINS,
 ) -> dict[str, NDArray[Any]]:
     """Return what the service counts of m rows of (n, d) float32 vectors, by the fields of a tally.
 
@@ -196,8 +213,16 @@ def measure(
     measured = []
     for block in blocks(rows):
         own = vectors[block]
-        events = MeasuredEvents(own, centroids.assign(own), centroids, radii, reference, cluster_means)
-        measured.append([each for statistic in registry.STATISTICS for each in statistic.measure(events)])
+        events = MeasuredEvents(
+            own, centroids.assign(own), centroids, radii, reference, cluster_means, hash_bins
+        )
+        measured.append(
+            [
+                each.vectors @ each.directions if isinstance(each, Directions) else each
+                for statistic in registry.STATISTICS
+                for each in statistic.measure(events)
+            ]
+        )
     return {
         name: np.concatenate(parts) for name, parts in zip(names, zip(*measured, strict=True), strict=True)
     }
@@ -232,7 +257,7 @@ def report_spreads(
     spread_moments: NDArray[np.float64], reference: Projection, progress: Callable[[str], None]
 ) -> None:
     """Report a warning where the spread of the residual cannot be tested, or hardly."""
-    count, mean = spread_moments[1, :2].tolist()
+    count, mean = spread_moments[:2, 1].tolist()
     if reference.residual > 0 and (count == 0 or mean > _LARGE_MEAN):
         progress(
             "warning: a change of spread outside the leading components will hardly be seen: the reference "

@@ -162,7 +162,8 @@ def baseline_group() -> None:
 @click.option(
     "--text",
     metavar="COLUMN",
-    help="The column of texts, instead of labels: a cluster is named by its characteristic words.",
+    help="The column of texts, instead of labels: a cluster is named by its characteristic words, and"
+    " near-duplicates are found.",
 )
 @click.option("--training-set", is_flag=True, help="The vectors come from the model's training data.")
 @click.option(

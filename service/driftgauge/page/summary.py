@@ -92,7 +92,7 @@ SUMMARY = np.dtype(
         ("applied_total", np.int64),
         ("late_total", np.int64),
         ("js_divergence", np.float64),
-        ("noise_floor", np.float64),
+        ("noise_floor", np.float32),
         ("p_value", np.float64),
         *((each.name, np.float32) for each in CHARTED),
         ("excess", np.float32, (len(CHARTED),)),

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from driftgauge.core.counting.projection import SPREAD_STEP, Projection
+from driftgauge.core.counting.projection import MINOR_COMPONENTS, SPREAD_STEP, Projection
 
 VECTORS = 1_000
 DIMENSIONS = [2, 128, 768]
@@ -18,7 +18,10 @@ def build_turned_projection(dimension, *, scale=1.0, offset=0.0):
     turned, _ = np.linalg.qr(random.standard_normal((dimension, dimension)))
     components = turned[: min(dimension, 32)].astype(np.float32)
     variances = scale**2 / np.arange(1, len(components) + 1)
-    return Projection(random.standard_normal(dimension) * scale + offset, components, variances)
+    minor = np.zeros((MINOR_COMPONENTS, dimension), np.float32)
+    minor[: max(dimension - 32, 0)] = turned[32 : 32 + MINOR_COMPONENTS]
+    mean = random.standard_normal(dimension) * scale + offset
+    return Projection(mean, components, variances, minor=minor)
 
 
 def build_vectors(projection, *, spread=1.0, number=VECTORS):
@@ -64,7 +67,7 @@ def test_coordinates_match_integer_arithmetic(dimension, spread):
     deviations = projection.deviations / projection.step
     standardized = np.clip(coordinates / deviations, -(2**11), 2**11)
     squares = np.square(standardized).mean(axis=1, keepdims=True)
-    found, _, of_deviations = projection.measure(vectors)
+    found, _, of_deviations, _ = projection.measure(vectors)
     near = squares[:, 0] < 15.9
     assert near.all() if spread < 1 else not near.all() or dimension * spread == 2
     np.testing.assert_array_equal(found[near], coordinates[near])
@@ -97,20 +100,24 @@ def build_residual_projection():
 
 def test_spreads_are_mean_squares_relative_to_baseline():
     vectors = np.array([[2, 1, 0.5, 0.5], [4, 0, 0, 0], [0, 3, 1, -2], [0, 0, 0, 0]], np.float32)
-    _, spreads, _ = build_residual_projection().measure(vectors)
+    _, spreads, *_ = build_residual_projection().measure(vectors)
     assert spreads.dtype == np.int64
-    np.testing.assert_allclose(spreads * SPREAD_STEP, [[1, 1], [2, 0], [4.5, 10], [0, 0]], atol=0.02)
+    np.testing.assert_allclose(
+        spreads * SPREAD_STEP,
+        [[1, 1, 1], [2, 0, 2 ** (1 / 8)], [4.5, 10, 4.5 ** (1 / 8)], [0, 0, 0]],
+        atol=0.02,
+    )
 
 
 @pytest.mark.parametrize("factor", [100, 1e6, 1e30])
 def test_spread_of_one_event_is_at_most_16(factor):
-    _, spreads, _ = build_residual_projection().measure(np.full((1, 4), factor, np.float32))
-    assert (spreads * SPREAD_STEP).tolist() == [[16, 16]]
+    _, spreads, *_ = build_residual_projection().measure(np.full((1, 4), factor, np.float32))
+    assert (spreads * SPREAD_STEP).tolist() == [pytest.approx([16, 16, 2**0.5], rel=1e-4)]
 
 
 def test_projection_that_leaves_nothing_has_no_residual_spread():
     projection = Projection(np.zeros(4), np.eye(4, dtype=np.float32)[:2], np.array([4.0, 1.0]))
-    _, spreads, _ = projection.measure(np.ones((3, 4), np.float32))
+    _, spreads, *_ = projection.measure(np.ones((3, 4), np.float32))
     assert spreads[:, 1].tolist() == [0, 0, 0]
     assert (spreads[:, 0] > 0).all()
 
@@ -120,7 +127,8 @@ def build_spread_projection(dimension):
     turned = PROJECTIONS[dimension]
     variance = float(turned.variances[0])
     residual = variance * max(dimension - 32, 0)
-    return Projection(turned.mean, turned.components, np.full(len(turned.components), variance), residual)
+    variances = np.full(len(turned.components), variance)
+    return Projection(turned.mean, turned.components, variances, residual, turned.minor)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -131,12 +139,12 @@ def test_measures_are_same_in_batch_of_any_size_order_and_layout(dimension, size
 
     def measure(batch):
         """All measures side by side, the spreads last."""
-        coordinates, spreads, standardized = projection.measure(batch)
-        return np.hstack([standardized, coordinates, spreads])
+        coordinates, spreads, standardized, steps = projection.measure(batch)
+        return np.hstack([steps @ projection.minor_weights, standardized, coordinates, spreads])
 
     expected = measure(vectors)
-    assert (expected[:, -2:] < 16 / SPREAD_STEP).mean() > 0.99
-    assert dimension <= 32 or len(np.unique(expected[:, -1])) > 100
+    assert (expected[:, -3:] < 16 / SPREAD_STEP).mean() > 0.99
+    assert dimension <= 32 or len(np.unique(expected[:, -2])) > 100
     parts = [measure(vectors[start : start + size]) for start in range(0, VECTORS, size)]
     np.testing.assert_array_equal(np.concatenate(parts), expected)
     order = np.random.default_rng(size).permutation(VECTORS)
@@ -150,7 +158,20 @@ def test_mean_spreads_of_normal_vectors_are_one():
     deviations = np.sqrt(1 / np.arange(1, 129))
     leading, others = np.split(np.square(deviations), [32])
     projection = Projection(np.zeros(128), np.eye(128, dtype=np.float32)[:32], leading, float(others.sum()))
-    _, spreads, _ = projection.measure(
+    _, spreads, *_ = projection.measure(
         (random.standard_normal((20_000, 128)) * deviations).astype(np.float32)
     )
-    np.testing.assert_allclose(spreads.mean(axis=0) * SPREAD_STEP, [1, 1], atol=0.01)
+    np.testing.assert_allclose(spreads[:, :2].mean(axis=0) * SPREAD_STEP, [1, 1], atol=0.01)
+
+
+def test_minor_coordinates_are_those_of_vectors_with_spreads_of_16_at_most():
+    projection = build_spread_projection(128)
+    vectors = build_vectors(projection)
+    vectors[0] = projection.mean + 100 * (vectors[0] - projection.mean)
+    found = projection.project_minor(vectors) * projection.step * 2.0 ** (9 - 12)
+    exact = (vectors - projection.mean) @ projection.minor.T
+    deviation = math.sqrt(projection.variances[0])
+    np.testing.assert_allclose(found[1:], exact[1:], atol=0.02 * deviation)
+    cosine = found[0] @ exact[0] / np.linalg.norm(found[0]) / np.linalg.norm(exact[0])
+    assert cosine == pytest.approx(1, abs=1e-4)
+    assert np.square(found[0]).sum() < 17 * projection.residual

@@ -34,14 +34,20 @@ def attribute(  # noqa: PLR0913 - one for each finding
     mean=NOTHING,
     novelty=NOTHING,
     changes=(None, None),
+    few=0.0,
     excess_of_outliers=0.0,
     repeated=(0.0, NOTHING),
     related=(0.0, NOTHING),
     overdispersion=INDEPENDENT,
 ):
-    """The evidence of a window; the shift is in standard deviations along the components."""
+    """The evidence of a window; the shift is in standard deviations along the components.
+
+    A few far events make the part `few` of its changes of spread.
+    """
+    largest = max((each.change for each in changes if each), default=0.0)
+    typical = change((1 - few) * largest, NOTHING) if any(changes) else None
     excess = float(np.square(shift).sum())
-    moved = MeanShift(1.0, mean, mean, 1.0, mean, excess)
+    moved = MeanShift(1.0, mean, 1.0, mean, excess)
     return find(
         overdispersion,
         counts,
@@ -49,7 +55,7 @@ def attribute(  # noqa: PLR0913 - one for each finding
         js,
         mean_shift=moved,
         novelty=build_novelty(0.0, excess_of_outliers, novelty),
-        spread=Spread(*changes),
+        spread=Spread(changes[0], changes[1], typical),
         duplicates=Duplicates(*repeated),
         relations=Relations(*[RelationChange(related[0], *related)] * 2),
     )
@@ -68,17 +74,18 @@ def kind_of(evidence):
     return max(evidence, key=evidence.get)
 
 
-def change(size, outliers, p_value):
-    return SpreadChange(size, outliers, abs(size), p_value)
+def change(size, p_value):
+    return SpreadChange(size, abs(size), p_value)
 
 
-@given(*[st.floats(1e-308, 1)] * 5, st.floats(-1, 1), st.floats(-1, 1), st.floats(0, 1))
-def test_shares_sum_to_one(js, mean, novelty, spread, repeated, size, outliers, share):
+@given(*[st.floats(1e-308, 1)] * 5, st.floats(-1, 1), st.floats(-2, 2), st.floats(0, 1))
+def test_shares_sum_to_one(js, mean, novelty, spread, repeated, size, few, share):
     found = attribute(
         js=js,
         mean=mean,
         novelty=novelty,
-        changes=(change(size, outliers, spread), None),
+        changes=(change(size, spread), None),
+        few=few,
         repeated=(share, repeated),
     )
     shares = found.values()
@@ -87,8 +94,8 @@ def test_shares_sum_to_one(js, mean, novelty, spread, repeated, size, outliers, 
 
 
 SHIFT = {"shift": (0.5, 0.5)}
-SPREAD_OF_OTHERS = {"changes": (change(0.01, 0.0, 0.4), change(0.3, 0.1, 1e-9))}
-SPREAD_OF_ALL = {"changes": (change(0.2, 0.1, 1e-4), change(0.3, 0.1, 1e-9))}
+SPREAD_OF_OTHERS = {"changes": (change(0.01, 0.4), change(0.3, 1e-9)), "few": 0.3}
+SPREAD_OF_ALL = {"changes": (change(0.2, 1e-4), change(0.3, 1e-9)), "few": 0.3}
 # A tenth of the events more in the first cluster and less in the second moves the mean by 0.3 deviations.
 MIXED = {"counts": (350, 150, 250, 250)}
 # An item of a tenth of the events moves the mean by a tenth of its distance.
@@ -103,18 +110,18 @@ LEAST = np.finfo(float).tiny
         ({"js": 1e-9}, "mix"),
         ({**SHIFT, "mean": 1e-9}, "shift"),
         ({"novelty": 1e-9}, "novelty"),
-        ({"changes": (None, change(0.3, 0.0, 1e-9))}, "spread"),
+        ({"changes": (None, change(0.3, 1e-9))}, "spread"),
         ({"repeated": (0.05, 1e-9)}, "duplicates"),
         ({"related": (0.3, 1e-9)}, "relations"),
-        # A shift by 0.5 changes relations by as much, and hardly more.
-        ({**SHIFT, "mean": 1e-9, "related": (0.4, 1e-60)}, "shift"),
-        ({**SHIFT, "mean": 1e-9, "related": (2.0, 1e-60)}, "relations"),
+        # What moves the mean changes relations too, and shows no less in the mean.
+        ({**SHIFT, "mean": 1e-9, "related": (0.4, 1e-15)}, "shift"),
+        ({**SHIFT, "mean": 1e-9, "related": (0.4, 1e-60)}, "relations"),
         # Without a shift that is seen there is none to cause it.
         ({**SHIFT, "related": (0.4, 1e-9)}, "relations"),
         ({**SHIFT, "js": LEAST, "mean": LEAST}, "shift"),
         # A mean that outliers move, also where events lie further out, but not along the components.
         (
-            {**SHIFT, "changes": (change(0.01, 0.0, 0.4), change(0.3, 0.25, 1e-9))}
+            {**SHIFT, "changes": (change(0.01, 0.4), change(0.3, 1e-9)), "few": 0.8}
             | {"js": 1e-20, "mean": 1e-60, "novelty": 1e-9},
             "novelty",
         ),
@@ -140,16 +147,16 @@ LEAST = np.finfo(float).tiny
         ({**MIXED, "shift": (0.3, 0.8), "js": 1e-20, "mean": 1e-9}, "shift"),
         ({**MIXED, "shift": (0.3, 0.8), "js": 1e-20, "mean": 0.02}, "mix"),
         ({**MIXED, "shift": (0.3, 0.0), "js": 1e-20, "mean": 1e-9}, "mix"),
-        # Fewer outliers do not explain a growth, and more of them no shrinking.
-        ({"changes": (change(0.4, -0.3, 1e-9), None)}, "spread"),
-        ({"changes": (change(-0.4, 0.3, 1e-9), None)}, "spread"),
-        ({"changes": (change(0.0, 0.3, 1e-9), None)}, "spread"),
+        # Few events explain no growth of typical ones, and no shrinking.
+        ({"changes": (change(0.4, 1e-9), None), "few": -0.7}, "spread"),
+        ({"changes": (change(-0.4, 1e-9), None), "few": 0.7}, "spread"),
+        ({"changes": (change(0.0, 1e-9), None), "few": 1.0}, "spread"),
         # A repeated item explains a change of mix only with a shift.
         ({"js": 1e-20, "repeated": (0.03, 0.005)}, "mix"),
         ({**ITEM, "js": 1e-6, "shift": (0.1, 0.1), "mean": 1e-6}, "duplicates"),
         # No item of a tenth moves the mean by a deviation, or makes all distances twice as long.
         ({**ITEM, "shift": (1.0, 1.0), "js": 1e-9, "mean": 1e-60}, "shift"),
-        ({**ITEM, "changes": (change(3.0, 0.0, 1e-60), None)}, "spread"),
+        ({**ITEM, "changes": (change(3.0, 1e-60), None)}, "spread"),
         # An item of a tenth is a tenth of the events beyond the radius.
         ({**ITEM, "novelty": 1e-20, "excess_of_outliers": 0.1}, "duplicates"),
         ({**ITEM, "novelty": 1e-60, "excess_of_outliers": 0.4}, "novelty"),
@@ -162,12 +169,12 @@ def test_kind_of_evidence(found, kind):
 
 
 def test_equal_p_values_have_equal_shares():
-    changes = (change(0.3, 0.15, 1e-6), change(0.2, 0.0, 1e-3))
-    found = attribute(shift=(0.5, 0.5), js=1e-6, mean=1e-6, novelty=1e-6, changes=changes)
-    # Half of the spread comes from outliers, and so they moved the mean.
+    changes = (change(0.3, 1e-6), change(0.2, 1e-3))
+    found = attribute(shift=(0.5, 0.5), js=1e-6, mean=1e-6, novelty=1e-6, changes=changes, few=0.5)
+    # Half of the spread comes from few events, and so they moved the mean.
     assert (found["mix"], found["shift"]) == (0, 0)
     assert (found["novelty"], found["spread"]) == (pytest.approx(3 / 4), pytest.approx(1 / 4))
-    changes = (change(0.3, 0.0, 0.5), change(0.2, 0.0, 0.5))
+    changes = (change(0.3, 0.5), change(0.2, 0.5))
     found = attribute(shift=(0.5, 0.5), js=1e-6, mean=1e-6, novelty=1e-6, changes=changes)
     # The divergence of events that moved counts for the shift.
     assert (found["mix"], found["shift"]) == (0, pytest.approx(2 / 3))
@@ -175,7 +182,7 @@ def test_equal_p_values_have_equal_shares():
 
 
 def test_outliers_of_events_that_all_lie_further_out_are_spread():
-    found = attribute(novelty=1e-20, changes=(change(0.3, 0.05, 1e-9), None))
+    found = attribute(novelty=1e-20, changes=(change(0.3, 1e-9), None), few=1 / 6)
     assert found["spread"] == pytest.approx(5 / 6)
 
 
@@ -186,11 +193,11 @@ def test_shares_are_in_proportion_to_logarithms():
 
 def test_students_tails_do_not_hide_novelty():
     """With 20 windows a p-value of 1e-6 is as far out as one of 1e-12 of a normal variable."""
-    moved = MeanShift(1.0, 1e-9, 1e-9, 1.0, 1e-9, 9.0)
+    moved = MeanShift(1.0, 1e-9, 1.0, 1e-9, 9.0)
     novelty = build_novelty(0.1, 0.09, 1e-6)
     calibrated = Overdispersion(20, 1.0, np.eye(COMPONENTS))
     for overdispersion, kind in ((calibrated, "novelty"), (INDEPENDENT, "shift")):
-        spread, duplicates = Spread(None, None), Duplicates(0.0, 0.5)
+        spread, duplicates = Spread(None, None, None), Duplicates(0.0, 0.5)
         found = find(
             overdispersion,
             QUIET,
@@ -218,8 +225,8 @@ def test_noise_does_not_hide_change_of_mix(burst):
     assert kinds.count("mix") > 180
 
 
-def test_spread_that_comes_from_outliers_is_novelty():
-    found = attribute(changes=(change(0.4, 0.3, 1e-9), None))
+def test_spread_that_few_events_make_is_novelty():
+    found = attribute(changes=(change(0.4, 1e-9), None), few=0.75)
     assert (found["novelty"], found["spread"]) == (
         pytest.approx(0.75, abs=1e-6),
         pytest.approx(0.25, abs=1e-6),
@@ -227,9 +234,12 @@ def test_spread_that_comes_from_outliers_is_novelty():
 
 
 def test_shift_and_spread_that_repeated_item_causes_are_duplicates():
-    changes = (change(0.2, 0.0, 1e-9), None)
-    found = attribute(shift=(0.1, 0.1), js=1e-9, mean=1e-20, novelty=1e-9, changes=changes, **ITEM)
+    changes, item = (change(0.2, 1e-9), None), {"repeated": (0.1, 1e-9)}
+    found = attribute(shift=(0.1, 0.1), js=1e-9, mean=1e-9, novelty=1e-20, changes=changes, **item)
     assert found["duplicates"] == pytest.approx(1)
+    # Of what shifts the mean far more clearly than an item repeats, the item is no cause.
+    found = attribute(shift=(0.1, 0.1), js=1e-9, mean=1e-60, **item)
+    assert kind_of(found) == "shift"
     # The item explains half of this shift, whose evidence is as strong as its own.
     share, p_value = ITEM["repeated"]
     found = attribute(shift=(share * 12**0.5, 0.0), mean=p_value, **ITEM)

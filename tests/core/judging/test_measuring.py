@@ -89,8 +89,8 @@ def calibrations(stream):
         pytest.param("M" * 17 + "G", "w" * 14 + "mmmD", (0, 14, True), id="moved all along"),
         pytest.param("G" * 16 + "q", "m" * 16 + "D", (0, 14, True), id="gross drift all along"),
         pytest.param("qqqGGqq", "oooDDDo", None, id="gross drift while it is measured"),
-        pytest.param("qqqGG" + "q" * 11 + "M", "oooDDDooooowwwooD", (0, 16, False), id="not measured"),
-        pytest.param("GGq" + "q" * 14 + "M", "mmmowoooooowwwoooD", (2, 16, False), id="fits at last"),
+        pytest.param("qqqGG" + "q" * 11 + "M", "oooDDDoooooowwooD", (0, 16, False), id="not measured"),
+        pytest.param("GGq" + "q" * 14 + "M", "mmmowooooooowwoooD", (2, 16, False), id="fits at last"),
         pytest.param("f" * 14 + "q", "i" * 14 + "o", None, id="too few events"),
     ],
 )

@@ -22,18 +22,19 @@ from tests.core.judging.scorers import build_scorer
 COUNTS = np.array([400, 300, 200, 100])
 OUTLIERS = np.array([6, 4, 3, 2])
 MOMENTS = (
-    (50_000, 1.0, 0.5, 1.0, 4.0, 0.03),
-    (40_000, 1.2, 0.25, 0.5, 3.5, 0.04),
+    (50_000, 1.0, 0.5, 1.0, 4.0),
+    (40_000, 1.2, 0.25, 0.5, 3.5),
+    (50_000, 0.98, 0.01, 0.0, 3.0),
 )
 HASHES = np.arange(128) % 8
 REFERENCE = replace(RICH, arrays=build_arrays(np.full(128, 500), MOMENTS))
 
 
-def tally(count=1_000, spreads=(1.1, 1.3), parts=(0.05, 0.06), **fields):
-    """A tally of events with these mean spreads, and with these parts of them from outliers."""
-    sums, of_outliers = (np.rint(count * np.array(each) / SPREAD_STEP) for each in (spreads, parts))
+def tally(count=1_000, spreads=(1.1, 1.3, 1.0), **fields):
+    """A tally of events with these mean spreads."""
+    sums = np.rint(count * np.array(spreads) / SPREAD_STEP)
     others = {"cluster_counts": COUNTS, "cluster_outliers": OUTLIERS, "hash_counts": HASHES} | fields
-    return read_tally(build_values(spread_sums=sums, outlier_spread_sums=of_outliers, **others))
+    return read_tally(build_values(spread_sums=sums, **others))
 
 
 def test_standardized_values_are_in_standard_errors_of_the_window():
@@ -42,7 +43,7 @@ def test_standardized_values_are_in_standard_errors_of_the_window():
         for each in (NOVELTY, SPREAD)
     )
     errors = [math.sqrt(variance / 1_000) for _, _, variance, *_ in MOMENTS]
-    assert spread == pytest.approx([0.1 / errors[0], 0.1 / errors[1]], rel=1e-3)
+    assert spread == pytest.approx([0.1 / errors[0], 0.1 / errors[1], 0.02 / errors[2]], rel=1e-3)
     # 15 outliers among 1,000 events, of which about 0.01 lie beyond the radius.
     assert novelty == pytest.approx([5 / math.sqrt(9.9)], rel=0.02)
 
@@ -66,7 +67,7 @@ def test_repetition_is_that_of_each_window_alone():
     assert warm_up.overdispersion(REFERENCE).of("duplicates", 1) == pytest.approx(ratio)
     alone = Overdispersion.independent(COMPONENTS)
     groups = Overdispersion(50, 40.0, np.eye(COMPONENTS) * 40, {"duplicates": np.array([90.0])})
-    repeated = tally(1_000, (1.0, 1.2), hash_counts=np.bincount([0] * 1_000, minlength=128))
+    repeated = tally(1_000, (1.0, 1.2, 0.98), hash_counts=np.bincount([0] * 1_000, minlength=128))
     windows, both = (build_scorer(REFERENCE, each) for each in (alone, replace(alone, baseline=groups)))
     found = [each.score(repeated).findings["duplicates"] for each in (windows, both)]
     assert found[0] == found[1]
@@ -87,7 +88,7 @@ def test_recentred_baseline_expects_what_the_warm_up_showed_by_its_share(share, 
     counts = np.array([10_000, 20_000, 30_000, 40_000])
     sums = np.full(COMPONENTS, 10**9)
     moved = {"cluster_counts": counts, "cluster_outliers": counts // 20, "clipped_coordinate_sums": sums}
-    warm_up, other = (tally(100_000, spreads, **moved) for spreads in ((1.1, 1.3), (1.05, 1.25)))
+    warm_up, other = (tally(100_000, spreads, **moved) for spreads in ((1.1, 1.3, 1.0), (1.05, 1.25, 0.99)))
     own = replace(SEGMENTED.segments[0], arrays=build_segment_arrays(100, MOMENTS))
     baseline = replace(REFERENCE, segments=(own,))
     independent = Overdispersion.independent(COMPONENTS)
@@ -106,16 +107,17 @@ def test_recentred_baseline_expects_what_the_warm_up_showed_by_its_share(share, 
     assert new_shares == pytest.approx(share * counts / 100_000 + (1 - share) * shares, abs=1e-4)
     assert left.centroid_distance == pytest.approx((1 - share) * shift.centroid_distance, abs=1e-9)
     assert new_novelty.excess == pytest.approx((1 - share) * novelty.excess, abs=0.001)
-    for was, now, mean in zip(spread.parts, new_spread.parts, (1.0, 1.2), strict=True):
-        scale = mean / (mean + share * 0.1)
+    for was, now, mean, more, power in zip(
+        spread.parts, new_spread.parts, (1.0, 1.2, 0.98), (0.1, 0.1, 0.02), (1, 1, 8), strict=True
+    ):
+        scale = (mean / (mean + share * more)) ** power
         assert now.change == pytest.approx((1 + was.change) * scale - 1, abs=1e-4)
-        assert now.outliers == pytest.approx((1 - share) * was.outliers * scale, abs=1e-4)
     # Not between the mean of the warm-up and that of vectors that the components were fitted on.
     assert share < 1 or max(lesser.p_values) < 1e-6
 
 
 def test_baseline_without_spread_has_no_test():
     here = SPREAD.null(RICH, None, Overdispersion.independent(COMPONENTS))
-    assert here.test(tally()) == Spread(None, None)
-    assert here.standardized(tally()).tolist() == [0, 0]
+    assert here.test(tally()) == Spread(None, None, None)
+    assert here.standardized(tally()).tolist() == [0, 0, 0]
     assert here.least(1_000, 1e-4) is None

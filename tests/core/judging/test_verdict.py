@@ -1,5 +1,7 @@
 """Verdicts of windows, and the memory and history that carry them on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -48,6 +50,7 @@ def entered(memory, number=0, *, counts=False, p_value=0.5, slow_drift_limit=NEV
         Signs(warns=True, counts=counts, decides=False, fits=True, p_value=p_value),
         slow_drift_limit=slow_drift_limit,
         segments=segments or {},
+        evidence=memory.evidence,
     )
 
 
@@ -83,3 +86,18 @@ def test_memory_drops_segment_without_recent_drift(quiet):
     for segments in ({DE: (True,)}, {DE: (True, False)}, {}):
         assert memory.segments == segments
         memory = entered(memory, segments=quiet)
+
+
+def test_evidence_is_that_of_a_run():
+    memory = VerdictMemory()
+    kinds = []
+    for kind, is_significant in (*[("shift", True)] * 4, ("novelty", True), *[("mix", False)] * 14):
+        own = {"mix": 0.0, "shift": 0.0, "novelty": 0.0} | {kind: 1.0}
+        evidence = memory.add_evidence(own, is_significant=is_significant)
+        memory = replace(memory, evidence=evidence)
+        kinds.append(max(evidence, key=evidence.__getitem__, default=None))
+    # One window does not rename a drift of four, and quiet windows end the run.
+    assert kinds[:5] == ["shift"] * 5
+    assert kinds[-1] is None
+    (found,) = memory.add_evidence({"mix": 1.0}, is_significant=True)
+    assert found == "mix"

@@ -105,20 +105,6 @@ def test_level_holds_with_estimated_overdispersion(length, windows):
     assert (rates > (0.001 if windows == 20 else 0.005)).all()
 
 
-def test_leading_t2_is_hotellings_along_first_eight_components():
-    random = np.random.default_rng(4)
-    events = random.standard_normal((500, 12)) @ random.standard_normal((12, 12))
-    covariance, shift = np.cov(events.T), 0.1 * random.standard_normal(12)
-    for overdispersion, rel in (
-        (Overdispersion.independent(12), 1e-9),
-        (Overdispersion(10**6, 1.0, np.eye(12)), 0.02),
-    ):
-        whole = MeanShiftNull(covariance, 10**6, overdispersion).test(shift, 200)
-        leading = MeanShiftNull(covariance[:8, :8], 10**6, Overdispersion.independent(8)).test(shift[:8], 200)
-        assert whole.leading_p_value == pytest.approx(leading.p_value, rel=rel)
-        assert whole.leading_p_value != pytest.approx(whole.p_value, rel=0.1)
-
-
 def test_rising_overdispersions_are_pooled_and_at_least_one():
     null = MeanShiftNull(np.diag(VARIANCES), 10**9, independent(np.diag([2.0, 4, 3, 1, 1.5, 0.5, 0.5, 0.5])))
     deviations = np.sqrt(VARIANCES / 400)

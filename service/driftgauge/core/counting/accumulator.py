@@ -11,7 +11,7 @@ from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.examples import ExampleSampler
 from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.counting.scheme import Scheme
-from driftgauge.core.counting.tally import tally_batch
+from driftgauge.core.counting.tally import Directions, tally_batch
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import OTHER, Reference, Segment
 from driftgauge.core.spec import StreamSpec
@@ -53,7 +53,9 @@ class Accumulator:
         measured = self._spec.measure(self._reference, batch.vectors, cluster)
         self._add(batch, np.zeros(len(batch), dtype=np.intp), self._scheme, measured)
         in_segments = [
-            added for field, added in zip(self._scheme.fields, measured, strict=True) if field.in_segments
+            added
+            for field, added in zip(self._scheme.fields, measured, strict=True)
+            if field.in_segments and not isinstance(added, Directions)
         ]
         for key in self._numbers:
             segment = self._segment_numbers(batch, key)
@@ -84,7 +86,7 @@ class Accumulator:
         batch: EventBatch,
         segment: NDArray[np.intp],
         scheme: Scheme,
-        measured: Sequence[NDArray[Any]],
+        measured: Sequence[NDArray[Any] | Directions],
     ) -> None:
         # One number for pane and segment, since np.unique on pairs takes fifteen times as long.
         numbers = batch.time_ms // self._scheme.pane_ms * len(self._segments) + segment

@@ -1,16 +1,23 @@
-"""The hash of a vector: one of 128 bins, the same for the same item in any batch and on any machine."""
+"""The hash of a vector: by its bits, or by its signs, so that near-duplicates share a bin too.
+
+The same for the same item in any batch and on any machine.
+"""
 
 import hashlib
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HASH_BINS", "hash_vectors"]
+__all__ = ["HASH_BINS", "SIGN_BINS", "bins_of", "hash_signs", "hash_vectors"]
 
 _HASH_BITS = 7
 HASH_BINS = 1 << _HASH_BITS
-"""The number of bins."""
+"""The number of bins by bits."""
+_SIGNS = 11
+SIGN_BINS = 1 << _SIGNS
+"""The number of bins by signs."""
 
 _WORD_BITS = 32
 # The multipliers are part of what a baseline says, so they never change.
@@ -31,6 +38,21 @@ def hash_vectors(vectors: NDArray[np.float32]) -> NDArray[np.intp]:
     # Products and sums of 32 bits wrap around, so they are exact in any order.
     sums: NDArray[np.uint32] = np.einsum("nd,d->n", halves, _multipliers(halves.shape[1]))
     return (sums >> np.uint32(_WORD_BITS - _HASH_BITS)).astype(np.intp)
+
+
+def hash_signs(standardized: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """Return the bins of n vectors by standardized coordinates, (n, r), from 0 to 2,047: see `bins_of`.
+
+    The signs of the last eleven coordinates, or of as many as there are. Near-duplicates differ in few of
+    them, and classes of events differ in the leading ones.
+    """
+    signs = standardized[:, -_SIGNS:] > 0
+    return (signs @ (1 << np.arange(signs.shape[1]))).astype(np.uint16)
+
+
+def bins_of(hashes: NDArray[Any]) -> int:
+    """Return the number of bins of hashes by their type: only those by signs are uint16."""
+    return SIGN_BINS if hashes.dtype == np.uint16 else HASH_BINS
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.assignment import Centroids
-from driftgauge.core.counting.hashing import hash_vectors
+from driftgauge.core.counting.hashing import HASH_BINS, SIGN_BINS, hash_signs, hash_vectors
 from driftgauge.core.counting.projection import Projection
 
 __all__ = ["MeasuredEvents"]
@@ -24,6 +24,7 @@ class MeasuredEvents:
         radii: (k,) float32, the radius of each cluster.
         projection: The baseline's mean and components.
         cluster_means: (k, r) float64, the mean of each cluster along the components.
+        hash_bins: The number of bins that they are hashed to.
     """
 
     vectors: NDArray[np.float32]
@@ -32,6 +33,7 @@ class MeasuredEvents:
     radii: NDArray[np.float32]
     projection: Projection
     cluster_means: NDArray[np.float64]
+    hash_bins: int = HASH_BINS
 
     @cached_property
     def are_outliers(self) -> NDArray[np.bool_]:
@@ -53,11 +55,18 @@ class MeasuredEvents:
         """(n, r) float64, the standardized coordinates; see `Projection.measure`."""
         return self._projected[2]
 
-    @cached_property
-    def hashes(self) -> NDArray[np.intp]:
-        """(n,), the hash of each vector."""
-        return hash_vectors(self.vectors)
+    @property
+    def steps(self) -> NDArray[np.float64]:
+        """(n, d) float64, the vectors from the mean in whole numbers; see `Projection.measure`."""
+        return self._projected[3]
 
     @cached_property
-    def _projected(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    def hashes(self) -> NDArray[np.intp] | NDArray[np.uint16]:
+        """(n,), the hash of each vector."""
+        return hash_signs(self.standardized) if self.hash_bins == SIGN_BINS else hash_vectors(self.vectors)
+
+    @cached_property
+    def _projected(
+        self,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         return self.projection.measure(self.vectors)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_COMPONENTS", "SPREADS", "SPREAD_STEP", "STANDARD_STEPS", "Projection"]
+__all__ = ["MAX_COMPONENTS", "MINOR_COMPONENTS", "SPREADS", "SPREAD_STEP", "STANDARD_STEPS", "Projection"]
 
 # On CIFAR-10 embeddings of 128 floats Hotelling's T2 on 32 components found the mean shifts that the full
 # distance found; more components would only add noise.
@@ -18,8 +18,13 @@ _COMPONENT_BITS = 20
 # Steps in one standard deviation along the leading component.
 _STEP_BITS = 18
 
-SPREADS = 2
-"""The number of an event's spreads: along the components, and of the residual."""
+MINOR_COMPONENTS = 96
+"""The number of components after these, along which only the mean is measured."""
+# The bits of their entries: the sum of a batch's vectors times them stays below 2^53.
+_MINOR_BITS = 12
+
+SPREADS = 3
+"""The number of an event's spreads: along the components, of the residual, and the typical one."""
 SPREAD_STEP = 2.0**-16
 """The step of a spread in fixed point, relative to the baseline's mean spread."""
 # One event counts as this many typical ones at most: a single wild vector must not decide a window.
@@ -47,6 +52,9 @@ class Projection:
         variances: (r,) float64, the baseline's variance along each component, the largest first.
         residual: The mean squared length of what the components leave of the baseline's vectors, less their
             mean; 0 where they leave nothing.
+        minor: (96, d) float32, the components after these, of unit length; rows of zeros where there are
+            none, and no rows where they are not measured.
+        minor_weights: (d, 96) float64, these in 2^-12ths, whole numbers.
         step: The embedding units of one step of a coordinate: 2^-19 to 2^-18 standard deviations along the
             leading component.
     """
@@ -55,8 +63,10 @@ class Projection:
     components: NDArray[np.float32]
     variances: NDArray[np.float64]
     residual: float = 0.0
+    minor: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 1), np.float32))
     step: float = field(init=False)
     _weights: NDArray[np.float64] = field(init=False, repr=False)
+    minor_weights: NDArray[np.float64] = field(init=False, repr=False)
     _limit: float = field(init=False, repr=False)
     _per_deviation: NDArray[np.float64] = field(init=False, repr=False)
     _per_components: float = field(init=False, repr=False)
@@ -68,6 +78,8 @@ class Projection:
         object.__setattr__(self, "step", 2.0 ** (math.floor(math.log2(deviation)) - _STEP_BITS))
         weights = np.rint(self.components.astype(np.float64) * 2.0**_COMPONENT_BITS).T
         object.__setattr__(self, "_weights", np.ascontiguousarray(weights))
+        minor = np.rint(self.minor.astype(np.float64) * 2.0**_MINOR_BITS).T
+        object.__setattr__(self, "minor_weights", np.ascontiguousarray(minor))
         # One bit is spare for components that rounding makes slightly longer than 1.
         norm_bits = _EXACT_BITS - _COMPONENT_BITS - 1
         limit = 2.0 ** (norm_bits - math.ceil(math.log2(dimension) / 2))
@@ -79,7 +91,7 @@ class Projection:
 
     def measure(
         self, vectors: NDArray[np.float32]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         """Return the coordinates, the spreads and the standardized coordinates of (n, d) finite vectors.
 
         Each number of a vector is clipped at some hundred standard deviations from the mean (the limit
@@ -87,15 +99,24 @@ class Projection:
         The spread along the components is the mean of the squared coordinates in standard deviations, that
         of the residual its squared length over the baseline's mean. Both are about 1 on average, at most
         16, and 0 for a residual where the components leave none. Coordinates whose spread is larger are
-        shrunk towards the mean until it is 16.
+        shrunk towards the mean until it is 16; a vector is, until both spreads are. The third spread is the
+        eighth root of the first: its mean is that of typical events, which a few far ones hardly change.
 
         Returns:
-            The (n, r) int64 coordinates in steps from the mean, the (n, 2) int64 spreads in 2^-16ths, and the
-            coordinates in 2^-9ths of standard deviations, (n, r) float64 whole numbers.
+            The (n, r) int64 coordinates in steps from the mean, the (n, 3) int64 spreads in 2^-16ths, the
+            coordinates in 2^-9ths of standard deviations, (n, r) float64 whole numbers, and the vectors from
+            the mean in 2^9 steps, (n, d) float64 whole numbers.
         """
         steps, coordinates = self._project(vectors)
         standardized, along = self._standardize(coordinates)
-        spreads = np.stack([along, self._residual_spreads(steps, coordinates)], axis=1)
+        residual = self._residual_spreads(steps, coordinates)
+        # Square roots are exact on every processor, logarithms are not.
+        typical = np.sqrt(np.sqrt(np.sqrt(np.minimum(along, _MOST_SPREAD))))
+        spreads = np.stack([along, residual, typical], axis=1)
+        furthest = np.maximum(along, residual)
+        beyond = np.flatnonzero(furthest > _MOST_SPREAD)
+        if len(beyond):
+            steps[beyond] = np.rint(steps[beyond] * np.sqrt(_MOST_SPREAD / furthest[beyond])[:, None])
         far = np.flatnonzero(along > _MOST_SPREAD)
         if len(far):
             factors = np.sqrt(_MOST_SPREAD / along[far])[:, None] / self._per_deviation
@@ -103,7 +124,12 @@ class Projection:
             standardized[far], _ = self._standardize(coordinates[far])
         np.minimum(spreads, _MOST_SPREAD, out=spreads)
         spreads *= 1 / SPREAD_STEP
-        return coordinates.astype(np.int64), np.rint(spreads, out=spreads).astype(np.int64), standardized
+        whole = np.rint(spreads, out=spreads).astype(np.int64)
+        return coordinates.astype(np.int64), whole, standardized, steps
+
+    def project_minor(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return coordinates along the minor components as their sums hold them, (n, 96) whole numbers."""
+        return self.measure(vectors)[3] @ self.minor_weights
 
     def clip(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the factors by which `measure` shrinks (n, d) vectors towards the mean, (n,); 1 for most."""
@@ -135,11 +161,14 @@ class Projection:
     def _residual_spreads(
         self, steps: NDArray[np.float64], coordinates: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return the spreads of the residual, (n,); `steps`, (n, d), are overwritten."""
-        if not self.residual > 0:
-            return np.zeros(len(steps))
+        """Return the spreads of the residual, (n,).
+
+        The vectors in steps, (n, d), lose the bits that squares would double.
+        """
         steps *= 2.0**-_SQUARE_BITS
         np.rint(steps, out=steps)
+        if not self.residual > 0:
+            return np.zeros(len(steps))
         held = np.rint(coordinates * 2.0**-_SQUARE_BITS)
         left = np.vecdot(steps, steps) - np.vecdot(held, held)
         spreads: NDArray[np.float64] = np.maximum(left, 0.0) * self._per_residual

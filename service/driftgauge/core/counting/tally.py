@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CLUSTER_COUNTS", "Tally", "TallyField", "tally_batch"]
+__all__ = ["CLUSTER_COUNTS", "Directions", "Tally", "TallyField", "tally_batch"]
 
 CLUSTER_COUNTS = "cluster_counts"
 """The field with the number of events of each cluster, which every tally begins with."""
@@ -26,6 +26,18 @@ class TallyField(NamedTuple):
     name: str
     length: int
     in_segments: bool = True
+
+
+class Directions(NamedTuple):
+    """What events add to a field, along directions that are taken of the sums of their vectors.
+
+    Attributes:
+        vectors: (n, d) float64 whole numbers.
+        directions: (d, length of the field) float64 whole numbers; each event adds the product of both.
+    """
+
+    vectors: NDArray[np.float64]
+    directions: NDArray[np.float64]
 
 
 # The dimensions of what events add to a field, where it is not the place in which each counts.
@@ -72,7 +84,7 @@ def tally_batch(
     group: NDArray[np.intp],
     groups: int,
     fields: Sequence[TallyField],
-    measured: Sequence[NDArray[Any]],
+    measured: Sequence[NDArray[Any] | Directions],
 ) -> NDArray[np.int64]:
     """Return the values of the tallies of several groups of n events, (groups, length) int64.
 
@@ -82,18 +94,22 @@ def tally_batch(
         fields: The fields.
         measured: What each event adds to each field: (n,), the place in the field that it counts in, -1 for
             none; or (n, length of the field) int64, the numbers that it adds; or (n, a, q) float64 whole
-            numbers, of which it adds the products of all pairs of q, those of each of a together.
+            numbers, of which it adds the products of all pairs of q, those of each of a together; or
+            `Directions`.
     """
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(groups))
-    sums = [added[order] for added in measured if added.ndim == _NUMBERS]
+    arrays = [added for added in measured if not isinstance(added, Directions)]
+    sums = [added[order] for added in arrays if added.ndim == _NUMBERS]
     # The sums are of integers, so they do not depend on the order.
     summed = np.add.reduceat(np.hstack(sums), starts, axis=0) if sums else np.zeros((groups, 0), np.int64)
     values = np.empty((groups, sum(field.length for field in fields)), np.int64)
     start = taken = 0
     for field, added in zip(fields, measured, strict=True):
         end = start + field.length
-        if added.ndim == _FACTORS:
+        if isinstance(added, Directions):
+            values[:, start:end] = _sum_vectors(added.vectors, order, starts) @ added.directions
+        elif added.ndim == _FACTORS:
             values[:, start:end] = _sum_products(added, order, starts)
         elif added.ndim == _NUMBERS:
             values[:, start:end] = summed[:, taken : taken + field.length]
@@ -102,6 +118,15 @@ def tally_batch(
             values[:, start:end] = _count(group, groups, added, field.length)
         start = end
     return values
+
+
+def _sum_vectors(
+    vectors: NDArray[np.float64], order: NDArray[np.intp], starts: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return the sums of the vectors of each group, (groups, d): whole numbers, exact in any order."""
+    if len(starts) == 1:
+        return np.asarray(vectors.sum(axis=0, keepdims=True))
+    return np.stack([vectors[rows].sum(axis=0) for rows in np.split(order, starts[1:])])
 
 
 def _count(group: NDArray[np.intp], groups: int, places: NDArray[np.intp], length: int) -> NDArray[np.intp]:

@@ -2,16 +2,18 @@
 
 A test does not name a kind by itself: a change of mix moves the mean, events that move change the mix,
 and outliers do both and spread the events. So the evidence of mean and divergence is that of novelty
-if the change of spread comes mostly from outliers, if the shift is too small to have made most of the
+if the change of spread comes mostly from few events, if the shift is too small to have made most of the
 outliers, or if events lie further out in all directions but the components; else that of a
-change of mix if the clusters' shares explain the shift; else that of a shift. The evidence of spread
-and outliers is that of novelty as far as the change of spread comes from outliers.
+change of mix if the clusters' shares explain the shift; else that of a shift. If the mean along the leading
+components has moved, so has that along the minor ones. The evidence of spread and outliers is that of novelty
+as far as the change of spread comes from few events, which typical ones do not share.
 
-A repeated item moves the mean and changes mix and spread, but none of these repeats an item. So if duplicates
-are seen, of all other evidence as much is theirs as one item of their share can cause.
+A repeated item moves the mean and changes mix, spread and relations, but none of these repeats an item. So if
+duplicates are seen, of all other evidence as much is theirs as one item of their share can cause.
 
-The evidence of relations is that of what moved the mean, as far as a shift of that size can change them.
-The evidence of every other statistic is that of its own kind.
+What moves the mean or repeats an item changes relations too, but does not show there alone: as much of such
+evidence is explained as the cause's own test has. The evidence of every other statistic is that of its own
+kind.
 
 Evidence is the square of a test's normal quantile, about -2 ln p. The tails of all but divergence and
 mean are heavier by the clean windows, which would make them weak beside these two: their quantiles are
@@ -19,7 +21,7 @@ Student's with as many degrees of freedom.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -29,6 +31,7 @@ from driftgauge.core.statistics import registry, special
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.duplicates import DUPLICATES
 from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS, MEAN_SHIFT
+from driftgauge.core.statistics.minor_shift import MINOR_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
 from driftgauge.core.statistics.nulls.tails import student_quantile
 from driftgauge.core.statistics.overdispersion import Overdispersion
@@ -40,20 +43,23 @@ __all__ = ["attribute_evidence"]
 
 # The shift of the mean counts as a change of mix where the clusters' shares explain this much of it. On
 # images and texts they explain nearly all of it where a class was doubled, and a third where images were
-# blurred.
-_EXPLAINED = 0.6
+# blurred; of heavy tails nearly half of a shift.
+_EXPLAINED = 0.5
 
 # Below this p-value a test by itself has seen something.
 _SEEN = 0.01
-# A change of spread that comes from outliers by this share is theirs.
+# A change of spread that comes from few events by this share is theirs.
 _MOSTLY = 0.5
+# What moves the mean may show in relations with so many times the evidence: a shift by half a deviation of
+# all events is one by two deviations around the mean of a cluster.
+_IN_RELATIONS = 2.0
 # One repeated item lies at most this many times as far from the mean, squared, as events on average; hardly
 # any event lies further.
 _FAR = 3.0
 _MIX = DIVERGENCE.kind
-_NO_CHANGE = SpreadChange(change=0.0, outliers=0.0, excess=0.0, p_value=1.0)
+_NO_CHANGE = SpreadChange(change=0.0, excess=0.0, p_value=1.0)
 # Of a baseline that has no arrays for it.
-_NO_SPREAD = Spread(None, None)
+_NO_SPREAD = Spread(None, None, None)
 
 
 def attribute_evidence(
@@ -70,9 +76,12 @@ def attribute_evidence(
     spread = findings.of(SPREAD) if SPREAD.name in findings else _NO_SPREAD
     changes = [change for change in spread.parts if change is not None]
     change = min(changes, key=lambda each: each.p_value, default=_NO_CHANGE)
-    from_outliers = min(max(change.outliers / change.change, 0.0), 1.0) if change.change else 0.0
+    from_few = _part_of_few(spread, change)
+    strengths = {
+        name: _strength(name, finding.p_values, overdispersion.windows) for name, finding in findings.items()
+    }
     has_moved, of_mean = min(findings.of(MEAN_SHIFT).p_values) < _SEEN, MEAN_SHIFT.kind
-    if _is_novel(findings, spread, reference, are_far=change.p_value < _SEEN and from_outliers >= _MOSTLY):
+    if _is_novel(findings, spread, reference, are_far=change.p_value < _SEEN and from_few >= _MOSTLY):
         # Events where the baseline has none also move the mean, and come at the cost of all clusters.
         has_moved, of_mean = True, NOVELTY.kind
     elif _explained(tally, reference, overdispersion) >= _EXPLAINED:
@@ -80,23 +89,36 @@ def attribute_evidence(
     kinds = {each.name: {each.kind: 1.0} for each in registry.STATISTICS}
     kinds[MEAN_SHIFT.name] = {of_mean: 1.0}
     kinds[DIVERGENCE.name] = {of_mean if has_moved else _MIX: 1.0}
+    if has_moved:
+        kinds[MINOR_SHIFT.name] = {of_mean: 1.0}
     if has_moved and RELATIONS.name in findings:
-        # The products of coordinates whose means have moved are others, by about the square of the shift.
-        of_shift = _part(max(findings.of(MEAN_SHIFT).excess, 0.0), findings.of(RELATIONS).excess)
+        # What moves the mean changes products of coordinates too, but is seen by the mean first.
+        of_shift = _part(_IN_RELATIONS * strengths[MEAN_SHIFT.name], strengths[RELATIONS.name])
         kinds[RELATIONS.name] = {of_mean: of_shift, RELATIONS.kind: 1 - of_shift}
     if change.p_value < _SEEN:
         # If all events lie further out, more of them lie beyond the radius.
-        both = {NOVELTY.kind: from_outliers, SPREAD.kind: 1 - from_outliers}
+        both = {NOVELTY.kind: from_few, SPREAD.kind: 1 - from_few}
         kinds |= {NOVELTY.name: both, SPREAD.name: both}
-    items = _parts_of_item(findings, reference, change, has_moved=has_moved)
+    items = _parts_of_item(findings, strengths, reference, change, has_moved=has_moved)
     sums = dict.fromkeys((each.kind for each in registry.STATISTICS), 0.0)
-    for name, finding in findings.items():
-        strength, item = _strength(name, finding.p_values, overdispersion.windows), items.get(name, 0.0)
+    for name, strength in strengths.items():
+        item = items.get(name, 0.0)
         sums[DUPLICATES.kind] += item * strength
         for kind, share in kinds[name].items():
             sums[kind] += share * (1 - item) * strength
     total = math.fsum(sums.values())
     return {kind: each / total if total else 1 / len(sums) for kind, each in sums.items()}
+
+
+def _part_of_few(spread: Spread, change: SpreadChange) -> float:
+    """Return the part of a change of spread that comes from few far events, 0 to 1.
+
+    Few of them hardly change the distance of typical events.
+    """
+    squares = [each.change for each in (spread.components, spread.residual) if each is not None]
+    if change.change <= 0 or spread.typical is None or max(squares, default=0.0) <= 0:
+        return 0.0
+    return min(max(1 - spread.typical.change / max(squares), 0.0), 1.0)
 
 
 def _is_novel(findings: Findings, spread: Spread, reference: Reference, *, are_far: bool) -> bool:
@@ -107,7 +129,12 @@ def _is_novel(findings: Findings, spread: Spread, reference: Reference, *, are_f
 
 
 def _parts_of_item(
-    findings: Findings, reference: Reference, change: SpreadChange, *, has_moved: bool
+    findings: Findings,
+    strengths: Mapping[str, float],
+    reference: Reference,
+    change: SpreadChange,
+    *,
+    has_moved: bool,
 ) -> dict[str, float]:
     """Return the part of each statistic's evidence that one repeated item can cause, 0 to 1."""
     duplicates = findings.of(DUPLICATES) if DUPLICATES.name in findings else None
@@ -115,12 +142,21 @@ def _parts_of_item(
         return {}
     share, mean_shift = duplicates.share, findings.of(MEAN_SHIFT).excess
     of_mean = _part(_FAR * len(reference.mean) * share**2, mean_shift)
-    return {
+    parts = {
         # An item that changes the mix moves the mean as well.
         DIVERGENCE.name: of_mean if has_moved else 0.0,
         MEAN_SHIFT.name: of_mean,
         NOVELTY.name: _part(share, findings.of(NOVELTY).excess),
         SPREAD.name: _part(_FAR * share, abs(change.change)),
+        MINOR_SHIFT.name: of_mean,
+        RELATIONS.name: 1.0,
+    }
+    return {
+        name: part
+        if name in {NOVELTY.name, SPREAD.name}
+        else part * _part(strengths[DUPLICATES.name], strengths[name])
+        for name, part in parts.items()
+        if name in strengths
     }
 
 
@@ -150,10 +186,10 @@ def _explained(tally: Tally, reference: Reference, overdispersion: Overdispersio
 
 def _is_outside(spread: Spread) -> bool:
     """Return whether events lie further out in all directions but the components, and not along these."""
-    components, residual = spread.parts
+    components, residual = spread.components, spread.residual
     if residual is None or residual.p_value >= _SEEN or residual.change <= 0:
         return False
-    return components is None or components.p_value >= _SEEN
+    return components is None or components.change < _MOSTLY * residual.change
 
 
 def _outliers_of_shift(mean_shift: float, components: int) -> float:

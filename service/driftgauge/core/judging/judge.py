@@ -99,7 +99,11 @@ class WindowJudge:
         verdict, slow_drift = Verdict.INCOMPLETE if is_incomplete else Verdict.INSUFFICIENT, None
         if score is not None and memory is not None and not is_incomplete:
             signs, limit = scorer.read_signs(score, tally), scorer.slow_drift_limit
-            after = update_memory(memory, window, tally, signs, slow_drift_limit=limit, segments=counts)
+            evidence = memory.add_evidence(score.evidence, is_significant=score.kind is not None)
+            score = score.in_run(evidence)
+            after = update_memory(
+                memory, window, tally, signs, slow_drift_limit=limit, segments=counts, evidence=evidence
+            )
             slow_drift = after.slow_drift
             verdict = self._decide(window, reference, scorer, signs, memory, slow_drift)
             is_misfit = scorer.calibration.whole.is_misfit and verdict is not Verdict.DRIFT

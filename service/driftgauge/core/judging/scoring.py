@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import fsum
 from typing import Any
@@ -55,7 +55,8 @@ class Score:
         p_value: The combined p-value of all tests.
         calibrated: The p-values use an overdispersion that was measured on windows of this length; otherwise
             they may be too small.
-        evidence: The share of each kind of drift in the evidence, 0 to 1; the shares sum to 1.
+        evidence: The share of each kind of drift in the evidence, 0 to 1; the shares sum to 1. Of a
+            significant window that was judged it is that of the run; see `VerdictMemory.evidence`.
         kind: The kind with the largest share; None if the window is not significant.
         detectable: The least drift from the baseline by each statistic's name that is found with the target
             power by a window of this count; infinity if none is found.
@@ -70,6 +71,14 @@ class Score:
     kind: str | None
     detectable: Mapping[str, float]
     events_needed: int | None = None
+
+    def in_run(self, evidence: Mapping[str, float]) -> "Score":
+        """Return the score of a window of a run with this evidence by kind; the same if not significant."""
+        if self.kind is None:
+            return self
+        total = fsum(evidence.values())
+        shares = {kind: each / total for kind, each in evidence.items()}
+        return replace(self, evidence=shares, kind=max(shares, key=shares.__getitem__))
 
     @property
     def divergence(self) -> Divergence:

@@ -43,6 +43,12 @@ _BLOCK_MS = 2 * 86_400_000
 _BLOCK_WINDOWS = 20
 
 
+# What a window adds to the evidence of a run counts for so much one window later: a kind that the last window
+# alone names does not rename a drift of three windows, and that of a new drift soon prevails.
+_KEPT_EVIDENCE = 0.75
+_LEAST_EVIDENCE = 0.1
+
+
 class Verdict(StrEnum):
     """The verdict of a window.
 
@@ -101,12 +107,21 @@ class VerdictMemory:
         segments: As `recent`, for each segment that counted in one of them; a window in which the segment was
             not scored counts as False.
         has_fitted: Some window before was like the baseline, or was declared clean.
+        evidence: The evidence of the latest significant windows by kind of drift, each of which added 1.
     """
 
     recent: tuple[bool, ...] = ()
     slow_drift: SlowDrift = SlowDrift()
     segments: dict[Segment, tuple[bool, ...]] = field(default_factory=dict)
     has_fitted: bool = False
+    evidence: Mapping[str, float] = field(default_factory=dict)
+
+    def add_evidence(self, of_window: Mapping[str, float], *, is_significant: bool) -> Mapping[str, float]:
+        """Return the evidence after one more window, whose shares sum to 1."""
+        kept = {kind: _KEPT_EVIDENCE * each for kind, each in self.evidence.items()}
+        if is_significant:
+            return {kind: kept.get(kind, 0.0) + share for kind, share in of_window.items()}
+        return kept if sum(kept.values()) > _LEAST_EVIDENCE else {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,6 +201,7 @@ def update_memory(
     *,
     slow_drift_limit: float,
     segments: Mapping[Segment, bool],
+    evidence: Mapping[str, float],
 ) -> VerdictMemory:
     """Return the memory after one more window.
 
@@ -196,6 +212,7 @@ def update_memory(
         signs: Its signs.
         slow_drift_limit: The limit at which the statistic of slow drift warns.
         segments: Whether each scored segment counts for drift; all other segments count as False.
+        evidence: The evidence after the window; see `VerdictMemory.add_evidence`.
     """
     before, slow_drift = memory.slow_drift, SlowDrift()
     statistic = min(advance(before.statistic, signs.p_value), slow_drift_limit + _MAX_EXCESS)
@@ -208,6 +225,7 @@ def update_memory(
         segments=_update_segments(memory.segments, segments),
         # A window of few events does not show it.
         has_fitted=memory.has_fitted or (tally.count >= FEW_EVENTS and signs.fits),
+        evidence=evidence,
     )
 
 

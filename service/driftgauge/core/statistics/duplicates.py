@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.counting.hashing import HASH_BINS
+from driftgauge.core.counting.hashing import bins_of
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
@@ -27,7 +27,10 @@ from driftgauge.core.statistics.statistic import Finding, Null, Statistic
 __all__ = ["DUPLICATES", "HASH_COUNTS", "Duplicates", "DuplicatesNull", "repeat_rate"]
 
 HASH_COUNTS = "hash_counts"
-"""The number of events of each hash, 128 integers: of a tally, and of a baseline."""
+"""The number of events of each hash, of a tally and of a baseline: 128 integers, or 2,048 of texts.
+
+By the first only equal vectors are the same item, by the second near-duplicates too.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class _DuplicatesStatistic(Statistic[Duplicates]):
     name = "duplicates"
     kind = "duplicates"
     finding = Duplicates
-    fields: ClassVar = {HASH_COUNTS: HASH_BINS}
+    fields: ClassVar = {HASH_COUNTS: "h"}
     smallest = 0.05
     largest = 1.0
     # It costs a slight change of mix or of the mean up to 0.01 of power.
@@ -65,13 +68,14 @@ class _DuplicatesStatistic(Statistic[Duplicates]):
     variances = 1
     is_within_windows = True
 
-    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.intp]]:
+    def measure(self, events: MeasuredEvents) -> tuple[NDArray[Any]]:
         return (events.hashes,)
 
     def fit(
         self, measured: Mapping[str, NDArray[Any]], outliers: NDArray[np.bool_]
     ) -> dict[str, NDArray[Any]]:
-        return {HASH_COUNTS: np.bincount(measured[HASH_COUNTS], minlength=HASH_BINS).astype(np.int64)}
+        hashes = measured[HASH_COUNTS]
+        return {HASH_COUNTS: np.bincount(hashes, minlength=bins_of(hashes)).astype(np.int64)}
 
     def null(
         self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
@@ -87,18 +91,20 @@ class _DuplicatesStatistic(Statistic[Duplicates]):
     ) -> NDArray[np.float64]:
         # Pearson's X2 of each window over its mean at the rate of all events.
         hashes = measured[HASH_COUNTS]
-        null = DuplicatesNull(np.bincount(hashes, minlength=HASH_BINS), 1.0, math.inf)
-        counts = np.bincount(windows * HASH_BINS + hashes, minlength=(int(windows.max()) + 1) * HASH_BINS)
-        return np.array([[null.ratio(own)] for own in counts.reshape(-1, HASH_BINS)])
+        bins = bins_of(hashes)
+        null = DuplicatesNull(np.bincount(hashes, minlength=bins), 1.0, math.inf)
+        counts = np.bincount(windows * bins + hashes, minlength=(int(windows.max()) + 1) * bins)
+        return np.array([[null.ratio(own)] for own in counts.reshape(-1, bins)])
 
     def by_groups(
         self, measured: Mapping[str, NDArray[Any]], groups: NDArray[np.intp]
     ) -> NDArray[np.float64]:
         # Pearson's X2 of each group times its size, over B - 1: where its events are different items, the
         # mean is its size.
-        pairs, counts = np.unique(groups * HASH_BINS + measured[HASH_COUNTS], return_counts=True)
-        squares = np.bincount(pairs // HASH_BINS, weights=np.square(counts))
-        found = (HASH_BINS * squares - np.square(np.bincount(groups))) / (HASH_BINS - 1)
+        bins = bins_of(measured[HASH_COUNTS])
+        pairs, counts = np.unique(groups * bins + measured[HASH_COUNTS], return_counts=True)
+        squares = np.bincount(pairs // bins, weights=np.square(counts))
+        found = (bins * squares - np.square(np.bincount(groups))) / (bins - 1)
         return np.asarray(found)[:, None]
 
 

@@ -1,4 +1,4 @@
-"""Tests of the mean: Hotelling's T2, along all and few components, and the centroid distance."""
+"""Tests of the mean along the leading components: Hotelling's T2, and the centroid distance."""
 
 import math
 import sys
@@ -19,10 +19,7 @@ from driftgauge.core.statistics.power import effective_count, shift_needed
 from driftgauge.core.statistics.spread import kurtosis_of_events
 from driftgauge.core.statistics.statistic import Finding, Null, Statistic
 
-__all__ = ["CLIPPED_COORDINATE_SUMS", "LEADING_COMPONENTS", "MEAN_SHIFT", "MeanShift", "MeanShiftNull"]
-
-LEADING_COMPONENTS = 8
-"""The number of components of the second T2: a change of few clusters moves the mean along few of them."""
+__all__ = ["CLIPPED_COORDINATE_SUMS", "MEAN_SHIFT", "MeanShift", "MeanShiftNull"]
 
 CLIPPED_COORDINATE_SUMS = "clipped_coordinate_sums"
 """The sums of the events' fixed-point coordinates along the components, r integers."""
@@ -35,7 +32,6 @@ class MeanShift(Finding):
     Attributes:
         t2: The squared shift in standard errors, summed over the components: about r without drift.
         p_value: The probability of a t2 this large or larger without drift, in (0, 1].
-        leading_p_value: That of a squared shift this large or larger along the leading eight components.
         centroid_distance: The length of the shift along the components, in the embedding's units.
         centroid_p_value: The probability of a distance this large or larger without drift, in (0, 1].
         excess: The squared Mahalanobis length of the shift (in the baseline's standard deviations) less
@@ -47,15 +43,14 @@ class MeanShift(Finding):
 
     t2: float
     p_value: float
-    leading_p_value: float
     centroid_distance: float
     centroid_p_value: float
     excess: float
 
     @property
-    def p_values(self) -> tuple[float, float, float]:
-        """The p-values of t2 along all components, along the leading ones, and of the centroid distance."""
-        return self.p_value, self.leading_p_value, self.centroid_p_value
+    def p_values(self) -> tuple[float, float]:
+        """The p-values of t2 and of the centroid distance."""
+        return self.p_value, self.centroid_p_value
 
 
 class _MeanShiftStatistic(Statistic[MeanShift]):
@@ -66,9 +61,8 @@ class _MeanShiftStatistic(Statistic[MeanShift]):
     finding = MeanShift
     fields: ClassVar = {CLIPPED_COORDINATE_SUMS: "r"}
     smallest = 0.05
-    # A class or a topic that is twice as frequent is found mostly by the leading components and the centroid
-    # distance.
-    weights = (0.75, 0.75, 3.0)
+    # A class or a topic that is twice as frequent is found mostly by the centroid distance.
+    weights = (0.75, 3.0)
     decides_alone = True
 
     def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.int64]]:
@@ -84,7 +78,6 @@ class _MeanShiftStatistic(Statistic[MeanShift]):
             "mean_shift_t2": finding.t2,
             "mean_shift_excess": finding.excess,
             "mean_shift_p_value": finding.p_value,
-            "mean_shift_leading_p_value": finding.leading_p_value,
             "centroid_distance": finding.centroid_distance,
             "centroid_p_value": finding.centroid_p_value,
         }
@@ -100,7 +93,7 @@ class MeanShiftNull:
     baseline's M events has (1/n + 1/M) times the covariance of one event. With that covariance S estimated
     from m of them, T2 is Hotelling's, and (m - r) / (r (m - 1)) T2 is F with r and m - r degrees of
     freedom (T. W. Anderson, An Introduction to Multivariate Statistical Analysis, 3rd edition, Wiley,
-    2003, chapter 5). The same holds of the leading components alone.
+    2003, chapter 5).
 
     Correlated events inflate the variance, of some components more than of others. T2 then divides each
     component by its own standard error. The overdispersions never rise from the leading component to the last
@@ -148,9 +141,8 @@ class MeanShiftNull:
         self._mean_count = baseline_count if mean_count is None else mean_count
         self._whitening = np.linalg.inv(deviations)
         self._overdispersions = np.ones(components)
-        self._leading = min(LEADING_COMPONENTS, components)
-        # The distributions of T2 along so many components.
-        self._overdispersed: dict[int, QuadraticForm] = {}
+        # The distribution of T2 under overdispersion.
+        self._overdispersed: QuadraticForm | None = None
         # Hotelling's T2 has no finite mean where m is r + 2 or less.
         self._expected = components * (baseline_count - 1) / max(baseline_count - components - 2, 1)
         inflated = covariance
@@ -161,11 +153,7 @@ class MeanShiftNull:
             self._overdispersions = np.maximum(falling, 1.0)
             scales = np.sqrt(self._overdispersions)
             scaled = means / np.outer(scales, scales)
-            for number in (self._leading, components):
-                levels = len(np.unique(falling[:number]))
-                self._overdispersed[number] = _squared_length(
-                    scaled[:number, :number], samples, number / levels
-                )
+            self._overdispersed = _squared_length(scaled, samples, components / len(np.unique(falling)))
             self._expected = overdispersion.of_mean
             inflated = deviations @ means @ deviations.T
         self._squared_distance = _squared_length(inflated, samples, components)
@@ -189,22 +177,17 @@ class MeanShiftNull:
         known = 1 - 2 * inverse
         return MeanShift(
             t2=t2,
-            p_value=self._p_value(t2 / known, len(terms), inverse),
-            leading_p_value=self._p_value(
-                float(terms[: self._leading].sum()) / known, self._leading, inverse
-            ),
+            p_value=self._p_value(t2 / known, inverse),
             centroid_distance=math.sqrt(distance),
             centroid_p_value=self._squared_distance.tail(distance / spread / known, inverse),
             excess=length - self._expected * spread,
         )
 
-    def _p_value(self, t2: float, components: int, inverse: float) -> float:
-        """Return the p-value of T2 along the leading components, so many of them.
-
-        `inverse` is one over the degrees of freedom by the kurtosis.
-        """
-        if self._overdispersed:
-            return self._overdispersed[components].tail(t2, inverse)
+    def _p_value(self, t2: float, inverse: float) -> float:
+        """Return the p-value of T2; `inverse` is one over the degrees of freedom by the kurtosis."""
+        if self._overdispersed is not None:
+            return self._overdispersed.tail(t2, inverse)
+        components = len(self._overdispersions)
         degrees = self._degrees + 1 - components
         ratio = t2 * degrees / (components * self._degrees)
         return max(float(special.fdtrc(components, 1 / (1 / degrees + inverse), ratio)), sys.float_info.min)

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.measurement import MeasuredEvents
-from driftgauge.core.counting.tally import TallyField
+from driftgauge.core.counting.tally import Directions, TallyField
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics.divergence import DIVERGENCE
-from driftgauge.core.statistics.duplicates import DUPLICATES
+from driftgauge.core.statistics.duplicates import DUPLICATES, HASH_COUNTS
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
+from driftgauge.core.statistics.minor_shift import MINOR_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD
@@ -30,6 +31,7 @@ STATISTICS: tuple[Statistic[Any], ...] = (
     SPREAD,
     DUPLICATES,
     RELATIONS,
+    MINOR_SHIFT,
 )
 """The statistics. The first counts the events of each cluster, which a tally begins with."""
 
@@ -41,7 +43,11 @@ def counted(arrays: Mapping[str, Any]) -> tuple[Statistic[Any], ...]:
 
 def fields_of(reference: Reference) -> tuple[TallyField, ...]:
     """Return the fields of a tally against a baseline, of all events together."""
-    lengths: dict[str | int, int] = {"k": reference.centroids.clusters, "r": reference.components}
+    lengths: dict[str | int, int] = {
+        "h": _hash_bins(reference),
+        "k": reference.centroids.clusters,
+        "r": reference.components,
+    }
     return tuple(
         TallyField(name, lengths[length] if isinstance(length, str) else length, each.in_segments)
         for each in counted(reference.arrays)
@@ -51,7 +57,7 @@ def fields_of(reference: Reference) -> tuple[TallyField, ...]:
 
 def measure(
     reference: Reference, vectors: NDArray[np.float32], cluster: NDArray[np.intp]
-) -> list[NDArray[Any]]:
+) -> list[NDArray[Any] | Directions]:
     """Return what n events, with their clusters (n,), add to each of these fields; see `tally_batch`."""
     events = MeasuredEvents(
         vectors,
@@ -60,8 +66,14 @@ def measure(
         reference.radii,
         reference.projection,
         reference.cluster_means,
+        _hash_bins(reference),
     )
     return [added for each in counted(reference.arrays) for added in each.measure(events)]
+
+
+def _hash_bins(reference: Reference) -> int:
+    """Return the number of bins that events are hashed to: as many as the baseline has."""
+    return len(reference.arrays.get(HASH_COUNTS, ()))
 
 
 def total_weight() -> float:

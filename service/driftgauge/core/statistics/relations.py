@@ -13,15 +13,14 @@ from driftgauge.core.counting.projection import STANDARD_STEPS
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics import special
-from driftgauge.core.statistics.mean_shift import LEADING_COMPONENTS
-from driftgauge.core.statistics.nulls.means_null import MeansNull, describe, recentre_moments
-from driftgauge.core.statistics.nulls.quadratic_form import QuadraticForm
+from driftgauge.core.statistics.nulls.means_null import MeansNull, describe, find_spectrum, recentre_moments
 from driftgauge.core.statistics.nulls.tails import student_quantile
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER
 from driftgauge.core.statistics.statistic import Finding, Null, Statistic
 
 __all__ = [
+    "LEADING_COMPONENTS",
     "RELATIONS",
     "RELATION_MOMENTS",
     "RELATION_SPECTRUM",
@@ -37,6 +36,9 @@ RELATION_MOMENTS = "relation_moments"
 """(5, 72) float64, the moments of the products; see `describe`."""
 RELATION_SPECTRUM = "relation_spectrum"
 """(36,) float64, the eigenvalues of the correlations of the products around the clusters' means."""
+
+LEADING_COMPONENTS = 8
+"""The number of components whose products are tested."""
 
 # Steps in a coordinate over the event's length, and in a product of two.
 _UNIT = 2.0**10
@@ -131,14 +133,11 @@ class _RelationsStatistic(Statistic[Relations]):
     ) -> dict[str, NDArray[Any]]:
         products = self.columns(measured)
         moments = describe(products)
-        varies, within = moments[2] > 0, slice(_PRODUCTS // 2, None)
-        standardized = (products - products.mean(axis=0)) / np.where(varies, products.std(axis=0), np.inf)
-        correlations = standardized[:, within].T @ standardized[:, within] / len(products)
-        # With fewer than eight components some products are always 0.
-        np.fill_diagonal(correlations, varies[within] if varies.any() else 1.0)
+        within = slice(_PRODUCTS // 2, None)
         return {
             RELATION_MOMENTS: moments,
-            RELATION_SPECTRUM: np.maximum(np.linalg.eigvalsh(correlations), 0.0),
+            # With fewer than eight components some products are always 0.
+            RELATION_SPECTRUM: find_spectrum(products[:, within], moments[2, within] > 0),
         }
 
     def null(
@@ -184,9 +183,7 @@ class RelationsNull:
     two components are correlated, and they lie nearer to their cluster's mean. One of 72 products is below a
     p-value at most 72 times as often (Bonferroni).
 
-    The sum of the squared changes around the clusters' means is a weighted sum of chi-squared variables, the
-    weights being the eigenvalues of the products' correlations. Those of bursts are not known: what bursts
-    add to the variances is taken to lie in one direction, which is the heaviest tail.
+    All pairs around the clusters' means together are tested by the sum of the squared changes.
     """
 
     def __init__(
@@ -207,10 +204,7 @@ class RelationsNull:
         self._null = MeansNull(moments, overdispersion, windows)
         # The median of the largest absolute value of as many normal variables.
         self._typical = float(special.ndtri((1 + 0.5 ** (1 / _PRODUCTS)) / 2))
-        independent = 1 / overdispersion[len(spectrum) :]
-        weights = spectrum * independent.mean()
-        weights[-1] += (1 - independent).sum()
-        self._squares = QuadraticForm(weights, float(1 / np.mean(1 / self._null.degrees)))
+        self._squares = self._null.total(spectrum, len(spectrum))
 
     def standardized(self, tally: Tally) -> NDArray[np.float64]:
         """Return the changes of the mean products, (72,), in standard errors of independent events."""

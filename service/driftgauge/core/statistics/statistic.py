@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.measurement import MeasuredEvents
-from driftgauge.core.counting.tally import Tally
+from driftgauge.core.counting.tally import Directions, Tally
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.overdispersion import Overdispersion
@@ -97,7 +97,7 @@ class Statistic(ABC, Generic[FindingT]):
         kind: The kind of drift that its evidence names, unless another statistic explains it.
         finding: The type of its findings.
         fields: The length of each of its fields of a tally, by name; "k" is that of clusters, "r" that of
-            components.
+            components, "h" that of hashes.
         smallest: The smallest drift worth finding, unless configured.
         largest: The largest that may be configured; None: any.
         weights: The weight of each of its p-values in the combined one, each above 0.
@@ -127,7 +127,7 @@ class Statistic(ABC, Generic[FindingT]):
     is_within_windows: ClassVar[bool] = False
 
     @abstractmethod
-    def measure(self, events: MeasuredEvents) -> tuple[NDArray[Any], ...]:
+    def measure(self, events: MeasuredEvents) -> tuple[NDArray[Any] | Directions, ...]:
         """Return what n events add to each field, as `tally_batch` takes it."""
 
     def fit(
@@ -139,7 +139,7 @@ class Statistic(ABC, Generic[FindingT]):
         components were fitted on these vectors.
 
         Args:
-            measured: What `measure` returned of them, by the fields' names.
+            measured: What `measure` returned of them, by the fields' names, `Directions` as their numbers.
             outliers: (m,), which of them lie beyond the radius of their cluster as it is without them.
         """
         return {}

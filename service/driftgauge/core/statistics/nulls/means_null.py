@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.statistics import special
+from driftgauge.core.statistics.nulls.quadratic_form import QuadraticForm
 from driftgauge.core.statistics.nulls.tails import skewed_tail
 
-__all__ = ["MeansNull", "describe", "recentre_moments"]
+__all__ = ["MeansNull", "describe", "find_spectrum", "recentre_moments"]
 
 # The fewest vectors whose moments describe a number. The kurtosis of few vectors is bounded by their number,
 # and with it how uncertain the variance is: from 20 vectors on 1.2 % of clean windows are found at 1 %, from
@@ -42,6 +43,14 @@ def describe(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         np.maximum(kurtosis, 1 + np.square(skewness)),
     ]
     return np.asarray(np.stack(moments) * varies)
+
+
+def find_spectrum(numbers: NDArray[np.float64], varies: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the eigenvalues of the correlations of those of w numbers, (m, w), that vary, (w,) ascending."""
+    standardized = (numbers - numbers.mean(axis=0)) / np.where(varies, numbers.std(axis=0), np.inf)
+    correlations = standardized.T @ standardized / len(numbers)
+    np.fill_diagonal(correlations, varies if varies.any() else 1.0)
+    return np.maximum(np.linalg.eigvalsh(correlations), 0.0)
 
 
 def recentre_moments(
@@ -96,6 +105,18 @@ class MeansNull:
         self._overdispersion = overdispersion
         inverse = 1 / windows + np.maximum(kurtosis - 1, 0) / (2 * self._counts)
         self.degrees = 1 / np.maximum(inverse, sys.float_info.epsilon)
+
+    def total(self, spectrum: NDArray[np.float64], first: int = 0) -> QuadraticForm:
+        """Return the distribution of the sum of the squared differences in standard errors.
+
+        A weighted sum of chi-squared variables, the weights being the eigenvalues of the correlations, (w,).
+        Those of bursts are not known: what bursts add to the variances is taken to lie in one direction,
+        which is the heaviest tail.
+        """
+        independent = 1 / self._overdispersion[first:]
+        weights = spectrum * independent.mean()
+        weights[-1] += (1 - independent).sum()
+        return QuadraticForm(weights, float(1 / np.mean(1 / self.degrees[first:])))
 
     def standardized(self, means: NDArray[np.float64], count: int) -> NDArray[np.float64]:
         """Return the differences from the baseline of means of n events, (w,), as if it were known.
