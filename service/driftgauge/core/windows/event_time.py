@@ -119,13 +119,14 @@ def is_at_rest(status: StreamStatus, times: PartitionTimes) -> bool:
     """Return whether time alone moves nothing: the watermark has reached the foremost partition.
 
     Then only further events move the event time, and partitions that stall: for `incomplete_ms` or
-    `give_up_ms`.
+    `give_up_ms`. A loss that has not ended does not count: its partition is not idle, so the window of the
+    stream's last event is not closed either.
     """
     return (
         times.foremost_ms is not None
         and status.watermark_ms == times.foremost_ms
         and [reached_ms for reached_ms, _ in status.foremost] == [times.foremost_ms]
-        and not (status.given_up or status.losses)
+        and not status.given_up
     )
 
 
