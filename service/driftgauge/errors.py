@@ -59,7 +59,7 @@ class UserError(DriftgaugeError):
 
 
 class ConfigError(UserError):
-    """The configuration cannot be used; the message lists every problem found.
+    """The configuration cannot be used; the message lists the problems of its keys, or else those of files.
 
     Attributes:
         problems: The problems, if the message lists them.

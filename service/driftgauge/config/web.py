@@ -153,7 +153,7 @@ def load_web_config(path: Path) -> WebConfig:
     """Return what a web configuration file holds; relative files begin at its folder.
 
     Raises:
-        ConfigError: Lists every problem found, each with its key, and quotes no value.
+        ConfigError: Lists every problem, each with its key, and quotes no value.
     """
     tree, problems = load_yaml(path, "name an existing file in http.web_config")
     try:
