@@ -19,6 +19,7 @@ _KINDS = {
     "spread": "spread",
     "duplicates": "duplicates",
     "relations": "relations",
+    "detail": "minor_shift",
 }
 _VERDICTS = ("ok", "warning", "drift", "misfit", "insufficient", "incomplete")
 _MEASURED = {
