@@ -91,7 +91,8 @@ The time says how long the condition must hold."""
 _STATISTICS = """\
 Each closed window is compared with the baseline by these statistics. Each has tests of its own, and the
 window's `p_value` combines them by their weights, by the Cauchy combination of
-[Liu and Xie (2020)](https://doi.org/10.1080/01621459.2018.1554485). The evidence of a significant window is
+[Liu and Xie (2020)](https://doi.org/10.1080/01621459.2018.1554485). The evidence of a significant window,
+or of a run of drift, is
 attributed to kinds of drift; the largest part names the window's `kind`."""
 
 

@@ -255,8 +255,8 @@ class WindowRecord(_Record):
     Null if the window is not scored."""
 
     evidence: dict[str, Finite] | None = None
-    """The share of each kind of drift in the evidence of all tests; the shares sum to 1. Null if the window
-    is not scored."""
+    """The share of each kind of drift in the evidence of all tests; the shares sum to 1. In a run of drift
+    that of the windows before it counts as well. Null if the window is not scored."""
 
     kind: str | None = None
     """The kind of drift with the largest share of the evidence. Null if the window is not scored, or not

@@ -309,8 +309,8 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "driftgauge_window_evidence_ratio",
         _KIND,
         "ratio, 0 to 1",
-        "Share of each kind of drift in the evidence of the newest closed window; the largest names its"
-        " drift. Absent where the window is not significant.",
+        "Share of each kind of drift in the evidence of the newest closed window, and in a run of drift of"
+        " those before it; the largest names its drift. Absent where the window is not significant.",
         _evidence,
     ),
     ScrapedMetric(

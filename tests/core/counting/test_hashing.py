@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import chi2
 
-from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
+from driftgauge.core.counting.hashing import HASH_BINS, SIGN_BINS, bins_of, hash_signs, hash_vectors
 
 VECTORS = st.tuples(st.integers(1, 20), st.integers(1, 9)).flatmap(
     lambda shape: arrays.arrays(np.float32, shape, elements=st.floats(width=32, allow_nan=False))
@@ -45,3 +45,17 @@ def test_different_vectors_fall_evenly(draw):
     counts = np.bincount(hash_vectors(vectors), minlength=HASH_BINS)
     expected = len(vectors) / HASH_BINS
     assert chi2.sf(np.square(counts - expected).sum() / expected, HASH_BINS - 1) > 1e-3
+
+
+def test_hashes_by_signs_are_those_of_the_last_coordinates():
+    coordinates = np.random.default_rng(0).standard_normal((64, 32))
+    hashes = hash_signs(coordinates)
+    near, far = coordinates.copy(), coordinates.copy()
+    near[:, -11:] *= 0.9
+    near[:, :-11] *= -1
+    far[:, -1] *= -1
+    assert hash_signs(near).tolist() == hashes.tolist()
+    assert not (hash_signs(far) == hashes).any()
+    assert len(set(hashes.tolist())) > 50
+    assert (bins_of(hashes), bins_of(hash_vectors(np.eye(3, dtype=np.float32)))) == (SIGN_BINS, HASH_BINS)
+    assert hash_signs(np.ones((1, 3))).tolist() == [7]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from driftgauge.core.judging.evidence import attribute_evidence
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.minor_shift import MinorShift
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.relations import RelationChange, Relations
 from driftgauge.core.statistics.spread import Spread, SpreadChange
@@ -38,6 +39,7 @@ def attribute(  # noqa: PLR0913 - one for each finding
     excess_of_outliers=0.0,
     repeated=(0.0, NOTHING),
     related=(0.0, NOTHING),
+    minor=NOTHING,
     overdispersion=INDEPENDENT,
 ):
     """The evidence of a window; the shift is in standard deviations along the components.
@@ -58,6 +60,7 @@ def attribute(  # noqa: PLR0913 - one for each finding
         spread=Spread(changes[0], changes[1], typical),
         duplicates=Duplicates(*repeated),
         relations=Relations(*[RelationChange(related[0], *related)] * 2),
+        minor_shift=MinorShift(0.0, minor),
     )
 
 
@@ -147,6 +150,11 @@ LEAST = np.finfo(float).tiny
         ({**MIXED, "shift": (0.3, 0.8), "js": 1e-20, "mean": 1e-9}, "shift"),
         ({**MIXED, "shift": (0.3, 0.8), "js": 1e-20, "mean": 0.02}, "mix"),
         ({**MIXED, "shift": (0.3, 0.0), "js": 1e-20, "mean": 1e-9}, "mix"),
+        # Noise beside the components alone, of which typical distances know nothing.
+        ({"changes": (change(0.0, 0.9), change(0.3, 1e-9)), "novelty": 1e-6, "few": 1.0}, "spread"),
+        # What moves the mean along the leading components moves it along the others.
+        ({**SHIFT, "mean": 1e-9, "minor": 1e-30}, "shift"),
+        ({**SHIFT, "mean": 0.02, "minor": 1e-30}, "detail"),
         # Few events explain no growth of typical ones, and no shrinking.
         ({"changes": (change(0.4, 1e-9), None), "few": -0.7}, "spread"),
         ({"changes": (change(-0.4, 1e-9), None), "few": 0.7}, "spread"),

@@ -162,3 +162,14 @@ def test_restarts_between_windows_change_nothing(steps, restarts, warm_up):
         seen = [stream.judge(window, counts, missing=missing) for stream in (steady, restarted)]
         assert plain(seen[0]) == plain(seen[1])
     assert plain(steady.history) == plain(restarted.history)
+
+
+def test_result_has_evidence_of_its_run():
+    stream, alone = JudgedStream(), JudgedStream()
+    results = [stream.judge(number, counts) for number, counts in enumerate([MOVED, MOVED, MOVED[::-1]])]
+    own = alone.judge(0, MOVED[::-1]).score
+    before = results[1].score.evidence
+    # The run's two windows before weigh 1 and 0.75, and one window later 0.75 times as much.
+    weight = 0.75 + 0.75**2
+    expected = {kind: (share + weight * before[kind]) / (1 + weight) for kind, share in own.evidence.items()}
+    assert results[2].score.evidence == pytest.approx(expected)

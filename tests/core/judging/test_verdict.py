@@ -94,7 +94,7 @@ def test_evidence_is_that_of_a_run():
     for kind, is_significant in (*[("shift", True)] * 4, ("novelty", True), *[("mix", False)] * 14):
         own = {"mix": 0.0, "shift": 0.0, "novelty": 0.0} | {kind: 1.0}
         evidence = memory.add_evidence(own, is_significant=is_significant)
-        memory = replace(memory, evidence=evidence)
+        memory = replace(memory, evidence=evidence, recent=(*memory.recent, is_significant)[-2:])
         kinds.append(max(evidence, key=evidence.__getitem__, default=None))
     # One window does not rename a drift of four, and quiet windows end the run.
     assert kinds[:5] == ["shift"] * 5

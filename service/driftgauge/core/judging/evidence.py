@@ -25,11 +25,12 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from driftgauge.core.counting.hashing import SIGN_BINS
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry, special
 from driftgauge.core.statistics.divergence import DIVERGENCE
-from driftgauge.core.statistics.duplicates import DUPLICATES
+from driftgauge.core.statistics.duplicates import DUPLICATES, HASH_COUNTS
 from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS, MEAN_SHIFT
 from driftgauge.core.statistics.minor_shift import MINOR_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
@@ -113,12 +114,13 @@ def attribute_evidence(
 def _part_of_few(spread: Spread, change: SpreadChange) -> float:
     """Return the part of a change of spread that comes from few far events, 0 to 1.
 
-    Few of them hardly change the distance of typical events.
+    Few of them hardly change the distance of typical events, which is known along the components only: what
+    grows beside them alone, such as noise, counts as a change of all events.
     """
-    squares = [each.change for each in (spread.components, spread.residual) if each is not None]
-    if change.change <= 0 or spread.typical is None or max(squares, default=0.0) <= 0:
+    whole, typical = spread.components, spread.typical
+    if change.change <= 0 or whole is None or typical is None or whole.change <= 0 or whole.p_value >= _SEEN:
         return 0.0
-    return min(max(1 - spread.typical.change / max(squares), 0.0), 1.0)
+    return min(max(1 - typical.change / whole.change, 0.0), 1.0)
 
 
 def _is_novel(findings: Findings, spread: Spread, reference: Reference, *, are_far: bool) -> bool:
@@ -139,6 +141,10 @@ def _parts_of_item(
     """Return the part of each statistic's evidence that one repeated item can cause, 0 to 1."""
     duplicates = findings.of(DUPLICATES) if DUPLICATES.name in findings else None
     if duplicates is None or duplicates.p_value >= _SEEN:
+        return {}
+    novelty, has_sign_hashes = findings.of(NOVELTY), len(reference.arrays[HASH_COUNTS]) == SIGN_BINS
+    if has_sign_hashes and novelty.p_value < _SEEN and novelty.excess >= duplicates.share:
+        # Texts of a new topic are alike as well.
         return {}
     share, mean_shift = duplicates.share, findings.of(MEAN_SHIFT).excess
     of_mean = _part(_FAR * len(reference.mean) * share**2, mean_shift)

@@ -139,7 +139,7 @@ class WindowJudge:
             # What the windows before add up to, they do not by this calibration; and if it is a misfit, they
             # were compared with a baseline that does not fit.
             memory = VerdictMemory() if found.whole.is_misfit else history.memory
-            memory = replace(memory, slow_drift=SlowDrift())
+            memory = replace(memory, slow_drift=SlowDrift(), evidence={})
             self._known.remember(window.size_ms, reference.key, VerdictHistory(history.end_ms, memory))
         if self._calibrator.is_declared(window, reference):
             return VerdictMemory()

@@ -42,11 +42,9 @@ _MAX_EXCESS = 1.0
 _BLOCK_MS = 2 * 86_400_000
 _BLOCK_WINDOWS = 20
 
-
 # What a window adds to the evidence of a run counts for so much one window later: a kind that the last window
 # alone names does not rename a drift of three windows, and that of a new drift soon prevails.
 _KEPT_EVIDENCE = 0.75
-_LEAST_EVIDENCE = 0.1
 
 
 class Verdict(StrEnum):
@@ -107,7 +105,7 @@ class VerdictMemory:
         segments: As `recent`, for each segment that counted in one of them; a window in which the segment was
             not scored counts as False.
         has_fitted: Some window before was like the baseline, or was declared clean.
-        evidence: The evidence of the latest significant windows by kind of drift, each of which added 1.
+        evidence: The evidence of the significant windows of this run by kind of drift, each of which added 1.
     """
 
     recent: tuple[bool, ...] = ()
@@ -117,11 +115,15 @@ class VerdictMemory:
     evidence: Mapping[str, float] = field(default_factory=dict)
 
     def add_evidence(self, of_window: Mapping[str, float], *, is_significant: bool) -> Mapping[str, float]:
-        """Return the evidence after one more window, whose shares sum to 1."""
-        kept = {kind: _KEPT_EVIDENCE * each for kind, each in self.evidence.items()}
+        """Return the evidence after one more window, whose shares sum to 1.
+
+        A run ends once none of the windows that are remembered counts for drift.
+        """
+        before = self.evidence if any(self.recent) else {}
+        kept = {kind: _KEPT_EVIDENCE * each for kind, each in before.items()}
         if is_significant:
             return {kind: kept.get(kind, 0.0) + share for kind, share in of_window.items()}
-        return kept if sum(kept.values()) > _LEAST_EVIDENCE else {}
+        return kept
 
 
 @dataclass(frozen=True, slots=True, eq=False)

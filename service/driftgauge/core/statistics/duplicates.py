@@ -158,7 +158,7 @@ class DuplicatesNull:
         self._bins = len(baseline)
         self._count = count = int(baseline.sum())
         self._rate = max(repeat_rate(baseline), 0.0)
-        same = _same_bin(baseline)
+        self._same = same = _same_bin(baseline)
         triples = float(((baseline - 2.0) * (baseline - 1.0) * baseline).sum())
         triples /= max(count - 2.0, 1.0) * (count - 1.0) * count
         # The variance of a random event's share of the pairs.
@@ -226,9 +226,12 @@ class DuplicatesNull:
         one = same * (1 - same)
         third = pairs * one * (1 - 2 * same) + 6 * math.comb(count, 3) * same * one
         skewness = third / (pairs * one) ** 1.5
-        even = 2 * (count - 1) / (count * (self._bins - 1))
         # What the errors of both rates add, in units of the mean.
         per_rate = (count - 1) / (1 + (count - 1) * self._rate)
+        even = 2 * (count - 1) / (count * (self._bins - 1))
+        # Different items may share a bin more often than by chance: signs are not even. Then pairs vary more.
+        of_pairs = 2 / (count * (count - 1)) * self._same * (1 - self._same) / (1 - same) ** 2
+        even = max(even, of_pairs * per_rate**2)
         of_baseline = per_rate * (1 + (self._count - 1) * self._rate) / (self._count - 1)
         popular = 4 * (count - 2) / (count * (count - 1)) * self._popularity * per_rate**2
         deviation = math.sqrt(even * (1 + of_baseline**2) + popular)
