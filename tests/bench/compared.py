@@ -10,7 +10,6 @@ but fitting, scoring and the registry, which all commits have.
 
 import argparse
 import json
-import math
 import os
 import subprocess
 import sys
@@ -39,6 +38,7 @@ LEVEL = 0.01
 HOUR_MS = 3_600_000
 CLUSTERS = 20
 RUN = 6  # windows of a run, whose kind is named
+KEPT = 0.75  # of the evidence a window later; see `VerdictMemory`
 Windows = list[NDArray[np.intp]]
 
 
@@ -161,8 +161,9 @@ def name_runs(case: dict) -> Counter[str]:
         if p_value < LEVEL
     ]
     for first in range(0, len(significant) - RUN + 1, RUN):
-        run = significant[first : first + RUN]
-        total = {kind: math.fsum(each[kind] for each in run) for kind in run[0]}
+        total: dict[str, float] = {}
+        for evidence in significant[first : first + RUN]:
+            total = {kind: KEPT * total.get(kind, 0.0) + share for kind, share in evidence.items()}
         named[max(total, key=total.__getitem__)] += 1
     return named
 

@@ -71,7 +71,7 @@ FAMILIES: Mapping[str, Callable[[np.random.Generator, Path], tuple[Array, Classe
 }
 HELD_OUT = ("factors", "words")
 BY_COSINE = ("cosine",)
-WITH_TEXTS = ("texts",)
+WITH_TEXTS = ("texts", "words")
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         cluster_means = find_cluster_means(vectors, fit_rows, reference, centroids)
         coordinates = project(vectors, reference_rows, reference)
         # Texts are repeated with small changes, but few components have few signs.
-        has_signs = provenance.texts is not None and 2**reference.components >= SIGN_BINS
+        has_signs = provenance.texts is not None and 2 ** len(reference.variances) >= SIGN_BINS
         bins = SIGN_BINS if has_signs else HASH_BINS
         counted = measure(vectors, reference_rows, reference, centroids, radii, cluster_means, bins)
         outliers = leave_one_out_outliers(distances, ids)
