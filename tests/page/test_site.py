@@ -68,7 +68,7 @@ def publish_all(*verdicts, **changes):
             publish_named(),
             f"/{STREAM}",
             0,
-            ["Drift", "first seen between", "name 1", "went from", "Segments", "Divergence", "Mean shift"],
+            ["Drift", "In every window from", "name 1", "went from", "Segments", "Divergence", "Mean shift"],
             id="drift",
         ),
         pytest.param(
@@ -258,7 +258,7 @@ def test_broken_topic_is_told_beside_what_was_read(page, results):
         shown = read(page, path)
         assert f"cannot be read at the moment. {results.made.error}" in shown.text
         assert "read until 3 Nov 2025, 00:00:05 UTC" in shown.text
-        assert "badge v-drift" not in page(path)[1].split('aria-label="Window"')[0]
+        assert "badge v-drift" not in page(path)[1].split('aria-labelledby="over-time"')[0]
     assert "Over time" in shown.text
     assert "Broker 1 does not answer; check it." in shown.text
 
@@ -321,10 +321,10 @@ def test_examples_are_links_where_configured(results):
         response, body = get(server, f"/{STREAM}")
     shown = Elements(body)
     links = ["https://shop.example/events/d", "https://shop.example/events/a%2Fb%26c"]
-    assert [link for link in shown.every("a", "href") if link.startswith("https://shop.")] == links
-    assert shown.every("img", "src") == [
-        f"https://pictures.example:8443/resnet18-fc1/{name}.png" for name in ("d", "a%2Fb%26c")
-    ]
+    assert [link for link in shown.every("a", "href") if link.startswith("https://shop.")] == 2 * links
+    pictures = [f"https://pictures.example:8443/resnet18-fc1/{name}.png" for name in ("d", "a%2Fb%26c")]
+    # Then and now beside the alarm, and in the table of clusters.
+    assert shown.every("img", "src") == 2 * pictures
     assert "img-src 'self' https://pictures.example:8443;" in response.headers["Content-Security-Policy"]
 
 

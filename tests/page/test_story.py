@@ -168,6 +168,87 @@ def test_stream_page_tells_its_story(verdicts, at, changes, parts, snapshot):
     assert story.removesuffix("<end>") == snapshot
 
 
+FINDINGS = record_tree()["findings"]
+
+
+def novel(share, **changes):
+    """What a window finds whose events are novel in this share."""
+    findings = FINDINGS | {"novelty": FINDINGS["novelty"] | {"value": share}}
+    return {"findings": findings, "kind": "novelty", "segments": []} | changes
+
+
+WELL = [("ok", novel(0.001 * number, kind=None)) for number in range(25)]
+GROWING = [("drift", novel(0.02 + 0.01 * number)) for number in range(9)]
+ONE = [SEGMENT | {"value": "dock", "verdict": "drift"}, SEGMENT | {"value": "other", "verdict": "ok"}]
+
+
+@pytest.mark.parametrize(
+    ("windows", "parts"),
+    [
+        pytest.param(
+            WELL + GROWING,
+            [
+                "What Novelty: some events lie where the baseline has none. Where",
+                "How large Novelty 10 %; the last 25 ok windows had at most 2.4 %. When First seen between ",
+                "Trend Grows from 3.0 % to 9.0 % over 9 windows.",
+            ],
+            id="growing",
+        ),
+        pytest.param(WELL + GROWING[::-1], ["Trend Shrinks from 9.0 % to 3.0 % over 9"], id="shrinking"),
+        pytest.param(
+            WELL + GROWING[:1] * 9, ["Trend Neither grows nor shrinks over 9 windows."], id="steady"
+        ),
+        pytest.param(
+            WELL[:19] + GROWING[:3],
+            ["Novelty 4.0 %; without drift it is about 0.", "Trend Too early to say: 3 windows."],
+            id="few windows",
+        ),
+        # The last window's kind is the one that stands out least over all of them.
+        pytest.param(
+            [*WELL, *[("drift", {"segments": []})] * 3, ("drift", novel(0.02, p_value=1e-9))],
+            ["What Shift: inputs moved together", "How large Mean shift 0.817; the last 25 ok"],
+            id="kind over the run",
+        ),
+        pytest.param(
+            [*WELL, ("drift", {"segments": ONE})],
+            [
+                "Where In country = dock; other segments do not drift.",
+                "How large In country = dock mean shift 0.812, 16 times the smallest worth finding.",
+            ],
+            id="one segment",
+        ),
+        pytest.param(
+            [*WELL, ("ok", {"segments": ONE})],
+            ["What A segment drifts by itself; all events together do not.", "Where In country = dock."],
+            id="one segment alone",
+        ),
+        pytest.param(
+            [*WELL, ("drift", {"clusters": NAMED, "movers": [2, 1, 0], "segments": []})],
+            ["Where Cluster 2 went from 10 % of the events to 30 %, cluster 1 (truck, automobile) went from"],
+            id="clusters that moved",
+        ),
+        pytest.param(
+            [*WELL, ("drift", {"clusters": NAMED, "findings": NO_MIX, "segments": []})],
+            ["Where No cluster leads: the clusters kept their shares."],
+            id="clusters that moved by chance",
+        ),
+        pytest.param(
+            [*WELL, ("drift", novel(0.1, clusters=NOVEL))], ["Where Mostly near cluster 0 (deer)."], id="near"
+        ),
+    ],
+)
+def test_alarm_is_told_in_five_sentences(windows, parts):
+    results = MadeResults()
+    for number, (verdict, changes) in enumerate(windows):
+        results.publish(number, verdict, **changes)
+    with serving(results) as server:
+        _, body = get(server, "/?stream=resnet18-fc1")
+    (told,) = re.findall(r'<dl class="told">.*?</dl>', body, re.DOTALL)
+    text = Elements(told).text
+    assert [part for part in parts if part not in text] == [], text
+    assert re.findall(r"<dt>(.*?)</dt>", told) == ["What", "Where", "How large", "When", "Trend"]
+
+
 @pytest.mark.parametrize(
     ("verdicts", "at", "expected"),
     [
@@ -219,8 +300,9 @@ def alert_links(results):
             [
                 "First seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d: camera = dock-2).",
                 "first seen between 8 Nov 2025, 11:00 UTC and 8 Nov 2025, 12:00 UTC (1h).",
-                "Shift: inputs moved together",
-                "(mean shift 0.317); first in camera = dock-2",
+                "What Shift: inputs moved together",
+                "Where First in camera = dock-2, then in all events.",
+                "How large Mean shift 0.317; without drift it is about 0.",
                 "Last confirmed 10 Nov 2025, 00:00 UTC",
                 "1h: too few events to see anything for 6 h",
                 "Find what else changed between 6 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC",
@@ -232,8 +314,9 @@ def alert_links(results):
         pytest.param(
             "texts",
             [
-                "Drift First seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d)",
-                "Novelty: some events lie where the baseline has none (novelty 2.5 %)",
+                "When First seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d)",
+                "What Novelty: some events lie where the baseline has none.",
+                "How large Novelty 2.5 %; without drift it is about 0.",
                 "Log some events far from every cluster",
             ],
             "DriftgaugeDrift",
@@ -261,7 +344,8 @@ def alert_links(results):
         pytest.param(
             "little",
             [
-                "Possible drift Since about 4 Nov 2025, 07:00 UTC (1h)",
+                "When Since about 4 Nov 2025, 07:00 UTC (1h)",
+                "How large Together 1.10 times the limit of slow drift; the last ",
                 "No single window stands out, but together they do",
                 "Find what changed at about 4 Nov 2025, 07:00 UTC",
             ],

@@ -48,6 +48,7 @@ class Results:
     Attributes:
         history: The summaries of all windows.
         source: Where the whole results are; set once it is open.
+        shows_snippets: Whether texts of events are shown.
     """
 
     source: ResultSource
@@ -56,7 +57,7 @@ class Results:
         """Keep the summaries of so many windows of streams; texts of events are shown behind a login only."""
         self._streams = streams
         self.history = WindowHistory(max_windows)
-        self._shows_snippets = shows_snippets
+        self.shows_snippets = shows_snippets
         self._has_warned = False
 
     def receive(self, record: RawRecord) -> None:
@@ -115,7 +116,7 @@ class Results:
                 "deleted and created; restart the process that serves the page"
             )
             raise MissingWindowError(message)
-        if self._shows_snippets:
+        if self.shows_snippets:
             return record
         hidden = tuple(each.model_copy(update={"snippets": ()}) for each in record.examples)
         return record.model_copy(update={"examples": hidden})

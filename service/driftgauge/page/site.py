@@ -29,11 +29,21 @@ from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, 
 from driftgauge.page.rendering import render
 from driftgauge.page.results import Results
 from driftgauge.page.service_watch import ServiceStatus, ServiceWatch
-from driftgauge.page.status import ALARMS, URGENCY, StreamStatus, whole_run
-from driftgauge.page.stream_page import MAX_SHOWN, ClusterRow, WindowDetail, compare, detail, stream_page
-from driftgauge.page.summary import VERDICTS
+from driftgauge.page.status import ALARMS, URGENCY, Alarm, StreamStatus, whole_run
+from driftgauge.page.story import tell_alarm
+from driftgauge.page.stream_page import (
+    MAX_SHOWN,
+    ClusterRow,
+    WindowDetail,
+    compare,
+    detail,
+    stream_page,
+    then_and_now,
+)
+from driftgauge.page.summary import VERDICTS, Series, kind_of
 from driftgauge.page.words import COUNTED_WORDS, as_sentence
 from driftgauge.records.mark import Mark
+from driftgauge.records.window_record import WindowRecord
 from driftgauge.streams import EVENTS_PER_CLUSTER
 
 __all__ = ["Site", "comparable"]
@@ -191,6 +201,12 @@ class Site:
         if whole is not None and other is not None:
             compared = compare(whole, other)
             other_missing = "" if compared else "The two windows have different baselines."
+        leading = status.evidence
+        evidence = None if leading is None else self._whole(series.stream, leading)
+        # Bare ids show nobody what changed.
+        page_settings = self._settings.page
+        shows = page_settings.thumbnail_url or page_settings.example_url or self._results.shows_snippets
+        kind = None if leading is None else kind_of(leading.evidence)
         return render(
             template,
             **(self._common() | more),
@@ -216,14 +232,24 @@ class Site:
                 zip(marks, places(page.rows, series.size_ms, [each.time for each in marks]), strict=True)
             ),
             mark_before=self._mark_before(status),
+            told=tell_alarm(status, evidence, alarm.smallest),
+            shown_examples=None if evidence is None or not shows else then_and_now(evidence, kind),
             status=status,
             configured=configured,
             alarm=alarm,
-            settings=self._settings.page,
+            settings=page_settings,
             now_ms=now_ms,
             link=_links(query, page.shown, query.compare),
             link_shown=lambda number: _links(query, number, query.compare)(asked_ms),
         )
+
+    def _whole(self, stream: str, alarm: Alarm) -> WindowRecord | None:
+        """Return the result of the window with the evidence of a stream's alarm; None where it is missing."""
+        try:
+            return self._results.whole(Series(stream, alarm.size_ms), alarm.evidence)
+        except (MissingWindowError, ServiceError):
+            # The page says above why results cannot be read.
+            return None
 
     def _mark_before(self, status: StreamStatus) -> Mark | None:
         """Return the last mark before the end of the window in which a stream's alarm began."""

@@ -6,7 +6,7 @@ Nothing here knows a clock or HTTP: the time is an argument.
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,10 @@ from driftgauge.page.summary import (
     Names,
     Series,
     kind_of,
+    number_of,
 )
 from driftgauge.page.summary_record import Count, Record, SummaryRecord, UtcMs, of_result, summary_record
-from driftgauge.page.words import format_moment, format_percent, name_first
+from driftgauge.page.words import LEAST_P, format_moment, format_percent, name_first
 from driftgauge.records.window_record import VerdictName
 
 __all__ = [
@@ -96,6 +97,9 @@ _MAX_NAMED = 3
 # What a fault of the service itself may be the cause of.
 _HELD_UP = ("incomplete", "silent", "behind", "waiting")
 _LIMIT = "no number of events suffices, since the baseline is the limit"
+_USUAL = 100
+# The rank correlation of five windows may be 2 standard deviations, that of fewer may not.
+_LEAST_COURSE, _BEYOND_CHANCE = 6, 2.0
 _NO_TRACES: Mapping[tuple[str, str], SegmentTrace] = {}
 _NAMES_NOTHING: Mapping[int, Names] = {}
 _NOTHING_KNOWN = ServiceStatus()
@@ -157,6 +161,23 @@ class Concern(Record):
     for the others."""
 
 
+class Course(NamedTuple):
+    """How large an alarm was over its windows, by the number of its kind, of slow drift by that evidence.
+
+    Attributes:
+        usual: How many ok windows before it have the number, at most 100.
+        most: Its largest size in them; 0 without any.
+        first, last: Its median in the first and in the last third of the alarm's windows; NaN without any.
+        turn: 1 where it grows, -1 where it shrinks, 0 where neither is beyond chance.
+    """
+
+    usual: int
+    most: float
+    first: float
+    last: float
+    turn: int
+
+
 class Alarm(Record):
     """An alarm of a window size."""
 
@@ -193,7 +214,10 @@ class Alarm(Record):
     """The start of its first window, event time, ms."""
 
     evidence: Any = Field(exclude=True)
-    """() of `SUMMARY`, the last of its windows that names a kind of drift; else the last."""
+    """() of `SUMMARY`, the last of its windows that names the kind with most evidence; else the last."""
+
+    course: Course = Field(exclude=True)
+    """How large it was over its windows."""
 
     part: str = Field(exclude=True)
     """The segments that drift in `evidence`, where another segment is ok; empty otherwise."""
@@ -208,15 +232,25 @@ class Alarm(Record):
 
 
 def _alarm(
-    series: Series, state: StateName, run: Run, evidence: NDArray[np.void], segments: str, part: str
+    series: Series,
+    state: StateName,
+    rows: NDArray[np.void],
+    members: NDArray[np.bool_],
+    run: Run,
+    names: Mapping[int, Names],
 ) -> Alarm:
+    """Return the alarm of a run of some of n windows, (n,) of `SUMMARY` and (n,) bool."""
+    starts = rows["start_ms"]
+    within = rows[members & (starts >= run.since_ms) & (starts < (run.until_ms or starts[-1] + 1))]
+    evidence = _evidence(within)
+    both = SEGMENT_DRIFT | SEGMENT_OK
     is_slow = state in ALARMS and not evidence["kind"] and bool(evidence["slow_drift"] > 0)
     # A result may lack the estimate; the evidence is then the last window.
     since_ms = min(int(evidence["slow_drift_since_ms"]), run.since_ms) if is_slow else run.since_ms
     return Alarm(
         size=format_duration(series.size_ms),
         verdict=of_result(run.verdict),
-        segments=segments,
+        segments=names[run.since_ms].drifting if state == "segment" else "",
         since_ms=since_ms,
         after_ms=run.after_ms,
         until_ms=run.until_ms,
@@ -225,7 +259,8 @@ def _alarm(
         state=state,
         began_ms=run.since_ms,
         evidence=evidence,
-        part=part,
+        course=_course(rows[starts < run.since_ms], within, evidence),
+        part=names[int(evidence["start_ms"])].drifting if evidence["flags"] & both == both else "",
         is_slow=is_slow,
     )
 
@@ -457,8 +492,7 @@ def read_facts(
     if alarming.any():
         run = whole_run(rows, _last(alarming))
         state: StateName = "drift" if run.verdict == "drift" else "warning"
-        evidence = _evidence(rows, alarming, run)
-        last = _alarm(series, state, run, evidence, "", _part(evidence, names))
+        last = _alarm(series, state, rows, alarming, run, names)
     is_over = last is None or last.until_ms is not None
     alarms = [] if last is None or is_over else [last]
     if at >= 0:
@@ -467,9 +501,7 @@ def read_facts(
         if drifting[first:].any():
             run = _run(rows, at, drifting, conclusive & ~drifting & ~alarming)
             if not alarms or run.since_ms < alarms[0].began_ms:
-                evidence, segments = _evidence(rows, drifting, run), names[run.since_ms].drifting
-                part = _part(evidence, names)
-                alarms.append(_alarm(series, "segment", run, evidence, segments, part))
+                alarms.append(_alarm(series, "segment", rows, drifting, run, names))
     first_faulty = _last(~_is_faulty(rows)) + 1
     is_faulty = first_faulty < len(rows)
     few = at + 1 + np.flatnonzero(numbers[at + 1 :] == _INSUFFICIENT)
@@ -577,18 +609,37 @@ def _last(mask: NDArray[np.bool_]) -> int:
     return int(np.flatnonzero(mask)[-1]) if mask.any() else -1
 
 
-def _evidence(rows: NDArray[np.void], members: NDArray[np.bool_], run: Run) -> NDArray[np.void]:
-    starts = rows["start_ms"]
-    within = members & (starts >= run.since_ms) & (starts < (run.until_ms or starts[-1] + 1))
-    named = within & (rows["kind"] > 0)
-    row: NDArray[np.void] = rows[_last(named if named.any() else within)]
+def _evidence(rows: NDArray[np.void]) -> NDArray[np.void]:
+    """Return the last of an alarm's windows that names the kind with most evidence; without any the last."""
+    named = rows[rows["kind"] > 0]
+    if len(named):
+        evidence = np.bincount(named["kind"], -np.log(np.maximum(named["p_value"], LEAST_P)))
+        rows = named[named["kind"] == np.argmax(evidence)]
+    row: NDArray[np.void] = rows[-1]
     return row
 
 
-def _part(row: NDArray[np.void], names: Mapping[int, Names]) -> str:
-    """Return the segments that drift in a window, () of `SUMMARY`; empty where no other segment is ok."""
-    both = SEGMENT_DRIFT | SEGMENT_OK
-    return names[int(row["start_ms"])].drifting if row["flags"] & both == both else ""
+def _course(before: NDArray[np.void], rows: NDArray[np.void], evidence: NDArray[np.void]) -> Course:
+    """Return how large an alarm was in its windows, by those before it and the one with its evidence."""
+    name = number_of(evidence)
+    well = before[(before["verdict"] == _OK[0]) & (before["baseline"] == evidence["baseline"])]
+    usual, sizes = (np.abs(each[name][np.isfinite(each[name])]) for each in (well[-_USUAL:], rows))
+    third = max(len(sizes) // 3, 1)
+    first, last = (
+        float(np.median(each)) if len(each) else np.nan for each in (sizes[:third], sizes[-third:])
+    )
+    turn = 0.0
+    if len(sizes) >= _LEAST_COURSE and np.ptp(sizes):
+        # Spearman's rank correlation with time, in standard deviations of its null.
+        ranks = np.unique(sizes, return_inverse=True)[1]
+        turn = np.corrcoef(ranks, np.arange(len(sizes)))[0, 1] * np.sqrt(len(sizes) - 1)
+    return Course(
+        len(usual),
+        float(usual.max(initial=0.0)),
+        first,
+        last,
+        int(np.sign(turn)) * (abs(turn) > _BEYOND_CHANCE),
+    )
 
 
 def _is_faulty(rows: NDArray[np.void]) -> NDArray[np.bool_]:

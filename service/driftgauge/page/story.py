@@ -1,5 +1,7 @@
 """What happened to a stream, in sentences: whether it drifts, since when, how sure that is, and where."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from driftgauge.core.durations import format_duration, round_duration
@@ -8,7 +10,7 @@ from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.service_watch import ServiceFault
 from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus
-from driftgauge.page.summary import CHARTED, Fault, fault_of, kind_of
+from driftgauge.page.summary import Fault, fault_of, kind_of, number_of
 from driftgauge.page.words import (
     as_sentence,
     describe_odds,
@@ -20,13 +22,15 @@ from driftgauge.page.words import (
     name_first,
 )
 from driftgauge.records.window_record import ClusterRecord, SegmentRecord, WindowRecord
-from driftgauge.statistic_words import StatisticWords, words_of_kind
+from driftgauge.statistic_words import WORDS, StatisticWords, words_of_kind
 
 __all__ = [
     "NOTABLE",
     "adjusted_p_value",
+    "cluster_name",
     "tell",
     "tell_age",
+    "tell_alarm",
     "tell_cause",
     "tell_concern",
     "tell_fault",
@@ -45,6 +49,9 @@ NOTABLE = 0.01
 the segment or of the clusters."""
 
 _MAX_NAMED = 5
+# The largest of fewer windows says little of what is usual.
+_LEAST_USUAL = 20
+_LEAST_COURSE = 6
 
 
 def tell_since(status: StreamStatus) -> str:
@@ -83,18 +90,105 @@ def tell_cause(status: StreamStatus) -> str:
 
 def tell_kind(alarm: Alarm) -> str:
     """Return the kind of drift of an alarm in words, with its size, without a full stop."""
+    size = f" ({tell_size(alarm)})" if alarm.evidence["kind"] else ""
+    return f"{_tell_what(alarm)}{size}"
+
+
+def _tell_what(alarm: Alarm) -> str:
     row = alarm.evidence
-    if (kind := kind_of(row)) and (words := words_of_kind(kind)):
-        value = {each.kind: float(row[each.name]) for each in (DIVERGENCE, *CHARTED)}.get(kind)
-        return f"{kind.capitalize()}: {words.describe(value)} ({_size(words, value)})"
+    if kind := kind_of(row):
+        words = WORDS[number_of(row)]
+        return f"{kind.capitalize()}: {words.describe(float(row[number_of(row)]))}"
     return "No single window stands out, but together they do" if alarm.is_slow else "The last windows differ"
 
 
-def _size(words: StatisticWords, value: float | None) -> str:
-    """Return the size that a statistic found, such as "novelty 7.7 %"."""
+def tell_size(alarm: Alarm) -> str:
+    """Return the size of an alarm, such as "novelty 7.7 %"."""
+    name = number_of(alarm.evidence)
+    return _size(WORDS.get(name), float(alarm.evidence[name]))
+
+
+def _size(words: StatisticWords | None, value: float | None) -> str:
+    """Return the size that a statistic found; without one, that of slow drift."""
+    if words is None:
+        return f"together {format_number(value)} times the limit of slow drift"
     if words.is_share and words.by_sign and value is not None:
         return f"{words.title.lower()} {format_signed_percent(value)}"
     return f"{words.title.lower()} {(format_percent if words.is_share else format_number)(value)}"
+
+
+def tell_alarm(
+    status: StreamStatus, record: WindowRecord | None, smallest: Mapping[str, float]
+) -> list[tuple[str, str]]:
+    """Return the alarm of a stream in five sentences, each after what it answers; empty without one.
+
+    Args:
+        status: The stream's status.
+        record: The result of the window with the evidence; None where it cannot be read.
+        smallest: The smallest drift worth finding, by the statistic's name.
+    """
+    if (alarm := status.evidence) is None:
+        return []
+    drifting = [] if record is None else [each for each in record.segments if each.verdict == "drift"]
+    is_alone = alarm.state == "segment"
+    what = "A segment drifts by itself; all events together do not" if is_alone else _tell_what(alarm)
+    size = (_segment_size(drifting, smallest) if is_alone or alarm.part else "") or _size_by_usual(alarm)
+    return [
+        ("What", f"{what}."),
+        ("Where", _tell_where(alarm, status, record)),
+        ("How large", as_sentence(size)),
+        ("When", as_sentence(tell_since(status))),
+        ("Trend", as_sentence(_trend(alarm))),
+    ]
+
+
+def _tell_where(alarm: Alarm, status: StreamStatus, record: WindowRecord | None) -> str:
+    if alarm.state == "segment":
+        return f"In {alarm.segments}."
+    if alarm.part:
+        return f"In {alarm.part}; other segments do not drift."
+    earlier = (each.segments for each in status.alarms if each.segments and each.since_ms < alarm.since_ms)
+    first = next((f"First in {segments}, then in all events. " for segments in earlier), "")
+    if record is None:
+        return f"{first}The window's details cannot be read."
+    novel = _main_novelty(record) if kind_of(alarm.evidence) == NOVELTY.kind else ""
+    told = f"Mostly near {novel}." if novel else " ".join(_where(record))
+    return f"{first}{told or 'No cluster leads: the clusters kept their shares.'}"
+
+
+def _segment_size(drifting: Sequence[SegmentRecord], smallest: Mapping[str, float]) -> str:
+    """Return the largest drift of some segments, in parts of what is worth finding; empty without a size."""
+    sizes = [
+        (value / smallest[name], f"{each.key} = {each.value}", _size(WORDS.get(name), value))
+        for each in drifting
+        for name, value in (each.excess or {}).items()
+        if value is not None and smallest.get(name)
+    ]
+    times, segment, size = max(sizes, default=(0.0, "", ""))
+    return f"in {segment} {size}, {times:.2g} times the smallest worth finding" if sizes else ""
+
+
+def _size_by_usual(alarm: Alarm) -> str:
+    course = alarm.course
+    usual = "without drift it is about 0"
+    if course.usual >= _LEAST_USUAL:
+        words = WORDS.get(number_of(alarm.evidence))
+        usual = f"the last {course.usual} ok windows had at most {_amount(words, course.most)}"
+    return f"{tell_size(alarm)}; {usual}"
+
+
+def _trend(alarm: Alarm) -> str:
+    course, words = alarm.course, WORDS.get(number_of(alarm.evidence))
+    over = "one window" if alarm.windows == 1 else f"{alarm.windows:,} windows"
+    if course.turn and alarm.state != "segment":
+        way = "grows" if course.turn > 0 else "shrinks"
+        return f"{way} from {_amount(words, course.first)} to {_amount(words, course.last)} over {over}"
+    is_known = alarm.windows >= _LEAST_COURSE
+    return f"{'neither grows nor shrinks over' if is_known else 'too early to say:'} {over}"
+
+
+def _amount(words: StatisticWords | None, value: float) -> str:
+    return format_percent(value) if words is not None and words.is_share else format_number(value)
 
 
 def tell_fault(concern: Concern) -> str:
@@ -200,7 +294,7 @@ def tell(record: WindowRecord, run: Run, size_ms: int) -> list[str]:
     return [_since(record, run, size_ms), *sure, what, *where, *_segments(record)]
 
 
-def _cluster_name(cluster: ClusterRecord) -> str:
+def cluster_name(cluster: ClusterRecord) -> str:
     """Return "cluster 7 (truck)", or "cluster 7" where it has no name."""
     return f"cluster {cluster.id}" + (f" ({cluster.name})" if cluster.name else "")
 
@@ -302,13 +396,18 @@ def _what(record: WindowRecord) -> list[str]:
     if record.kind == NOVELTY.kind:
         beyond = format_percent(record.findings[NOVELTY.name].value)
         sentence = f"{beyond} of the events, beyond the expected ones, lie where the baseline has none"
-        contributions = [cluster.novelty_contribution or 0.0 for cluster in record.clusters]
-        if (cluster := main_cluster(np.array(contributions))) is not None:
-            sentence = f"{sentence}, mostly in {_cluster_name(record.clusters[cluster])}"
+        if cluster := _main_novelty(record):
+            sentence = f"{sentence}, mostly in {cluster}"
     elif words and record.kind != DIVERGENCE.kind:
         value = next(each.value for each in record.findings.values() if each.kind == record.kind)
         sentence, share = words.describe(value), f"{_size(words, value)}, {share}"
     return [f"{record.kind.capitalize()}: {sentence} ({share})."]
+
+
+def _main_novelty(record: WindowRecord) -> str:
+    """Return the cluster that most novel events are nearest to; empty where none has most."""
+    cluster = main_cluster(np.array([each.novelty_contribution or 0.0 for each in record.clusters]))
+    return "" if cluster is None else cluster_name(record.clusters[cluster])
 
 
 def _how_much(record: WindowRecord) -> str:
@@ -328,7 +427,7 @@ def _where(record: WindowRecord) -> list[str]:
     if not named:
         return []
     parts = [
-        f"{_cluster_name(cluster)} went from {format_percent(cluster.baseline_share)} of the events to "
+        f"{cluster_name(cluster)} went from {format_percent(cluster.baseline_share)} of the events to "
         f"{format_percent(cluster.share)}"
         for cluster in named
     ]

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from driftgauge.core.spec import Alarm
 from driftgauge.core.statistics.divergence import DIVERGENCE
+from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.page.chart import Chart, SmallLine, chart, trend
 from driftgauge.page.queries import WindowQuery
 from driftgauge.page.status import CONCLUSIVE, Run, whole_run
-from driftgauge.page.story import NOTABLE, adjusted_p_value, tell
+from driftgauge.page.story import NOTABLE, adjusted_p_value, cluster_name, tell
 from driftgauge.page.summary import CHARTED, Parts, kind_of
 from driftgauge.page.words import LEAST_P
 from driftgauge.records.window_record import ClusterRecord, ExampleRecord, SegmentRecord, WindowRecord
@@ -26,6 +27,7 @@ __all__ = [
     "detail",
     "stream_page",
     "strength",
+    "then_and_now",
 ]
 
 MAX_SHOWN = 1_000
@@ -171,6 +173,19 @@ def detail(
             for each in sorted(record.segments, key=adjusted_p_value)
         ],
     )
+
+
+def then_and_now(record: WindowRecord, kind: str | None) -> tuple[str, ExampleRecord] | None:
+    """Return the cluster whose examples show a kind of drift best, and them; None where none has any."""
+    clusters = {each.id: each for each in record.clusters}
+
+    def size(example: ExampleRecord) -> tuple[bool, float]:
+        own = clusters[example.cluster]
+        part = own.novelty_contribution if kind == NOVELTY.kind else own.js_contribution
+        return bool(example.event_ids), part or 0.0
+
+    best = max(record.examples, key=size, default=_NO_EXAMPLE)
+    return (cluster_name(clusters[best.cluster]), best) if best.event_ids else None
 
 
 def _unlikeliness(parts: Sequence[tuple[int, Parts]], segment: SegmentRecord) -> list[float]:

@@ -38,6 +38,7 @@ __all__ = [
     "Series",
     "fault_of",
     "kind_of",
+    "number_of",
     "read_summary",
 ]
 
@@ -287,6 +288,11 @@ def kind_of(row: NDArray[np.void]) -> str | None:
     """Return the kind of drift in a summary; None for that of a later version as well."""
     number = int(row["kind"])
     return registry.STATISTICS[number - 1].kind if number else None
+
+
+def number_of(row: NDArray[np.void]) -> str:
+    """Return the field with the number of a summary's kind of drift; without a kind that of slow drift."""
+    return registry.STATISTICS[int(row["kind"]) - 1].name if row["kind"] else "slow_drift"
 
 
 def _number_of_kind(kind: object) -> int:
