@@ -534,3 +534,21 @@ def test_page_is_ready_once_topic_was_read_and_alive_while_its_reader_is(caplog)
         server.stop()
     (logged,) = caplog.records
     assert "must be restarted" in logged.getMessage()
+
+
+def test_alarms_are_listed_by_state_and_severity_with_their_owner():
+    results = MadeResults()
+    streams = [
+        {"name": name, "labels": {"severity": severity, "owner": f"{name}@example.com"}}
+        for name, severity in (("a", "info"), ("b", "warning"), ("c", "critical"), ("d", "warning"))
+    ]
+    for name, verdict in (("a", "drift"), ("b", "drift"), ("c", "warning"), ("d", "drift")):
+        results.publish(0, "ok", stream=name, segments=[])
+        results.publish(1 if name == "b" else 2, verdict, stream=name, segments=[])
+    with serving(results, MONDAY_MS + 3 * HOUR_MS, streams) as server:
+        text = Elements(get(server, "/")[1]).text
+    rows = ["d warning, d@example.com", "b warning, b@example.com", "a info, a@", "c critical, c@"]
+    places = [text.find(row) for row in rows]
+    assert -1 not in places
+    assert places == sorted(places), "the newest first where state and severity are the same"
+    assert "3 Nov 2025, 03:00 UTC (1h) 60 min" in text

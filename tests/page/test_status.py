@@ -723,5 +723,23 @@ def test_concern_is_told_with_its_cause_and_age(windows, text):
 )
 def test_what_no_window_can_see_is_noted_beside_its_verdict(windows, said):
     status = status_of(windows)
-    assert status.notes == ((f"no window of 1h can see {said}",) if said else ())
+    assert (status.notes, status.unseen) == ((), (f"no window of 1h can see {said}",) if said else ())
     assert status.state in {"ok", "warming_up"}
+
+
+@pytest.mark.parametrize(
+    ("hourly", "daily", "said"),
+    [
+        ("oo", "", "would miss novelty below 1.0 %"),
+        # The days see more than the hours.
+        ("q" * 24, "o", "would miss novelty below 1.0 %"),
+        ("ee", "", "would miss novelty below 900 %"),
+        ("pp", "", ""),
+        ("ff", "", ""),
+        ("nn", "", ""),
+    ],
+)
+def test_limit_of_sight_is_that_of_the_windows_that_see_most(hourly, daily, said):
+    facts = [facts_of(hourly), *([facts_of(daily, DAY_MS)] if daily else [])]
+    status = stream_status("s", facts, HOURLY_AND_DAILY, MONDAY_MS + len(hourly) * HOUR_MS)
+    assert status.sight == said

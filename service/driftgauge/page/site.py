@@ -50,6 +50,7 @@ __all__ = ["Site", "comparable"]
 
 _WEEK_MS = 7 * 86_400_000
 _SPARK_WINDOWS = 60
+_SEVERITIES = ("critical", "warning", "info")
 # The page asks again every 15 s, and rendering takes far longer than an answer that is kept.
 _FRESH_MS = 5_000
 _MOST_KEPT = 16
@@ -151,7 +152,8 @@ class Site:
             **self._common(),
             faults=service.faults,
             statuses=statuses,
-            alarms=[each for each in statuses if each.alarms],
+            alarms=sorted((each for each in statuses if each.alarms), key=self._urgency),
+            labels_of=lambda stream: self._streams[stream].labels,
             groups=group_statuses(each for each in statuses if not each.alarms),
             spark=lambda series: sparkline(history.windows(series, _SPARK_WINDOWS), series.size_ms),
             query=query,
@@ -163,6 +165,11 @@ class Site:
             history=format_duration(self._settings.page.history),
             now_ms=now_ms,
         )
+
+    def _urgency(self, status: StreamStatus) -> tuple[int, int, int]:
+        """Return the place of a stream with an alarm: by state, by severity, the newest first."""
+        severity = _SEVERITIES.index(self._streams[status.stream].labels.severity)
+        return URGENCY.index(status.state), severity, -status.alarms[0].since_ms
 
     def _statuses(self, now_ms: int, service: ServiceStatus) -> list[StreamStatus]:
         self._results.history.expire(now_ms - self._settings.page.history)

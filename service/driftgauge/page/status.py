@@ -14,6 +14,7 @@ from pydantic import Field, computed_field
 
 from driftgauge.config.stream import SmallestDrift, StreamSettings
 from driftgauge.core.durations import format_duration
+from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, fewest_windows
 from driftgauge.page.history import SegmentTrace
 from driftgauge.page.service_watch import ServiceFault, ServiceStatus
@@ -98,6 +99,7 @@ _MAX_NAMED = 3
 _HELD_UP = ("incomplete", "silent", "behind", "waiting")
 _LIMIT = "no number of events suffices, since the baseline is the limit"
 _USUAL = 100
+_AT_NOVELTY = DETECTABLE.index(NOVELTY.name)
 # The rank correlation of five windows may be 2 standard deviations, that of fewer may not.
 _LEAST_COURSE, _BEYOND_CHANCE = 6, 2.0
 _NO_TRACES: Mapping[tuple[str, str], SegmentTrace] = {}
@@ -372,6 +374,13 @@ class StreamStatus(Record):
     of their records, few refused records, a warm_up with too few windows, an alarm of a size that is not
     configured.
     """
+
+    sight: str
+    """The novelty that its windows would miss, such as "would miss novelty below 5.0 %"; empty where that is
+    not known."""
+
+    unseen: tuple[str, ...]
+    """Which smallest_drift no window of a size can see, and how many events that takes."""
 
     next_steps: tuple[str, ...] = ()
     """What to do, in sentences."""
@@ -699,7 +708,6 @@ def stream_status(
     notes = [
         *filter(None, [service.gaps.get(stream)]),
         *([] if refusal is None or refusal.is_many else [refusal.note]),
-        *_sight_notes(own),
         *_warm_up_notes(facts, settings, now_ms - history_ms),
         *_removal_notes(facts, settings),
     ]
@@ -713,6 +721,8 @@ def stream_status(
         passed=tuple(each.passed for each in own if each.passed is not None),
         concerns=tuple(concerns),
         notes=tuple(notes),
+        sight=_sight(own),
+        unseen=tuple(_unseen_notes(own)),
         sizes=sizes,
         held_up_by=causes,
         has_warm_up=settings.warm_up is not None,
@@ -859,7 +869,15 @@ def _measuring(facts: SizeFacts) -> Concern | None:
     return Concern(name="warming_up", size=size, since_ms=int(row["changed_ms"]) or None, detail=until)
 
 
-def _sight_notes(every: Iterable[SizeFacts]) -> Iterator[str]:
+def _sight(every: Iterable[SizeFacts]) -> str:
+    """Return the novelty that windows of every size would miss; empty where none is tested."""
+    rows = (each.concluded for each in every if each.concluded is not None)
+    least = [float(row["detectable"][_AT_NOVELTY]) for row in rows if not row["measured_until_ms"]]
+    sight = float(np.nanmin([*least, np.nan])) if np.isfinite(least).any() else np.nan
+    return "" if np.isnan(sight) else f"would miss novelty below {format_percent(sight)}"
+
+
+def _unseen_notes(every: Iterable[SizeFacts]) -> Iterator[str]:
     """Yield the smallest drift that windows cannot see, and how many events they need."""
     for facts in every:
         # Until it is known how much clean windows vary, what they can see is not known either.
