@@ -194,10 +194,29 @@ def test_windows_of_chart_are_reached_by_keys(browser, results):
         for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft", "Enter"):
             page.keyboard.press(key)
         expect(page.locator(".which")).to_contain_text("3 Nov 2025, 02:00")
-        # Elsewhere on the page an arrow opens the neighbour at once, as soon as the script listens.
-        page.wait_for_load_state()
+        # The chart keeps the focus; elsewhere on the page an arrow opens the neighbour at once.
+        expect(page.locator(".chart a:focus")).to_have_count(1)
+        page.evaluate("document.activeElement.blur()")
         page.keyboard.press("ArrowLeft")
         expect(page.locator(".which")).to_contain_text("3 Nov 2025, 01:00")
+
+
+def test_window_opens_without_a_jump_and_the_way_back_leads_to_it(browser, results):
+    with serving(results) as server, visit(browser, f"http://127.0.0.1:{server.port}") as page:
+        page.goto(STREAM)
+        page.locator("#compare").scroll_into_view_if_needed()
+        page.evaluate("scrollBy(0, 200)")
+        before = page.evaluate("scrollY")
+        area = page.locator(".chart a").nth(2)
+        area.dispatch_event("pointerover")
+        expect(page.locator(".chart output").first).to_contain_text("3 Nov 2025, 02:00 UTC: ")
+        area.dispatch_event("click")
+        expect(page.locator(".which")).to_contain_text("3 Nov 2025, 02:00")
+        # What the newer window says may take another line above.
+        assert abs(page.evaluate("scrollY") - before) < 60 < before
+        assert "at=2025-11-03T02" in page.url
+        page.go_back()
+        expect(page.locator(".which")).to_contain_text("The newest window of 1h from 3 Nov 2025, 05:00")
 
 
 @pytest.fixture

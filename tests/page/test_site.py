@@ -191,9 +191,9 @@ def test_links_choose_each_shown_window_and_keep_the_comparison(page):
     compared = "compare=2025-11-03T01%3A00%3A00Z"
     for own in ("", f"&{compared}"):
         links = read(page, f"/{STREAM}&window=1h{own}").every("a", "href")
-        start = f"?stream=resnet18-fc1&window=1h&last=200{own}"
+        start = f"?stream=resnet18-fc1&window=1h&last=24{own}"
         assert {f"{start}&at=2025-11-03T0{hour}%3A00%3A00Z" for hour in range(6)} <= set(links)
-        assert f"{STREAM}&window=1h&last=50{own}" in links
+        assert f"{STREAM}&window=1h&last=6{own}" not in links, "all are shown"
         others = [link for link in links if link.startswith("?") and "last=" in link and own not in link]
         # The last window that is ok may be compared instead.
         assert [link for link in others if "compare=2025-11-03T03" not in link] == []
@@ -217,13 +217,15 @@ def test_newest_window_published_by_then_is_shown(page, seen_ms, hour):
         (["ok"] * 30, "&last=10&at=2025-11-04T01:00:00Z", range(20, 30)),
         (["ok"] * 30, "&last=10&at=2025-11-03T03:00:00Z", range(9)),
         (["ok"] * 30, "&last=10&at=2025-11-03T15:00:00Z", range(11, 21)),
-        # Back to before the start of the run.
-        (["ok"] * 50 + ["drift"] * 300, "", range(30, 350)),
-        (["ok"] * 250 + ["drift"], "", range(51, 251)),
+        # Two lengths of the alarm before it.
+        (["ok"] * 250 + ["drift"] * 50, "", range(150, 300)),
+        (["ok"] * 250 + ["drift"], "", range(227, 251)),
+        (["ok"] * 250 + ["drift"] * 9 + ["insufficient"], "", range(230, 260)),
+        (["ok"] * 250, "", range(50, 250)),
     ],
 )
 def test_charts_show_the_last_windows_the_chosen_one_and_the_start_of_its_run(verdicts, query, hours):
-    with serving(publish_all(*verdicts)) as server:
+    with serving(publish_all(*verdicts, segments=[])) as server:
         shown = Elements(get(server, f"/{STREAM}{query}")[1])
     starts = {
         (parse_timestamp(each) - MONDAY_MS) // HOUR_MS for each in shown.every("option", "value") if each
@@ -552,3 +554,21 @@ def test_alarms_are_listed_by_state_and_severity_with_their_owner():
     assert -1 not in places
     assert places == sorted(places), "the newest first where state and severity are the same"
     assert "3 Nov 2025, 03:00 UTC (1h) 60 min" in text
+
+
+def test_chart_marks_start_and_other_baseline_and_names_verdicts_and_kinds():
+    results = MadeResults()
+    for number in range(12):
+        changes = {} if number < 5 else {"baseline": "sha256:" + "1" * 64}
+        results.publish(number, "drift" if number > 8 else "ok", segments=[], **changes)
+    with serving(results) as server:
+        body = get(server, f"/{STREAM}")[1]
+    chart = body.split("<figure")[1].split("</figure>")[0]
+    assert re.findall(r"<g class=\"mark\"><title>(.*?)</title>", chart) == [
+        "3 Nov 2025, 05:00 UTC: another baseline",
+        "3 Nov 2025, 09:00 UTC: first seen",
+    ]
+    assert re.findall(r'class="sign v-(\w+)"', chart) == ["ok", "drift"]
+    # Also a window that is ok may differ, and by what.
+    assert re.findall(r'class="kind"><title>(\w+)', chart) == ["shift"]
+    assert re.findall(r'class="tick y"[^>]*>([^<]*)<', chart)[:2] == ["drift from here", "10 times the limit"]

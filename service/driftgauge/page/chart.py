@@ -1,7 +1,7 @@
 """The geometry of the charts: numbers over time, and the small line of the overview."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.page.summary import VERDICTS
+from driftgauge.page.summary import VERDICTS, kind_of
 from driftgauge.page.words import format_number
 
 __all__ = [
@@ -30,8 +30,9 @@ PLOT = {"width": 960, "left": 58, "right": 952, "top": 8}
 
 _LEFT, _TOP = PLOT["left"], PLOT["top"]
 _PLOT_WIDTH = PLOT["right"] - _LEFT
-# Two lines of text stand below a plot.
-_BOTTOM = 40
+# A strip of verdicts and two lines of text stand below a plot, and perhaps a strip of kinds.
+_BOTTOM = 60
+_STRIP = 18
 _HEADROOM = 1.08
 # Numbers that differ by less are drawn as zeros.
 _LEAST_SPAN = 1e-9
@@ -39,6 +40,7 @@ _MAX_DOTS = 120
 _TICKS_X = 8
 # Room for the text of a tick, also where a phone shows it larger.
 _TICK_HEIGHT = 44
+_MULTIPLES = (2, 4, 10, 25, 50, 100, 250, 500, 1_000)
 _S_MS = 1_000
 _TIME_STEPS_MS = tuple(
     round(hours * 3_600_000)
@@ -53,7 +55,7 @@ _SPARK_NOISE = 3
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A stretch of windows with the same verdict: its left edge and width."""
+    """A stretch of windows with the same verdict, or kind of drift: its left edge and width."""
 
     verdict: str
     x: float
@@ -90,7 +92,9 @@ class Chart:
         text: The same in a sentence.
         height: The height of the drawing; its width, and the other edges of the plot, are `PLOT`.
         bottom: The lower edge of the plot.
-        bands: The verdicts behind it.
+        bands: The strip of verdicts below it.
+        kinds: The strip of kinds of drift below that; empty where no window names one.
+        ticks_top: Where the texts of the time axis begin.
         hits: The areas of the windows.
         line: The path of the number; windows without it, and missing windows, break it.
         dots: The points of the number, where there are few.
@@ -105,6 +109,8 @@ class Chart:
     height: int
     bottom: int
     bands: tuple[Band, ...]
+    kinds: tuple[Band, ...]
+    ticks_top: int
     hits: tuple[Hit, ...]
     line: str
     dots: tuple[tuple[float, float], ...]
@@ -125,7 +131,7 @@ def chart(
     floor: NDArray[np.float64] | None = None,
     limits: Sequence[NDArray[np.float64]] = (),
     height: int = 256,
-    is_root: bool = False,
+    is_limit: bool = False,
 ) -> Chart:
     """Return the chart of a number of n windows, at least one.
 
@@ -138,11 +144,12 @@ def chart(
         floor: (n,) float64, what noise alone makes of it.
         limits: (n,) float64 each, from where on it is large.
         height: The height of the drawing.
-        is_root: Whether heights are the roots of numbers, which are 0 or more, so that a limit remains
-            visible below numbers that are far larger.
+        is_limit: Whether the numbers are parts of a limit, 0 or more. Heights are then their roots, so that
+            the limit remains visible below numbers that are far larger; the axis is in words, and the kinds
+            of drift are shown.
     """
     texts = [format_number(value) for value in values.tolist()]
-    if is_root:
+    if is_limit:
         values, limits = np.sqrt(values), [np.sqrt(limit) for limit in limits]
         floor = None if floor is None else np.sqrt(floor)
     starts = rows["start_ms"]
@@ -151,7 +158,9 @@ def chart(
     drawn = [values, *([] if floor is None else [floor]), *limits]
     finite = np.concatenate([each[np.isfinite(each)] for each in drawn])
     low, high = _extent(finite)
-    bottom = height - _BOTTOM
+    kinds = tuple(_kinds(rows, left, wide)) if is_limit else ()
+    ticks_top = height - _BOTTOM + _STRIP
+    bottom = ticks_top - _STRIP - (_STRIP if kinds else 0)
     unit = (bottom - _TOP) / (high - low)
     middle, gaps = left + wide / 2, np.diff(starts) > 1.5 * size_ms
 
@@ -166,6 +175,8 @@ def chart(
         height,
         bottom,
         tuple(_bands(rows, left, wide)),
+        kinds,
+        ticks_top,
         tuple(
             Hit(int(start), _round(x), _round(wide), VERDICTS[verdict], value)
             for start, x, verdict, value in zip(starts, left, rows["verdict"].tolist(), texts, strict=True)
@@ -179,8 +190,12 @@ def chart(
         _round(bottom + low * unit),
         _time_ticks(int(starts[0]), int(starts[-1]) + size_ms, wide / size_ms),
         tuple(
-            Tick(_round(bottom - (tick - low) * unit), f"{tick**2 if is_root else tick:g}")
-            for tick in _nice_ticks(low, high, (bottom - _TOP) // _TICK_HEIGHT)
+            Tick(_round(bottom - (tick - low) * unit), text)
+            for tick, text in (
+                _limit_ticks(high, _TICK_HEIGHT / unit)
+                if is_limit
+                else _nice_ticks(low, high, (bottom - _TOP) // _TICK_HEIGHT)
+            )
         ),
     )
 
@@ -254,11 +269,16 @@ def _extent(finite: NDArray[np.float64]) -> tuple[float, float]:
 
 def _bands(rows: NDArray[np.void], left: NDArray[np.float64], wide: float) -> Iterable[Band]:
     """Yield the stretches of equal verdicts; a gap between windows ends one."""
-    verdicts = rows["verdict"]
-    ends = (np.diff(verdicts.astype(np.int64)) != 0) | (np.diff(left) > 1.5 * wide)
-    edges = [0, *(np.flatnonzero(ends) + 1).tolist(), len(rows)]
-    for begin, end in pairwise(edges):
-        yield Band(VERDICTS[verdicts[begin]], _round(left[begin]), _round(left[end - 1] + wide - left[begin]))
+    for begin, end in _stretches(rows["verdict"], left, wide):
+        verdict = VERDICTS[rows["verdict"][begin]]
+        yield Band(verdict, _round(left[begin]), _round(left[end - 1] + wide - left[begin]))
+
+
+def _stretches(
+    numbers: NDArray[np.uint8], left: NDArray[np.float64], wide: float
+) -> Iterable[tuple[int, int]]:
+    ends = (np.diff(numbers.astype(np.int64)) != 0) | (np.diff(left) > 1.5 * wide)
+    return pairwise([0, *(np.flatnonzero(ends) + 1).tolist(), len(numbers)])
 
 
 def _path(x: NDArray[np.float64], y: NDArray[np.float64], gaps: NDArray[np.bool_]) -> str:
@@ -276,12 +296,31 @@ def _path(x: NDArray[np.float64], y: NDArray[np.float64], gaps: NDArray[np.bool_
     return "".join(parts)
 
 
-def _nice_ticks(low: float, high: float, number: int) -> list[float]:
-    """Return about this number of round values between two."""
+def _kinds(rows: NDArray[np.void], left: NDArray[np.float64], wide: float) -> Iterable[Band]:
+    """Yield the stretches of windows that name the same kind of drift; a gap between windows ends one."""
+    for begin, end in _stretches(rows["kind"], left, wide):
+        if (kind := kind_of(rows[begin])) is not None:
+            yield Band(kind, _round(left[begin]), _round(left[end - 1] + wide - left[begin]))
+
+
+def _limit_ticks(high: float, apart: float) -> Iterator[tuple[float, str]]:
+    """Yield the roots of multiples of the limit, up to one root and apart by another, in words."""
+    last = 0.0
+    for times in (1, *_MULTIPLES):
+        root = math.sqrt(times)
+        # The limit is labelled whatever lies near it.
+        if root <= high and (times == 1 or root - last >= apart):
+            yield root, "drift from here" if times == 1 else f"{times:,} times the limit"
+            last = root
+
+
+def _nice_ticks(low: float, high: float, number: int) -> list[tuple[float, str]]:
+    """Return about this number of round values between two, with their texts."""
     rough = (high - low) / number
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
-    return [round(number * step, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    ticks = [round(number * step, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return [(tick, f"{tick:g}") for tick in ticks]
 
 
 def _time_ticks(first_ms: int, end_ms: int, scale: float) -> tuple[Tick, ...]:

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from urllib.parse import quote, urlencode
 
 import numpy as np
+from numpy.typing import NDArray
 from starlette.datastructures import QueryParams
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
@@ -198,9 +199,11 @@ class Site:
             series.stream, now_ms, service, is_cut_off=self._results.source.error is not None
         )
         alarm = configured.alarm(self._level)
-        page = stream_page(query, shown, alarm)
+        since_ms = min((each.since_ms for each in status.alarms), default=None) if query.at is None else None
+        page = stream_page(query, shown, alarm, since_ms)
         until_ms = int(page.rows["start_ms"][-1]) + series.size_ms
         marks = self._marks.between(series.stream, int(page.rows["start_ms"][0]), until_ms)
+        marks = sorted([*marks, *_callouts(page.rows, status)], key=lambda each: each.time)
         whole, missing = self._detail(query, page.concluded)
         other_at = None if query.compare == page.concluded else query.compare
         other, other_missing = (None, "") if other_at is None else self._detail(query, other_at)
@@ -284,6 +287,17 @@ class Site:
             "has_caught_up": source.has_caught_up,
             "dead_letters": self._settings.topics.dead_letters,
         }
+
+
+def _callouts(rows: NDArray[np.void], status: StreamStatus) -> list[Mark]:
+    """Return what charts of n windows, (n,) of `SUMMARY`, mark beside the marks: a start, other baselines."""
+    changed = rows["start_ms"][1:][np.diff(rows["baseline"].astype(np.int64)) != 0]
+    start_ms, end_ms = int(rows["start_ms"][0]), int(rows["start_ms"][-1])
+    began = [each.since_ms for each in status.alarms[:1] if start_ms <= each.since_ms <= end_ms]
+    return [
+        *(Mark(time=each, text="another baseline") for each in changed.tolist()),
+        *(Mark(time=each, text="first seen") for each in began),
+    ]
 
 
 def _message(title: str, text: str, status: int) -> Response:

@@ -11,7 +11,7 @@ from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.page.chart import Chart, SmallLine, chart, trend
 from driftgauge.page.queries import WindowQuery
-from driftgauge.page.status import CONCLUSIVE, Run, whole_run
+from driftgauge.page.status import ALARMS, CONCLUSIVE, Run, whole_run
 from driftgauge.page.story import NOTABLE, adjusted_p_value, cluster_name, tell
 from driftgauge.page.summary import CHARTED, Parts, kind_of
 from driftgauge.page.words import LEAST_P
@@ -34,7 +34,9 @@ MAX_SHOWN = 1_000
 """The largest number of windows that charts show."""
 
 _USUALLY_SHOWN = 200
-_BEFORE_RUN = 20
+# An incident stands at the end of a chart with two lengths of it before.
+_LENGTHS, _LEAST_SHOWN = 3, 24
+_RANGES = (50, 200)
 _SMALL_HEIGHT = 136
 # Far below what any test can tell from 0.
 _LEAST_P = 1e-300
@@ -78,6 +80,7 @@ class StreamPage:
 
     Attributes:
         shown: How many windows are shown, if there are so many.
+        ranges: How many may be shown instead, the last time all.
         run: The run of windows that the chosen one is in.
         rows: (n,) of `SUMMARY`, the windows shown, by start.
         evidence: The chart of their evidence against the limit that decides; None where no window is scored.
@@ -89,6 +92,7 @@ class StreamPage:
     """
 
     shown: int
+    ranges: tuple[int, ...]
     run: Run
     rows: NDArray[np.void]
     evidence: Chart | None
@@ -97,19 +101,25 @@ class StreamPage:
     usual_count: int
 
 
-def stream_page(query: WindowQuery, shown: int | None, alarm: Alarm) -> StreamPage:
+def stream_page(
+    query: WindowQuery, shown: int | None, alarm: Alarm, since_ms: int | None = None
+) -> StreamPage:
     """Return what is shown of a series.
 
     Args:
         query: The series, and the chosen window.
-        shown: How many windows the charts show; None: so many that the run of the chosen one begins in them.
+        shown: How many windows the charts show; None: so many that two lengths of the alarm are before it.
+        since_ms: When the stream's alarm began, event time, ms; None: that of the chosen window's run.
         alarm: The level, and what is large.
     """
     rows, at = query.rows, query.chosen
     run = whole_run(rows, at)
     if shown is None:
-        since = len(rows) - int(np.searchsorted(rows["start_ms"], run.since_ms))
-        shown = min(max(_USUALLY_SHOWN, since + _BEFORE_RUN), MAX_SHOWN)
+        since = len(rows) - int(
+            np.searchsorted(rows["start_ms"], run.since_ms if since_ms is None else since_ms)
+        )
+        is_alarm = since_ms is not None or run.verdict in ALARMS
+        shown = min(max(_LENGTHS * since, _LEAST_SHOWN), MAX_SHOWN) if is_alarm else _USUALLY_SHOWN
     # The chosen window is in the charts, also where it is an old one.
     end = len(rows) if at >= len(rows) - shown else at + 1 + shown // 2
     window = rows[max(end - shown, 0) : end]
@@ -118,6 +128,7 @@ def stream_page(query: WindowQuery, shown: int | None, alarm: Alarm) -> StreamPa
     counts = window["count"][np.isin(window["verdict"], CONCLUSIVE)]
     return StreamPage(
         shown,
+        (*(each for each in _RANGES if each < len(rows)), min(len(rows), MAX_SHOWN)),
         run,
         window,
         _evidence(window, query.series.size_ms, alarm),
@@ -225,14 +236,14 @@ def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> Chart | Non
         return None
     return chart(
         "Evidence",
-        "How significant and how large each window is, whichever is less, in parts of the limit: from 1 on "
-        "it is both. Dashed: slow drift, likewise.",
+        "How significant and how large each window is, whichever is less, against the limit of both. Dashed: "
+        "slow drift.",
         rows,
         size_ms,
         np.maximum(strength(rows, alarm), 0.0),
         floor=rows["slow_drift"].astype(np.float64),
         limits=[np.ones(len(rows))],
-        is_root=True,
+        is_limit=True,
     )
 
 

@@ -87,8 +87,8 @@ async function load() {
 
 function replace(fresh) {
   const active = document.activeElement;
-  // Several links lead to one window, so the place among them counts.
-  const nameOf = (each) => each.getAttribute("href") ?? each.getAttribute("aria-label") ?? each.textContent;
+  // Several links lead to one window, so the place among them counts; the range may change meanwhile.
+  const nameOf = (each) => each.getAttribute("href")?.replace(/&last=\d+/, "") ?? each.getAttribute("aria-label") ?? each.textContent;
   const focused = nameOf(active);
   const alike = () => [...document.querySelectorAll("a, summary, button, .scroll")].filter((each) => nameOf(each) === focused);
   const place = alike().indexOf(active);
@@ -118,6 +118,38 @@ async function refresh() {
   if (!answer?.ok || answer.text === latest || isUsed()) return;
   latest = answer.text;
   replace(new DOMParser().parseFromString(answer.text, "text/html"));
+}
+
+// A window or range opens without a jump: the page is replaced in place, and the address follows.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("main a[href^='?stream=']");
+  if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  const to = new URL(link.getAttribute("href"), location.href);
+  if (to.searchParams.get("stream") !== new URLSearchParams(location.search).get("stream")) return;
+  event.preventDefault();
+  history.pushState(null, "", to);
+  openAddress();
+});
+
+addEventListener("popstate", () => openAddress());
+
+async function openAddress() {
+  const address = location.href, answer = await load();
+  if (address !== location.href) return;
+  if (!answer?.ok) {
+    location.reload();
+    return;
+  }
+  latest = answer.text;
+  replace(new DOMParser().parseFromString(answer.text, "text/html"));
+}
+
+// What a window says stands in the chart's heading while the pointer or the focus is on it.
+for (const type of ["pointerover", "focusin"]) {
+  document.addEventListener(type, (event) => {
+    const title = event.target.closest?.(".chart a, .chart .hit")?.querySelector("title");
+    if (title) title.closest("figure").querySelector("output").textContent = title.textContent;
+  });
 }
 
 document.addEventListener("keydown", (event) => {
