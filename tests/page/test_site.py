@@ -572,3 +572,10 @@ def test_chart_marks_start_and_other_baseline_and_names_verdicts_and_kinds():
     # Also a window that is ok may differ, and by what.
     assert re.findall(r'class="kind"><title>(\w+)', chart) == ["shift"]
     assert re.findall(r'class="tick y"[^>]*>([^<]*)<', chart)[:2] == ["drift from here", "10 times the limit"]
+
+
+def test_grafana_opens_at_the_time_of_the_chart(results):
+    with serving(results, grafana_url="https://grafana.example/") as server:
+        links = Elements(get(server, f"/{STREAM}&last=4")[1]).every("a", "href")
+    (link,) = (each for each in links if each.startswith("https://grafana.example/d/driftgauge-drift?"))
+    assert link.endswith(f"&from={MONDAY_MS + 2 * HOUR_MS}&to={MONDAY_MS + 6 * HOUR_MS}")
