@@ -105,12 +105,20 @@ def test_pictures_come_from_configured_origin(browser, results):
 
 
 def test_states_fit_a_phone_and_have_no_barrier(browser):
-    empty, unscored, broken = MadeResults(), MadeResults(), MadeResults()
+    empty, unscored, broken, misfit = MadeResults(), MadeResults(), MadeResults(), MadeResults()
+    for number in range(3):
+        misfit.publish(number, "misfit", segments=[])
     unscored.publish(0, "insufficient")
     unscored.publish(1, "incomplete", incomplete=[{"topic": "embeddings", "partition": 3}])
     broken.publish(0)
     broken.made.error = "broker 1 does not answer; check it"
-    for results, path in ((empty, "/"), (unscored, STREAM), (broken, "/"), (broken, STREAM)):
+    for results, path in (
+        (empty, "/"),
+        (unscored, STREAM),
+        (broken, "/"),
+        (broken, STREAM),
+        (misfit, STREAM),
+    ):
         with (
             serving(results, MONDAY_MS + 2 * DAY_MS) as server,
             visit(browser, f"http://127.0.0.1:{server.port}", width=390) as page,
