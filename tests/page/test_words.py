@@ -172,7 +172,7 @@ def test_ticks_name_mondays_and_the_first_one_zone_and_date():
     hours = ticks(build_rows(*["ok"] * 7)[4:], HOUR_MS)
     assert hours[:3] == [("04:00", "3 Nov UTC"), ("04:30", ""), ("05:00", "")]
     assert ticks(rows_of(2, DAY_MS), DAY_MS)[:2] == [("3 Nov", "UTC"), ("06:00", "")]
-    tall, low = (draw(["ok"], [1.0], height=height).y_ticks for height in (256, 136))
+    tall, low = (draw(["ok"], [1.0], height=height).y_ticks for height in (256, 156))
     assert [tick.text for tick in low] == ["0", "1"]
     assert len(tall) > len(low)
     assert chart("", "", rows_of(121, HOUR_MS), HOUR_MS, np.ones(121)).dots == (), "too many for dots"

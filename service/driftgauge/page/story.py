@@ -96,8 +96,7 @@ def tell_kind(alarm: Alarm) -> str:
 
 def _tell_what(alarm: Alarm) -> str:
     row = alarm.evidence
-    if kind := kind_of(row):
-        words = WORDS[number_of(row)]
+    if (kind := kind_of(row)) and (words := words_of_kind(kind)):
         return f"{kind.capitalize()}: {words.describe(float(row[number_of(row)]))}"
     return "No single window stands out, but together they do" if alarm.is_slow else "The last windows differ"
 

@@ -37,7 +37,7 @@ _USUALLY_SHOWN = 200
 # An incident stands at the end of a chart with two lengths of it before.
 _LENGTHS, _LEAST_SHOWN = 3, 24
 _RANGES = (50, 200)
-_SMALL_HEIGHT = 136
+_SMALL_HEIGHT = 156
 # Far below what any test can tell from 0.
 _LEAST_P = 1e-300
 _NO_EXAMPLE = ExampleRecord(cluster=0, event_ids=(), baseline_event_ids=())

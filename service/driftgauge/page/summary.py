@@ -292,7 +292,8 @@ def kind_of(row: NDArray[np.void]) -> str | None:
 
 def number_of(row: NDArray[np.void]) -> str:
     """Return the field with the number of a summary's kind of drift; without a kind that of slow drift."""
-    return registry.STATISTICS[int(row["kind"]) - 1].name if row["kind"] else "slow_drift"
+    name = registry.STATISTICS[int(row["kind"]) - 1].name if row["kind"] else "slow_drift"
+    return name if name in (SUMMARY.names or ()) else "slow_drift"
 
 
 def _number_of_kind(kind: object) -> int:
