@@ -77,7 +77,7 @@ def attribute_evidence(
     spread = findings.of(SPREAD) if SPREAD.name in findings else _NO_SPREAD
     changes = [change for change in spread.parts if change is not None]
     change = min(changes, key=lambda each: each.p_value, default=_NO_CHANGE)
-    from_few = _part_of_few(spread, change)
+    from_few = _part_of_few(findings, spread, change, len(reference.mean))
     strengths = {
         name: _strength(name, finding.p_values, overdispersion.windows) for name, finding in findings.items()
     }
@@ -111,16 +111,19 @@ def attribute_evidence(
     return {kind: each / total if total else 1 / len(sums) for kind, each in sums.items()}
 
 
-def _part_of_few(spread: Spread, change: SpreadChange) -> float:
+def _part_of_few(findings: Findings, spread: Spread, change: SpreadChange, components: int) -> float:
     """Return the part of a change of spread that comes from few far events, 0 to 1.
 
-    Few of them hardly change the distance of typical events, which is known along the components only: what
-    grows beside them alone, such as noise, counts as a change of all events.
+    Few of them hardly change the distance of typical events, which is known along the components. What grows
+    beside them alone is theirs if it would put too few events beyond the radius, were it that of all events.
     """
-    whole, typical = spread.components, spread.typical
-    if change.change <= 0 or whole is None or typical is None or whole.change <= 0 or whole.p_value >= _SEEN:
+    whole, typical, novelty = spread.components, spread.typical, findings.of(NOVELTY)
+    if change.change <= 0 or typical is None:
         return 0.0
-    return min(max(1 - typical.change / whole.change, 0.0), 1.0)
+    if whole is not None and whole.change > 0 and whole.p_value < _SEEN:
+        return min(max(1 - typical.change / whole.change, 0.0), 1.0)
+    of_all = _outliers_of_shift(change.change * components, components)
+    return float(novelty.p_value < _SEEN and of_all < _MOSTLY * novelty.excess)
 
 
 def _is_novel(findings: Findings, spread: Spread, reference: Reference, *, are_far: bool) -> bool:
