@@ -84,7 +84,7 @@ def test_page_and_table_tell_of_three_weeks_until_now(finished):
     assert min(accuracies[0]) > max(accuracies[1]) > min(accuracies[1]) > max(accuracies[2])
     since = last - timedelta(days=13)
     for part in (
-        f"Drift First seen between {since.day} {since:%b %Y}, 00:00 UTC and ",
+        f"When First seen between {since.day} {since:%b %Y}, 00:00 UTC and ",
         "14 windows of 1d",
         "Practically certain: chance would not produce this.",
         "went from",
