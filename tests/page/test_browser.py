@@ -65,7 +65,9 @@ def test_hostile_names_are_text_and_execute_nothing(browser):
     ):
         page.clock.install()
         page.goto("/")
-        assert page.get_by_role("rowheader").locator("a").all_text_contents() == [*map(as_shown, sorted(HOSTILE))]
+        assert page.get_by_role("rowheader").locator("a").all_text_contents() == [
+            *map(as_shown, sorted(HOSTILE))
+        ]
         for name in HOSTILE:
             page.goto(f"/?stream={quote(name)}")
             page.clock.run_for(REFRESH_MS)
