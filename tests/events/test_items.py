@@ -142,6 +142,32 @@ def test_batch_of_lists_is_judged_as_each(lists):
     assert_alike(reader, *records)
 
 
+# Less than the limit alone, and more than it twice.
+WIDE = {"embedding": [[1]] * 5_001}
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "items"),
+    [
+        (["data[*].embedding"], [WIDE] * 2),
+        (["data[*].embedding"], [{"embedding": [[1]] * 10_000}] * 3),
+        (["data[*].embedding", "data[*].other"], [{"embedding": [1], "other": [1]}] * 5_001),
+        (["data[*].embedding", "data[*].other"], [WIDE | {"other": [[1]] * 5_000}]),
+    ],
+)
+def test_vectors_of_all_items_count_for_the_limit(embeddings, items):
+    vectors = [{**IMAGES, "embedding": each} for each in embeddings]
+    settings = read_settings({"vectors": vectors})
+    reader = build_readers({"t": settings})["t"]
+    half = value(data=items[: len(items) // 2])
+    outcomes = assert_alike(reader, StoredRecord(half, "t", 0, 0, stored_ms=TIME_MS),
+                            StoredRecord(value(data=items), "t", 0, 1, stored_ms=TIME_MS))  # fmt: skip
+    assert type(outcomes[0]) is list
+    reason, _, detail = outcomes[1]
+    assert reason is Reason.INVALID
+    assert detail.startswith("embedding: more than 10,000 vectors in one record")
+
+
 def test_items_are_read_in_avro_and_protobuf():
     numbers = {"type": "array", "items": "float"}
     element = {"type": "record", "name": "I", "fields": [{"name": "v", "type": numbers}]}

@@ -26,6 +26,7 @@ from driftgauge.events.vectors import (
     F64,
     LISTS,
     VectorFormat,
+    check_numbers,
     pack_list,
     parse_text,
     split_vectors,
@@ -200,9 +201,12 @@ class VectorField:
             split_vectors(each, self._number, shape, self._dimension)
             for each, shape in zip(found, shapes, strict=True)
         ]
+        entries = [entry for entry, (vectors, _) in enumerate(split) for _ in vectors]
+        # Items of a list may each have as many as a record: they are counted before they are packed.
+        check_numbers([id(batch.records[entry]) for entry in entries])
         packed = self.pack([*chain.from_iterable(vectors for vectors, _ in split)])
         return packed._replace(
-            entries=[entry for entry, (vectors, _) in enumerate(split) for _ in vectors],
+            entries=entries,
             are_many=[are_many for vectors, are_many in split for _ in vectors],
         )
 

@@ -16,7 +16,7 @@ from driftgauge.events.fields import Field, FoundVectors, SegmentFields, VectorF
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.sources import Batch, compile_steps
-from driftgauge.events.vectors import check_number, describe_kind
+from driftgauge.events.vectors import check_number, check_numbers, describe_kind
 
 __all__ = ["Reader"]
 
@@ -228,6 +228,7 @@ class Reader:
         # Of an entry in the order of the mapping, because sorting is stable.
         entries, stream, vectors, numbers, flags = zip(*sorted(parts, key=itemgetter(0)), strict=True)
         columns = {name: [column[i] for i in entries] for name, column in columns.items()}
+        check_numbers(columns["row"])
         first: dict[int, int] = {}
         ids = columns["event_id"] = [
             f"{default_id(batch.records[entry]) if each is None else each}#{i - first.setdefault(row, i)}"

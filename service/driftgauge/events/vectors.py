@@ -1,6 +1,7 @@
 """Vectors as records hold them: numbers in bytes of several types, lists, base64."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,6 +25,7 @@ __all__ = [
     "VectorFormat",
     "are_finite",
     "check_number",
+    "check_numbers",
     "describe_kind",
     "first_vector",
     "pack_list",
@@ -242,6 +244,12 @@ def check_number(vectors: int) -> None:
     """Raise EventError where a record has more vectors than are read."""
     if vectors > MOST_VECTORS:
         raise EventError(Reason.INVALID, f"embedding: more than {MOST_VECTORS:,} vectors in one record")
+
+
+def check_numbers(owners: Sequence[Hashable]) -> None:
+    """Raise EventError where one record has more vectors than are read, given the record of each vector."""
+    if len(owners) > MOST_VECTORS:
+        check_number(max(Counter(owners).values()))
 
 
 def _check_shape(shape: object) -> list[int]:
