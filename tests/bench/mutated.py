@@ -135,6 +135,18 @@ def make_cases() -> dict[str, Case]:
                 )
             ),
         ),
+        "json lists": (
+            {"stream": {"constant": "images"}, "timestamp": "t", "embedding": "data[*]"},
+            StoredRecord(value(t=NOON_MS, data=[VECTOR.tolist()] * 2)),
+        ),
+        "json list of lists": (
+            {
+                "stream": {"constant": "images"},
+                "timestamp": {"record": "timestamp"},
+                "embedding": "[*]",
+            },
+            StoredRecord(json.dumps([VECTOR.tolist()] * 2).encode()),
+        ),
         "structured": (
             {"encoding": "cloudevents", "stream": {"constant": "images"}, "embedding": "data.v"},
             StoredRecord(

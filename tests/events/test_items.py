@@ -115,6 +115,21 @@ def test_mapping_reads_items_of_one_list(fields, message):
         read_settings(MAPPING | fields)
 
 
+@pytest.mark.parametrize(
+    ("embedding", "detail"),
+    [
+        ([1, 2], "embedding: a number, where a list of numbers, bytes or text is expected; item 0 of data"),
+        ([1.5], "embedding: a number, where a list of numbers, bytes or text is expected; item 0 of data"),
+        ([1] * 10_001, "embedding: more than 10,000 vectors in one record"),
+        (5, "data: a number, where a list is expected"),
+    ],
+)
+def test_list_of_numbers_has_no_items_that_are_vectors(embedding, detail):
+    reader = build_readers({"t": read_settings({**IMAGES, "embedding": "data[*]"})})["t"]
+    (outcome,) = assert_alike(reader, StoredRecord(value(data=embedding), "t", 0, 0, stored_ms=TIME_MS))
+    assert outcome[2] == detail
+
+
 ANY_ITEM = st.fixed_dictionaries(
     {},
     optional={

@@ -16,7 +16,7 @@ from driftgauge.events.fields import Field, FoundVectors, SegmentFields, VectorF
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.sources import Batch, compile_steps
-from driftgauge.events.vectors import check_number, check_numbers, describe_kind
+from driftgauge.events.vectors import LISTS, check_number, check_numbers, describe_kind
 
 __all__ = ["Reader"]
 
@@ -256,13 +256,11 @@ class Reader:
         if self._to_list is None:
             return [value]
         found = self._to_list(value)
-        if isinstance(found, memoryview):
-            return found.tolist()
-        if not isinstance(found, list):
+        if not isinstance(found, LISTS):
             kind = "missing" if found is None else f"{describe_kind(found)}, where a list is expected"
             raise EventError(Reason.INVALID, f"{self._list_name}: {kind}")
         check_number(len(found))
-        return found
+        return found.tolist() if isinstance(found, memoryview) else found
 
     def decode(self, record: RawRecord) -> object:
         """Return the decoded value of a record, or the condition that filters the record out as `Unmet`.

@@ -49,6 +49,8 @@ _KINDS = {
     str: "text",
     bool: "true or false",
     type(None): "null",
+    int: "a number",
+    float: "a number",
 }
 _NUMBERS = frozenset((int, float))
 _SIZES = {"f32": 4, "f16": 2, "bf16": 2, "f64": 8, "int8": 1}
