@@ -63,6 +63,7 @@ def _texts(vectors: np.ndarray) -> Made:
     full = [{**own[row], "event_id": f"e-{row}", **optional} for row in rows]
     fields = [{"m": {"s": "bench", "c": "de"}, "t": START_MS + row, "id": f"e-{row}"} for row in rows]
     mapped = {"stream": "m.s", "timestamp": "t", "embedding": "v", "event_id": "id", "segments": {"c": "m.c"}}
+    in_text = ("stream", "timestamp", "embedding", "event_id")
     cloud = {"encoding": "cloudevents", **STREAM, "embedding": "data.v", "event_id": "data.id"}
     event = {"specversion": "1.0", "id": "1", "type": "t", "source": "/s"}
     structured = [("content-type", b"application/cloudevents+json")]
@@ -81,6 +82,15 @@ def _texts(vectors: np.ndarray) -> Made:
         "json list in text": (
             mapped,
             [fields[row] | {"v": json.dumps(numbers[row])} for row in rows],
+            (),
+            "",
+        ),
+        "json of 5 fields in text": (
+            {
+                **{name: f"p[json].{mapped[name]}" for name in in_text},
+                "segments": {"c": "p[json].m.c"},
+            },
+            [{"p": json.dumps(each)} for each in lists],
             (),
             "",
         ),

@@ -4,6 +4,7 @@ import base64
 import json
 import sys
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.errors import ConfigError
+from driftgauge.events import sources
+from driftgauge.events.columns import Columns
 from driftgauge.events.inputs import build_readers, missing_libraries
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
 from tests.events.both_ways import near
-from tests.events.mapped import IMAGES, TIME_MS, accept, decode, read_record, refuse, value
+from tests.events.mapped import IMAGES, TIME_MS, accept, decode, read_record, read_settings, refuse, value
 from tests.events.schema_records import Schemas
 from tests.events.test_fast_paths import NUMBERS, ODDITIES, SPACE
 from tests.examples import examples
@@ -427,6 +430,21 @@ def near_records(draw, record):
     ]
     key = draw(st.none() | st.just(record.key()) | st.binary(max_size=3))
     return StoredRecord(raw, stored_key=key, stored_headers=headers)
+
+
+@pytest.mark.parametrize("place", ["", "data[*]."])
+def test_text_of_several_fields_is_parsed_once(place):
+    fields = {"model_version": f"{place}p[json].m", "segments": {"k": f"{place}p[json].k"}}
+    settings = read_settings({**IMAGES, "embedding": f"{place}p[json].v", **fields})
+    texts = [json.dumps({"v": [row], "m": "v1", "k": "a"}) for row in range(10)]
+    raws = [value(p=each, data=[{"p": each}]) for each in texts]
+    records = [StoredRecord(raw, "t", 0, 0, stored_ms=TIME_MS) for raw in raws]
+    with patch.object(sources, "_parse_json", wraps=sources._parse_json) as parse:
+        build_readers({"t": settings})["t"].read(records, 0, columns := Columns())
+    assert [number.to_float32(each).tolist() for number, each in
+            zip(columns.number, columns.vector, strict=True)] == [[row] for row in range(10)]  # fmt: skip
+    assert columns.segments == [{"k": "a"}] * 10
+    assert [call.args[0] for call in parse.call_args_list] == texts
 
 
 @pytest.mark.parametrize("text", ["", "{", "x" * 9, "[" * 5_000, "\ufeff{}", '{"v":[NaN]}', '{"v":1e999}'])

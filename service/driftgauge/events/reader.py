@@ -159,7 +159,7 @@ class Reader:
             middle = max(start + 1, (start + end) // 2)
             size = middle - start
             try:
-                self.read_batch([0] * size, Batch([record] * size, [value] * size, items[start:middle]))
+                self.read_batch([0] * size, Batch([record] * size, [value] * size, items[start:middle], {}))
             except EventError as error:
                 if size == 1:
                     return start, error
@@ -177,13 +177,13 @@ class Reader:
             EventError: A record is refused.
         """
         if self._to_list is None and None not in values:
-            return self.read_batch(rows, Batch(records, values, values))
+            return self.read_batch(rows, Batch(records, values, values, {}))
         lists = [*map(self.items, values)]
         columns: tuple[Sequence[Any], ...] = rows, records, values
         rows, records, values = (
             [*chain.from_iterable(map(repeat, column, map(len, lists)))] for column in columns
         )
-        return self.read_batch(rows, Batch(records, values, [*chain.from_iterable(lists)]))
+        return self.read_batch(rows, Batch(records, values, [*chain.from_iterable(lists)], {}))
 
     def read_batch(self, rows: Sequence[int], batch: Batch) -> Events:
         """Return the events of a batch of n entries, given the rows of their records.

@@ -53,14 +53,14 @@ _NO_OFFSET = (
 _DECIMAL = re.compile(r"([0-9]{1,309})(?:\.([0-9]{1,9})[0-9]*)?")
 _TYPES = 4_096
 _find_getter: Callable[[type, str], Callable[[object], object]] = lru_cache(_TYPES)(field_getter)
-# All fields of a record that are in one text parse it once.
+# All items of a record, and all of its conditions, that are in one text parse it once.
 _parse_json = lru_cache(maxsize=1)(orjson.loads)
 
 
 def compile_source(source: Source) -> Getter:
     """Return the function that gets a source's field."""
     if source.path is not None:
-        get = _compile_field(source.path)
+        get = compile_path(source.path)
         return lambda record, value: get(value)
     if source.record is not None:
         return _OF_RECORD[source.record]
@@ -69,11 +69,16 @@ def compile_source(source: Source) -> Getter:
 
 
 class Batch(NamedTuple):
-    """Records, their decoded values, and of each the item of the `[*]` in the mapping, else the value."""
+    """Records, their decoded values, and of each the item of the `[*]` in the mapping, else the value.
+
+    Attributes:
+        parsed: The values of texts in JSON by the path to the texts, which all fields in them share.
+    """
 
     records: Sequence[RawRecord]
     values: Sequence[Any]
     items: Sequence[Any]
+    parsed: dict[Sequence[Step], Sequence[Any]]
 
 
 def compile_column(source: Source | None) -> Callable[[Batch], Sequence[Any]]:
@@ -90,13 +95,28 @@ def compile_column(source: Source | None) -> Callable[[Batch], Sequence[Any]]:
     if source.path is None:
         get_each = compile_source(source)
         return lambda batch: [*map(get_each, batch.records, batch.values)]
-    get, (name, *others) = _compile_field(source.path), parse_path(source.path)
-    if Every() in (name, *others):
-        return lambda batch: [*map(get, batch.items)]
-    if others or not isinstance(name, str):
-        return lambda batch: [*map(get, batch.values)]
+    steps = parse_path(source.path)
+    start = steps.index(Every()) + 1 if Every() in steps else 0
+    if Json() in steps[start:]:
+        return _compile_parsed(steps, start)
+    get, name = compile_steps(steps[start:]), steps[0]
+    if start or len(steps) > 1 or not isinstance(name, str):
+        return lambda batch: [*map(get, batch.items if start else batch.values)]
     # The usual case, in a third of the time.
     return lambda batch: [value.get(name) if type(value) is dict else get(value) for value in batch.values]
+
+
+def _compile_parsed(steps: Sequence[Step], start: int) -> Callable[[Batch], Sequence[Any]]:
+    """Return the function that gets a field in JSON within text; the first `start` steps lead to items."""
+    end = steps.index(Json(), start) + 1
+    place, parse, get = tuple(steps[:end]), compile_steps(steps[start:end]), compile_steps(steps[end:])
+
+    def get_column(batch: Batch) -> Sequence[Any]:
+        if place not in batch.parsed:
+            batch.parsed[place] = [*map(parse, batch.items if start else batch.values)]
+        return [*map(get, batch.parsed[place])]
+
+    return get_column
 
 
 def compile_path(text: str) -> Callable[[object], object]:
@@ -106,12 +126,6 @@ def compile_path(text: str) -> Callable[[object], object]:
         ValueError: The text is no path, or one to every item of a list.
     """
     return compile_steps(parse_path(text))
-
-
-def _compile_field(path: str) -> Callable[[object], object]:
-    """Return the function that gets a field of a value, or of an item of the list before `[*]`."""
-    steps = parse_path(path)
-    return compile_steps(steps[steps.index(Every()) + 1 :] if Every() in steps else steps)
 
 
 def describe_source(source: Source) -> str:

@@ -66,7 +66,7 @@ class FoundFields:
 def find_fields(reader: Reader, record: RawRecord, value: object) -> FoundFields:
     """Return the fields of a record, given its decoded value; of a wrong item alone where it has one."""
     found = FoundFields(lists=tuple(find_items(reader.settings, value)))
-    batches = [Batch([record], [value], [item]) for item in reader.items(value)]
+    batches = [Batch([record], [value], [item], {}) for item in reader.items(value)]
     if not batches:
         return found
     wrong, _ = reader.find_wrong(record, value) or (None, None)
