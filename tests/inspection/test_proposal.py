@@ -1,9 +1,13 @@
 """What is proposed of a topic's fields: vectors, times, names, each by a table."""
 
+import json
+
 import numpy as np
 import pytest
 
 from driftgauge.config.inputs import InputSettings
+from driftgauge.events.columns import Columns
+from driftgauge.events.inputs import build_readers
 from driftgauge.events.records import StoredRecord
 from driftgauge.inspection.proposal import propose
 from driftgauge.inspection.proposed_names import find_named, is_segment
@@ -117,11 +121,7 @@ def test_field_of_few_values_is_a_segment():
         ),
         (
             lambda row: [{"embedding": VECTOR, "id": f"{row}"}] if row % 4 else {"error": "busy"},
-            {
-                "embedding": "[*].embedding",
-                "where": [{"record": "value", "exists": True}],
-                "event_id": "[*].id",
-            },
+            {"embedding": "[*].embedding", "event_id": "[*].id"},
         ),
     ],
 )
@@ -133,3 +133,42 @@ def test_proposal_for_a_list_of_objects_is_a_mapping(build, expected):
     constant = {"encoding": "json", "stream": {"constant": "t"}, "timestamp": {"record": "timestamp"}}
     assert mapping == {**constant, **expected}
     InputSettings.model_validate(mapping)
+
+
+FULL = {"embedding": VECTOR}
+
+
+@pytest.mark.parametrize(
+    ("odd", "said", "is_filtered"),
+    [
+        ({"data": []}, None, False),
+        ({}, "where: 3 of 12 records have no data, and are filtered, not refused", True),
+        ({"data": None}, "where: 3 of 12 records have no data, and are filtered, not refused", True),
+        ({"data": [FULL, {"embedding": None}]}, "embedding: 3 of 12 records have items without", False),
+        ({"data": [FULL, {}]}, "embedding: 3 of 12 records have items without", False),
+        ({"data": "busy"}, "embedding: 3 of 12 records have items without", False),
+    ],
+)
+def test_records_without_a_list_or_its_items_are_told_apart(odd, said, is_filtered):
+    raws = [value(**({"data": [FULL]} if row % 4 else odd)) for row in range(12)]
+    check_notes(raws, said, is_filtered)
+
+
+def test_text_that_holds_no_json_is_refused():
+    texts = [json.dumps({"data": [FULL]}) if row % 4 else "busy" for row in range(12)]
+    check_notes([value(p=text) for text in texts], "embedding: 3 of 12 records have items without", False)
+
+
+def check_notes(raws, said, is_filtered):
+    records = [StoredRecord(raw, "t", 0, row, stored_ms=ms(row)) for row, raw in enumerate(raws)]
+    proposal = propose("t", records, None)
+    notes = [note for note in proposal.notes if " of 12 records have" in note]
+    assert len(notes) == (said is not None)
+    assert all(note.startswith(said) for note in notes)
+    assert ("where" in proposal.mapping) is is_filtered
+    reader = build_readers({"t": InputSettings.model_validate(proposal.mapping)})["t"]
+    reader.read(records, 0, columns := Columns())
+    assert (len(columns.filtered), len(columns.refused)) == (
+        3 if is_filtered else 0,
+        3 if said and not is_filtered else 0,
+    )

@@ -15,6 +15,7 @@ from driftgauge.events.own_contract import build_own_reader
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.schemas import SchemaSource
+from driftgauge.events.sources import compile_path
 from driftgauge.inspection.proposed_names import FEW, find_named, is_segment, stream_names
 from driftgauge.inspection.proposed_time import find_time
 from driftgauge.inspection.proposed_vector import ProposedVector, describe_vector, find_vectors
@@ -75,7 +76,7 @@ def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | No
             "(schemas/README.md)"
         )
         raise InputError(message)
-    return _describe(topic, encoding, len(decoded), fields, vectors)
+    return _describe(topic, encoding, [value for _, value in decoded], fields, vectors)
 
 
 def _decode(
@@ -106,21 +107,34 @@ def _decode(
 
 
 def _describe(
-    topic: str, encoding: str, read: int, fields: Sequence[TopicField], vectors: Sequence[ProposedVector]
+    topic: str,
+    encoding: str,
+    values: Sequence[object],
+    fields: Sequence[TopicField],
+    vectors: Sequence[ProposedVector],
 ) -> Proposal:
-    """Return the proposal for a topic's fields; the first vector is taken."""
+    """Return the proposal for a topic's decoded values and their fields; the first vector is taken."""
     vector, *others = vectors
     found, list_path = vector.field, vector.field.list_path
     mapping: dict[str, object] = {"encoding": encoding}
-    notes = describe_vector(vector, others, read)
+    notes = describe_vector(vector, others, len(values))
     # Conditions are on records, of which the list is a field.
     source = found.source if list_path is None else {"path": list_path} if list_path else {"record": "value"}
     conditions: list[object] = []
     if list_path is None and any(value == _UNAVAILABLE for _, value in found.values):
         conditions.append({**found.source, "not_in": [_UNAVAILABLE]})
-    if missing := read - found.records:
+    missing, wrong = _count_missing(found, values)
+    if missing:
         conditions.append({**source, "exists": True})
-        notes.append(f"where: {missing:,} of {_count(read)} have no {found}, and are filtered, not refused")
+        name = found if list_path is None else list_path or "value"
+        notes.append(
+            f"where: {missing:,} of {_count(len(values))} have no {name}, and are filtered, not refused"
+        )
+    if wrong:
+        notes.append(
+            f"embedding: {wrong:,} of {_count(len(values))} have items without {found}, or no list of items, "
+            "and are refused"
+        )
     if conditions:
         mapping["where"] = conditions
     # The fields of other lists' items belong to no single event.
@@ -164,6 +178,25 @@ def _describe(
                 f"write stream: {flow(_shorten(names[0].source))}, and an entry of streams for each"
             )
     return Proposal([topic] if stream is None else stream_names(stream.texts()), mapping, notes)
+
+
+def _count_missing(found: TopicField, values: Sequence[object]) -> tuple[int, int]:
+    """Return how many values lack a field, or the list of its items, and how many are refused for an item."""
+    if found.list_path is None:
+        return len(values) - found.records, 0
+    rest = found.source["path"].partition("[*]")[2].removeprefix(".")
+    lists = [_follow(found.list_path, value) for value in values]
+    are_read = [isinstance(each, list) and all(_follow(rest, item) for item in each) for each in lists]
+    missing = lists.count(None)
+    return missing, are_read.count(False) - missing
+
+
+def _follow(path: str, value: object) -> object:
+    try:
+        return compile_path(path)(value) if path else value
+    except EventError:
+        # A text that is no JSON is refused, as a value that is no list.
+        return False
 
 
 def _count(records: int) -> str:
