@@ -35,6 +35,10 @@ def many(build, number=10):
 ITEMS = {"data": [{"index": 0, "v": VECTOR}, {"index": 1, "v": VECTOR}]}
 
 
+def named(*names):
+    return [{"name": name, "data": VECTOR} for name in names]
+
+
 @pytest.mark.parametrize(
     ("build", "paths", "numbers"),
     [
@@ -44,12 +48,21 @@ ITEMS = {"data": [{"index": 0, "v": VECTOR}, {"index": 1, "v": VECTOR}]}
         (lambda row: ITEMS if row else {}, ["data[*].v"], (18, 9)),
         (lambda row: {**ITEMS, "query": VECTOR}, ["query", "data[*].v"], (10, 10)),
         (lambda row: {"outputs": [{"name": "e", "data": VECTOR}]}, ["outputs[name=e].data"], (10, 10)),
+        (lambda row: {"outputs": named("e", *"f"[: row == 5])},
+         ["outputs[name=e].data", "outputs[name=f].data"], (10, 10)),
+        (lambda row: {"outputs": named("chunk", "chunk")}, ["outputs[*].data"], (20, 10)),
+        (lambda row: {"outputs": named("chunk", None)}, ["outputs[*].data"], (20, 10)),
+        (lambda row: {"outputs": named(f"a{row}", f"b{row}")}, ["outputs[*].data"], (20, 10)),
+        (lambda row: {"outputs": [{"name": f"{row}", "parts": named(f"a{row}")}]},
+         ["outputs[*].parts[0].data"], (10, 10)),
+        (lambda row: {"outputs": [{"name": f"{row}", "parts": named("e", "f")}]},
+         ["outputs[*].parts[name=e].data", "outputs[*].parts[name=f].data"], (10, 10)),
         (lambda row: {"before": {"v": VECTOR}, "after": {"v": VECTOR}}, ["after.v", "before.v"], (10, 10)),
         (lambda row: {"hits": [{"parts": [{"v": VECTOR}]}]}, ["hits[*].parts[0].v"], (10, 10)),
         (lambda row: [{"v": VECTOR}], ["[*].v"], (10, 10)),
         (lambda row: {"v": "a text"}, [], None),
     ],
-)
+)  # fmt: skip
 def test_vector_of_most_records_is_the_first(build, paths, numbers):
     found = find_vectors(many(build))
     assert [str(each.field) for each in found] == paths

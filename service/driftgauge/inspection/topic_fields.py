@@ -1,6 +1,7 @@
 """The fields of a topic's records, from which a mapping is proposed."""
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ __all__ = ["USUAL", "TopicField", "find_topic_fields"]
 
 USUAL = 0.8
 """Of the records with a vector, as many have a field that belongs to it; some records may be malformed."""
+
+_ITEM = re.compile(r"\[(?:\*|name=[^\]]+)\]")
 
 
 @dataclass(slots=True)
@@ -66,8 +69,12 @@ class TopicField:
 def find_topic_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[TopicField]:
     """Return the fields of records that have a value."""
     fields: dict[str, TopicField] = {}
+    unnamed = _find_unnamed([value for _, value in decoded])
     for record, value in decoded:
-        found = [({"path": path} if path else {"record": "value"}, each) for path, each in walk(value)]
+        found = [
+            ({"path": path} if path else {"record": "value"}, each)
+            for path, each in walk(value, unnamed=unnamed)
+        ]
         found.append(({"record": "key"}, record.key()))
         # The attributes of a CloudEvent are fields of its value.
         headers = [header for header in read_headers(record) if not header[0].startswith("ce_")]
@@ -80,3 +87,22 @@ def find_topic_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[Topic
                 entry.records += str(source) not in known
                 known.add(str(source))
     return list(fields.values())
+
+
+def _find_unnamed(values: Sequence[object]) -> set[str]:
+    """Return the paths of lists whose items have other names in other records, such as those of documents."""
+    unnamed: set[str] = set()
+    while True:
+        lists: defaultdict[str, list[frozenset[str]]] = defaultdict(list)
+        for value in values:
+            names: defaultdict[str, set[str]] = defaultdict(set)
+            for path, _ in walk(value, unnamed=unnamed):
+                for step in _ITEM.finditer(path):
+                    names[path[: step.start()]].add(step[0])
+            for path, found in names.items():
+                lists[path].append(frozenset(found))
+        usual = {path: Counter(found).most_common(1)[0][1] / len(found) for path, found in lists.items()}
+        if not (others := {path for path, share in usual.items() if share < USUAL} - unnamed):
+            return unnamed
+        # Paths of lists within these are others from now on.
+        unnamed |= others

@@ -1,7 +1,7 @@
 """Values of records: their fields with the paths to them, and which of them hold vectors."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -28,11 +28,14 @@ _MOST_DECADES = 2.0
 _PREFERENCE = {"f32": 0.0, "bf16": -0.3, "f16": 0.3, "f64": 0.0}
 
 
-def walk(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
+def walk(
+    value: object, path: str = "", depth: int = 0, unnamed: Collection[str] = ()
+) -> Iterator[tuple[str, object]]:
     """Yield the paths and values of all fields; a list that holds objects is none, nor is a text of JSON.
 
-    The first items of a list of objects have the path of every item, one after the other. An item with a name
-    has the path of that name, and so has each item of a list within the item of another one its index.
+    The first items of a list of objects have the path of every item, one after the other; within the item of
+    another list each has the path of its index. Where each item has a name of its own, it has the path of
+    that name, but in the lists of the paths `unnamed`.
     """
     descriptor: Any = getattr(value, "DESCRIPTOR", None)
     steps: list[tuple[str, object]] = []
@@ -45,25 +48,23 @@ def walk(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, o
     elif descriptor is not None and timestamp_ms(value) is None:
         steps = [(each.name, field_getter(type(value), each.name)(value)) for each in descriptor.fields]
     elif isinstance(value, list) and value and (hasattr(value[0], "DESCRIPTOR") or type(value[0]) is dict):
-        steps = list(_walk_items(value, is_within="[*]" in path))
+        steps = list(_walk_items(value, is_within="[*]" in path, can_be_named=path not in unnamed))
     else:
         yield path, value
     for step, each in steps if depth < _MOST_DEPTH else ():
         inner = path + step if step[0] == "[" or not path else f"{path}.{step}"
-        yield from walk(each, inner, depth + 1)
+        yield from walk(each, inner, depth + 1, unnamed)
 
 
-def _walk_items(items: list[Any], *, is_within: bool) -> Iterator[tuple[str, object]]:
+def _walk_items(items: list[Any], *, is_within: bool, can_be_named: bool) -> Iterator[tuple[str, object]]:
     """Yield the step to each of the first items of a list of objects, and the item."""
-    names = set()
+    names = [field_getter(type(each), "name")(each) for each in items]
+    are_names = all(isinstance(name, str) and re.fullmatch(r"[^\]]+", name) for name in names)
+    if can_be_named and are_names and len(set(names)) == len(names):
+        yield from zip([f"[name={name}]" for name in names[:MOST_ITEMS]], items, strict=False)
+        return
     for index, each in enumerate(items[:MOST_ITEMS]):
-        name = field_getter(type(each), "name")(each)
-        if not isinstance(name, str) or not re.fullmatch(r"[^\]]+", name):
-            yield f"[{index}]" if is_within else "[*]", each
-        elif name not in names:
-            # A path leads to the first of a name.
-            names.add(name)
-            yield f"[name={name}]", each
+        yield f"[{index}]" if is_within else "[*]", each
 
 
 def measure_vector(value: object) -> tuple[int, str | None] | None:
