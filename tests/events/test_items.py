@@ -189,13 +189,14 @@ def test_items_are_read_in_avro_and_protobuf():
     data = {"name": "data", "type": {"type": "array", "items": element}}
     schema = {"type": "record", "name": "E", "fields": [data]}
     in_avro = framed(avro({"data": [{"v": [1, 2]}, {"v": [3, 4]}]}, schema))
+    none_in_avro = framed(avro({"data": []}, schema))
     file = protobuf_file()
     add_field(file.message_type[0].nested_type[0], "v", 2, "float", repeated=True)
     inner = b"\x12\x08" + np.array([1, 2], "<f4").tobytes()
     in_protobuf = framed(b"\0" + b"\x5a\x0a" + inner + b"\x5a\x0a" + inner)
-    for encoding, path, source, raw in (
-        ("avro", "data[*].v", avro_schema(schema), in_avro),
-        ("protobuf", "inners[*].v", Schema(serialized(file)), in_protobuf),
+    for encoding, path, source, raw, empty in (
+        ("avro", "data[*].v", avro_schema(schema), in_avro, none_in_avro),
+        ("protobuf", "inners[*].v", Schema(serialized(file)), in_protobuf, framed(b"\0")),
     ):
         mapping = {**IMAGES, "encoding": encoding, "embedding": path, "timestamp": {"record": "timestamp"}}
         reader = build_readers({"t": InputSettings.model_validate(mapping)}, Schemas(_7=source))["t"]
@@ -204,3 +205,4 @@ def test_items_are_read_in_avro_and_protobuf():
         assert [row.event_id for row in rows] == ["t-0-1#0", "t-0-1#1"]
         assert rows[0].number.to_float32(rows[0].vector).tolist() == [1, 2]
         assert_alike(reader, record)
+        assert assert_alike(reader, StoredRecord(empty, "t", 0, 2, stored_ms=TIME_MS)) == [[]]

@@ -29,7 +29,8 @@ def message_field_getter(descriptor: Any, name: str) -> Callable[[Any], object]:
     """Return the function that gets a field of a message; it raises EventError for a text that is not UTF-8.
 
     A field without presence is missing, None, where it has its default value, because the wire does not tell
-    the two apart. A repeated field is a list, a map a mapping by text, an enum's value its name.
+    the two apart. A repeated field is a list, of messages also where it is empty; a map is a mapping by text,
+    and an enum's value its name.
     """
     field = descriptor.fields_by_name.get(name)
     if field is None:
@@ -75,6 +76,9 @@ def _repeated_getter(field: Any) -> Callable[[Any], object]:
         convert = _converter(entry.fields_by_name["value"])
         return lambda message: _read_map(getattr(message, name), name, convert)
     convert = _converter(field)
+    if entry is not None:
+        # A list of objects without any has no events, as in other encodings.
+        return lambda message: getattr(message, name)[:]
     if convert is _as_it_is:
         return lambda message: getattr(message, name)[:] or None
     return lambda message: [convert(each) for each in getattr(message, name)] or None
