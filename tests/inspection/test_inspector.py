@@ -127,6 +127,9 @@ def test_missing_field_is_shown_with_the_nearest_one(tmp_path):
             "data[1]",
             ("embedding: an object, where a list", "; vectors are in data[*].v, "),
         ),
+        ("dat[*].v", ("timestamp      2025-11-03T01:00:00Z", "wrong: dat: missing; did you mean data?")),
+        ("found[*].v", ("wrong: found: missing; vectors are in data[*].v, rows", "images  (constant")),
+        ("query[*].v", ("wrong: query: an object, where a list is expected; vectors are in data[*].v, ",)),
         (
             "data[0].v",
             ("warning: embedding: data holds 4 items in 2 records, 2 are read, and the others are",),

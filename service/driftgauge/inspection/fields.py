@@ -66,10 +66,16 @@ class FoundFields:
 def find_fields(reader: Reader, record: RawRecord, value: object) -> FoundFields:
     """Return the fields of a record, given its decoded value; of a wrong item alone where it has one."""
     found = FoundFields(lists=tuple(find_items(reader.settings, value)))
-    batches = [Batch([record], [value], [item], {}) for item in reader.items(value)]
-    if not batches:
+    fault = None
+    try:
+        items = reader.items(value)
+    except EventError as error:
+        # Without the list, the record's own fields are shown, and where its vectors are.
+        items, fault = [None], error
+    batches = [Batch([record], [value], [item], {}) for item in items]
+    if not batches or value is None:
         return found
-    wrong, _ = reader.find_wrong(record, value) or (None, None)
+    wrong, _ = (0, None) if fault else reader.find_wrong(record, value) or (None, None)
     # The fields of the first item stand for those of all of them.
     batch = batches[wrong or 0]
     with suppress(EventError):
@@ -84,7 +90,7 @@ def find_fields(reader: Reader, record: RawRecord, value: object) -> FoundFields
         text = _describe(partial(_read_one, part, batch), str, _hint(part.source, value))
         found.fields.append(Field("event id", text, part.place))
         found.fields += [
-            each for vector in reader.vectors for each in _describe_wrong(vector, batch, value, where)
+            each for vector in reader.vectors for each in _describe_wrong(vector, batch, value, where, fault)
         ]
         return found
     id_source = part.place
@@ -120,14 +126,21 @@ def _describe(read: Callable[[], Any], describe: Callable[[Any], str], hint: str
     return describe(found) if found not in (None, {}) else f"none{hint}"
 
 
-def _describe_wrong(vector: VectorField, batch: Batch, value: object, where: str) -> Iterator[Field]:
-    """Yield the stream and the vector of an item of which a field is wrong."""
+def _describe_wrong(
+    vector: VectorField, batch: Batch, value: object, where: str, fault: EventError | None
+) -> Iterator[Field]:
+    """Yield the stream and the vector of an item of which a field is wrong, or whose list has a fault."""
     stream = _describe(partial(_read_one, vector.stream, batch), str, _hint(vector.stream.source, value))
     yield Field("stream", stream, vector.stream.place)
-    text = _describe(
-        lambda: vector.read(batch),
-        lambda found: _describe_vector(found.numbers[0].to_float32(found.vectors[0])),
-        _hint(vector.source, value) or _list_vectors(value),
+    hint = _hint(vector.source, value) or _list_vectors(value)
+    text = (
+        f"wrong: {fault.detail}{hint}"
+        if fault
+        else _describe(
+            lambda: vector.read(batch),
+            lambda found: _describe_vector(found.numbers[0].to_float32(found.vectors[0])),
+            hint,
+        )
     )
     yield Field("vector", text, f"{vector.place}{where}")
 
