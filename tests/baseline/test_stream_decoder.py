@@ -139,3 +139,27 @@ def test_new_stream_beside_this_one_is_learned_later() -> None:
     for name in ("a", "b"):
         value = {"at": NOW_MS, "image": [1, 2], "name": name, "v": [1]}
         assert len(tested.decode(records([value])).batches[0]) == 1
+
+
+ITEMS = {"timestamp": "data[*].at", "stream": {"constant": "images"}, "embedding": "data[*].v"}
+
+
+@pytest.mark.parametrize(
+    ("times", "taken", "outside"),
+    [
+        ([0, 999], [0, 999], [0, 0]),
+        ([-2_000, 0, 2_000], [0], [0, 0]),
+        ([0, -2_000, 2_000, 5], [0, 5], [0, 0]),
+        ([-2_000, 2_000], [], [1, 0]),
+        ([2_000, -2_000], [], [0, 1]),
+    ],
+)
+def test_items_of_a_record_are_taken_by_their_own_times(
+    times: list[int], taken: list[int], outside: list[int]
+) -> None:
+    tested = decoder(InputSettings.model_validate(ITEMS))
+    value = {"data": [{"at": NOW_MS + time, "v": [1, time]} for time in times]}
+    decoded = tested.decode(records([{"data": [{"at": NOW_MS, "v": [1, 7]}]}, value]))
+    (batch,) = decoded.batches
+    assert batch.vectors.tolist() == [[1, time] for time in (7, *taken)]
+    assert (decoded.rejections, tested.outside) == ((), outside)
