@@ -315,6 +315,16 @@ def test_arrays_are_cut_wherever_they_stand(path, value, found, indent):
     )
 
 
+@pytest.mark.parametrize("colon", [":", ": ", " : "])
+@pytest.mark.parametrize("numbers", ["[1.5,2]", "[ 1.5, 2 ]"])
+@pytest.mark.parametrize("more", ["", ',"tags":["a"]'])
+def test_arrays_are_cut_with_the_spaces_of_usual_serializers(colon, numbers, more):
+    raw = f'{{"v"{colon}{numbers}{more}}}'.encode()
+    parse, cuts = parser("v")
+    assert cuts(raw)
+    assert parse(raw)["v"].tolist() == [1.5, 2]
+
+
 @pytest.mark.parametrize("text", ["[[[1] ],[2]]", "[[1],[[2] ]]", "[[1] , [2]]", "[[1,2],[ ]]", "[1 ]"])
 def test_arrays_are_cut_only_where_they_nest_as_vectors_do(text):
     mapping = {"stream": {"constant": "s"}, "timestamp": {"record": "timestamp"}, "embedding": "v"}

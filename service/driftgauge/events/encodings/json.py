@@ -107,8 +107,8 @@ class _Cutter:
         own = owner if start is None else owner[start + 1 :]
         self._to_owner = compile_steps(own) if own else None
         self._name = name
-        # As all serializers write them; other spaces are left to orjson.
-        self._keys = orjson.dumps(name) + b":", orjson.dumps(name) + b": "
+        # As most serializers write them, the last as Jackson's pretty printer; others are left to orjson.
+        self._keys = tuple(orjson.dumps(name) + colon for colon in (b":", b": ", b" : "))
         self._array: Callable[[bytes], Any] = Parser().parse
 
     def parse(self, raw: bytes) -> object:
