@@ -428,6 +428,10 @@ def folder(tmp_path, monkeypatch, config, events):
             fit("a.npy", "--label", "l", "--text", "t"),
             "--label and --text both name clusters; give one of them",
         ),
+        (
+            fit("a.npy", "--label", "data[*].kind"),
+            "names a field of each item of a list; read it as a segment",
+        ),
         ([*MARK, "--stream", "image"], "--stream: image is not in the configuration; did you mean images?"),
         ([*MARK, "--link", "javascript:x"], "--link: "),
         ([*MARK, "--at", "2999-11-09T23:48:00Z"], "lies more than a day ahead; correct it"),

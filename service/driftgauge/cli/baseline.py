@@ -282,12 +282,18 @@ def _choose_name(label: str | None, text: str | None) -> NameColumn | None:
     """Return the column that clusters are named by.
 
     Raises:
-        InputError: Both columns are given.
+        InputError: Both columns are given, or a path into the items of a list.
     """
     if label is not None and text is not None:
         fault = "--label and --text both name clusters; give one of them"
         raise InputError(fault)
     column = label if text is None else text
+    if column is not None and "[*]" in column:
+        fault = (
+            f"{column!r} names a field of each item of a list; read it as a segment in the topic's mapping, as "
+            f"in segments: {{name: '{column}'}}, and give the segment's key instead"
+        )
+        raise InputError(fault)
     return None if column is None else NameColumn(column, holds_texts=text is not None)
 
 
