@@ -290,7 +290,7 @@ def _choose_name(label: str | None, text: str | None) -> NameColumn | None:
     column = label if text is None else text
     if column is not None and "[*]" in column:
         fault = (
-            f"{column!r} names a field of each item of a list; read it as a segment in the topic's mapping, as "
+            f"{column!r} names a field of each item of a list; read it as a segment of the mapping, as "
             f"in segments: {{name: '{column}'}}, and give the segment's key instead"
         )
         raise InputError(fault)

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 
 from driftgauge.config.inputs import MAX_TEXT
 from driftgauge.events.records import RawRecord, read_headers
@@ -16,6 +17,8 @@ __all__ = ["USUAL", "TopicField", "find_topic_fields"]
 USUAL = 0.8
 """Of the records with a vector, as many have a field that belongs to it; some records may be malformed."""
 
+# An output has its name in this share of the records at least; the others may have another output.
+_OFTEN = 0.5
 _ITEM = re.compile(r"\[(?:\*|name=[^\]]+)\]")
 
 
@@ -90,7 +93,7 @@ def find_topic_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[Topic
 
 
 def _find_unnamed(values: Sequence[object]) -> set[str]:
-    """Return the paths of lists whose items have other names in other records, such as those of documents."""
+    """Return the paths of lists of whose items no name is in half of the records, as of documents."""
     unnamed: set[str] = set()
     while True:
         lists: defaultdict[str, list[frozenset[str]]] = defaultdict(list)
@@ -101,8 +104,11 @@ def _find_unnamed(values: Sequence[object]) -> set[str]:
                     names[path[: step.start()]].add(step[0])
             for path, found in names.items():
                 lists[path].append(frozenset(found))
-        usual = {path: Counter(found).most_common(1)[0][1] / len(found) for path, found in lists.items()}
-        if not (others := {path for path, share in usual.items() if share < USUAL} - unnamed):
+        usual = {
+            path: Counter(chain.from_iterable(found)).most_common(1)[0][1] / len(found)
+            for path, found in lists.items()
+        }
+        if not (others := {path for path, share in usual.items() if share < _OFTEN} - unnamed):
             return unnamed
         # Paths of lists within these are others from now on.
         unnamed |= others
