@@ -83,9 +83,14 @@ def tell_cause(status: StreamStatus) -> str:
         return f"The events of {alarm.segments} drift by themselves; all events together do not."
     if alarm.part:
         return f"{tell_kind(alarm)}; in {alarm.part}, not in all segments."
+    earlier = _segments_before(alarm, status)
+    return f"{tell_kind(alarm)}; first in {earlier}." if earlier else f"{tell_kind(alarm)}."
+
+
+def _segments_before(alarm: Alarm, status: StreamStatus) -> str:
+    """Return the segments of the first alarm that began before this one; empty without any."""
     earlier = (each.segments for each in status.alarms if each.segments and each.since_ms < alarm.since_ms)
-    first = next((f"; first in {segments}" for segments in earlier), "")
-    return f"{tell_kind(alarm)}{first}."
+    return next(earlier, "")
 
 
 def tell_kind(alarm: Alarm) -> str:
@@ -146,8 +151,8 @@ def _tell_where(alarm: Alarm, status: StreamStatus, record: WindowRecord | None)
         return f"In {alarm.segments}."
     if alarm.part:
         return f"In {alarm.part}; other segments do not drift."
-    earlier = (each.segments for each in status.alarms if each.segments and each.since_ms < alarm.since_ms)
-    first = next((f"First in {segments}, then in all events. " for segments in earlier), "")
+    earlier = _segments_before(alarm, status)
+    first = f"First in {earlier}, then in all events. " if earlier else ""
     if record is None:
         return f"{first}The window's details cannot be read."
     novel = _main_novelty(record) if kind_of(alarm.evidence) == NOVELTY.kind else ""
