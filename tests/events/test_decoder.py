@@ -35,7 +35,7 @@ def event(vector, **fields):
     return json.dumps(document).encode()
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(150))
 @given(st.lists(ANYTHING, max_size=8))
 def test_record_is_either_accepted_or_rejected(values):
     decoded = decode(*values)

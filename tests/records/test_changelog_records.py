@@ -160,7 +160,7 @@ RECORDS = st.one_of(
 )
 
 
-@settings(max_examples=examples(500))
+@settings(max_examples=examples(200))
 @given(RECORDS)
 def test_record_decodes_to_encoded_value(record):
     key, value = record
