@@ -46,11 +46,13 @@ class Stored(FakeMessage):
     Attributes:
         at: The offset; `epoch`: the leader's epoch; `append_ms`: when it was appended.
         sent: The transaction that wrote it, if one did.
+        kept_ms: Until when compaction keeps a deletion; None before the first one that meets it.
     """
 
     def __init__(self, at: int, epoch: int, append_ms: int, sent: "Sent | None", **content: Any) -> None:
         super().__init__(offset=at, stamp=(TIMESTAMP_LOG_APPEND_TIME, append_ms), **content)
         self.at, self.epoch, self.append_ms, self.sent = at, epoch, append_ms, sent
+        self.kept_ms: int | None = None
 
     def leader_epoch(self) -> int:
         return self.epoch
@@ -138,16 +140,23 @@ class Log:
         return next((first for later, first in self.epochs if later > epoch), self.end)
 
     def compact(self, before: int, now_ms: int) -> None:
-        """Remove the records before a stable offset that have a later value, and old deletions."""
+        """Remove the records before a stable offset that have a later value, and deletions.
+
+        A deletion stays for a while after the first compaction that meets it (KIP-534), so that a reader which
+        has seen the value sees it removed.
+        """
         newest = {each.key(): each.at for each in self.stored if is_read(each)}
+        for each in self.stored:
+            if each.at < min(before, self.stable) and each.kept_ms is None:
+                each.kept_ms = now_ms + TOMBSTONES_MS
         self.stored = [
             each
             for each in self.stored
-            if each.at >= min(before, self.stable)
+            if each.kept_ms is None
             or (
                 is_read(each)
                 and newest[each.key()] == each.at
-                and (each.value() is not None or now_ms - each.append_ms < TOMBSTONES_MS)
+                and (each.value() is not None or now_ms < each.kept_ms)
             )
         ]
 
