@@ -142,7 +142,7 @@ class Log:
     def compact(self, before: int, now_ms: int) -> None:
         """Remove the records before a stable offset that have a later value, and deletions.
 
-        A deletion stays for a while after the first compaction that meets it (KIP-534), so that a reader which
+        A deletion stays for a while after the first compaction that meets it (KIP-534), so that a reader that
         has seen the value sees it removed.
         """
         newest = {each.key(): each.at for each in self.stored if is_read(each)}

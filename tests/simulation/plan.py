@@ -22,7 +22,7 @@ START_MS = MONDAY_MS + 2 * DAY_MS
 COMMON = (
     *("texts", "segments", "pattern", "warm_up", "schedule", "sizes", "disorder", "lateness", "drift"),
     *("topics", "bundles", "hostile", "live", "replicas", "clock_errors", "mishaps", "eager"),
-    *("small_rounds", "slow", "outcomes", "crashes"),
+    *("small_rounds", "slow", "outcomes", "crashes", "sparse"),
 )
 """Features of any plan: half of the plans have each."""
 ROUGH = (
@@ -37,6 +37,8 @@ MEETINGS = (
     # Shards are paused while windows wait, and move to other replicas.
     ("small_rounds", "replicas", "mishaps", "crashes"),
     ("small_rounds", "slow", "outcomes"),
+    # Windows with too few events come between those that drift.
+    ("sparse", "drift", "eager"),
 )
 """Features that plans draw together besides, because faults lie where all of them meet."""
 PAIRS = [*combinations(sorted(COMMON + ROUGH), 2)]
@@ -182,7 +184,11 @@ class _Drawing:
                 random.choice([1, 8, 8]) * self.unit_ms if "lateness" in features else 0
             ),
             # Nearly all windows of a warm-up must be judged, else it measures nothing.
-            "min_events": 1 if "warm_up" in features else random.choice([1, 5]),
+            "min_events": 1
+            if "warm_up" in features
+            else 5
+            if "sparse" in features
+            else random.choice([1, 5]),
             "baselines": [{"file": f"{family}-{random.choice([0, 2])}.safetensors"}],
         }
         patience = ["1h"] * 3
@@ -260,6 +266,8 @@ class _Drawing:
                 elif self.switch_ms and late_share and random.random() < 0.2:
                     time_ms = self.switch_ms - random.randint(1, 3 * self.unit_ms)
                 left -= events
+                if "sparse" in features and time_ms // self.unit_ms % 3 == 0 and random.random() < 0.8:
+                    continue
                 is_drift = "drift" in features and stream in drifting and drift_ms[0] <= time_ms < drift_ms[1]
                 country = random.choice(["de", "de", "fr", None])
                 weights = [0, 0, 0, 1] if is_drift and country != "fr" else [4, 3, 2, 1]
