@@ -138,7 +138,10 @@ def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms
         row = int((clusters < 0).argmax())
         message = f"row {row} of the vectors is not finite, or too large for float32; leave such rows out"
         raise InputError(message)
-    fields, measured = registry.fields_of(reference), registry.measure(reference, rows, clusters)
+    fields, measured = (
+        registry.fields_of(reference),
+        registry.measure(reference, registry.place(reference, rows, clusters)),
+    )
     (values,) = tally_batch(np.zeros(len(rows), dtype=np.intp), 1, fields, measured)
     scorer = _build_scorer(baseline, reference, window_ms)
     # One event is enough by the scorer's specification, so the score is never missing.

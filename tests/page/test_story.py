@@ -1,6 +1,7 @@
 """The story of a stream as the page tells it, also of streams whose truth is known."""
 
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from driftgauge.page.status import Run, whole_run
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.html import Elements
 from tests.builders.page import MadeResults, build_rows, get, record_tree, serving, serving_by
-from tests.builders.truth import TrueResults, configure
+from tests.builders.truth import NEW, OLD, TrueResults, configure
 
 SEGMENT = record_tree()["segments"][0]
 SEGMENTS = [SEGMENT | {"value": f"v{number}"} for number in range(7)]
@@ -280,6 +281,76 @@ RUNBOOKS = Path(__file__).parents[2] / "deploy/runbooks"
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
     return configure(tmp_path_factory.mktemp("truth"))
+
+
+def sides(body):
+    """The headings and the texts of then and now."""
+    return {
+        Elements(heading).text.replace(" :", ":"): [
+            unescape(each) for each in re.findall(r"<q>(.*?)</q>", events)
+        ]
+        for heading, events in re.findall(r"<div><p>(<b>(?:Then|Now).*?)</p>(.*?)</div>", body, re.DOTALL)
+    }
+
+
+def test_new_topic_is_shown_beside_the_farthest_of_the_baseline(settings):
+    results = TrueResults(settings, "texts")
+    with serving_by(settings, results, results.now_ms) as server:
+        _, body = get(server, "/?stream=texts&window=1d")
+    shown = sides(body)
+    assert list(shown) == [
+        f"{when}: the farthest from their clusters" for when in ("Then, in the baseline", "Now")
+    ]
+    then, now = shown.values()
+    assert now == [NEW] * 6
+    assert len(then) == 5
+    assert all(text.startswith(OLD) for text in then)
+
+
+FAR = {
+    "event_ids": ["far"],
+    "snippets": ["far now"],
+    "baseline_event_ids": ["edge"],
+    "baseline_snippets": ["far"],
+}
+NEAR = [
+    {
+        "cluster": cluster,
+        "event_ids": [f"e{cluster}"],
+        "snippets": [f"now {cluster}"],
+        "baseline_event_ids": [],
+    }
+    for cluster in (1, 2)
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "expected"),
+    [
+        ("novelty", {}, "Now: the farthest from their clusters far now"),
+        ("spread", {"farthest": None}, "Now: some near cluster 2 now 2"),
+        ("spread", {}, "Now: the farthest from their clusters far now"),
+        ("mix", {}, "Now: some near cluster 2 now 2"),
+        ("mix", {"segments": ONE}, "Now: some near cluster 2, of all events now 2"),
+    ],
+)
+def test_then_and_now_are_chosen_by_the_kind(kind, changes, expected):
+    results = MadeResults(shows_snippets=True)
+    tree = {"kind": kind, "clusters": CLUSTERS, "movers": [2, 1, 0], "segments": [], "examples": NEAR}
+    results.publish(0, "drift", **(tree | {"farthest": FAR} | changes))
+    with serving(results) as server:
+        _, body = get(server, "/?stream=resnet18-fc1")
+    assert [f"{heading} {' '.join(texts)}" for heading, texts in sides(body).items()][1:] == [expected]
+
+
+def test_texts_of_then_and_now_are_shown_behind_a_login_only():
+    results = MadeResults()
+    results.publish(0, "drift", kind="novelty", farthest=FAR)
+    with serving(results, example_url="https://images.example/{event_id}") as server:
+        _, body = get(server, "/?stream=resnet18-fc1")
+    assert "https://images.example/far" in body
+    assert "far now" not in body
+    assert "<q>" not in body
 
 
 def alert_links(results):

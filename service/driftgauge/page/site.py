@@ -41,7 +41,7 @@ from driftgauge.page.stream_page import (
     stream_page,
     then_and_now,
 )
-from driftgauge.page.summary import VERDICTS, Series, kind_of
+from driftgauge.page.summary import VERDICTS, Series
 from driftgauge.page.words import COUNTED_WORDS, as_sentence
 from driftgauge.records.mark import Mark
 from driftgauge.records.window_record import WindowRecord
@@ -216,7 +216,6 @@ class Site:
         # Bare ids show nobody what changed.
         page_settings = self._settings.page
         shows = page_settings.thumbnail_url or page_settings.example_url or self._results.shows_snippets
-        kind = None if leading is None else kind_of(leading.evidence)
         return render(
             template,
             **(self._common() | more),
@@ -243,7 +242,7 @@ class Site:
             ),
             mark_before=self._mark_before(status),
             told=tell_alarm(status, evidence, alarm.smallest),
-            shown_examples=None if evidence is None or not shows else then_and_now(evidence, kind),
+            shown_examples=then_and_now(evidence, leading) if shows and leading and evidence else None,
             status=status,
             configured=configured,
             alarm=alarm,

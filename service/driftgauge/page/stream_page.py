@@ -6,16 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.spec import Alarm
+from driftgauge.core.spec import Alarm as AlarmSpec
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY
+from driftgauge.core.statistics.spread import SPREAD
 from driftgauge.page.chart import Chart, SmallLine, chart, trend
 from driftgauge.page.queries import WindowQuery
-from driftgauge.page.status import ALARMS, CONCLUSIVE, Run, whole_run
+from driftgauge.page.status import ALARMS, CONCLUSIVE, Alarm, Run, whole_run
 from driftgauge.page.story import NOTABLE, adjusted_p_value, cluster_name, tell
 from driftgauge.page.summary import CHARTED, Parts, kind_of
 from driftgauge.page.words import LEAST_P
-from driftgauge.records.window_record import ClusterRecord, ExampleRecord, SegmentRecord, WindowRecord
+from driftgauge.records.window_record import (
+    ClusterRecord,
+    EventsRecord,
+    ExampleRecord,
+    SegmentRecord,
+    WindowRecord,
+)
 from driftgauge.statistic_words import WORDS
 
 __all__ = [
@@ -40,6 +47,7 @@ _RANGES = (50, 200)
 _SMALL_HEIGHT = 156
 # Far below what any test can tell from 0.
 _LEAST_P = 1e-300
+_AT_THE_EDGE = (NOVELTY.kind, SPREAD.kind)
 _NO_EXAMPLE = ExampleRecord(cluster=0, event_ids=(), baseline_event_ids=())
 
 
@@ -102,7 +110,7 @@ class StreamPage:
 
 
 def stream_page(
-    query: WindowQuery, shown: int | None, alarm: Alarm, since_ms: int | None = None
+    query: WindowQuery, shown: int | None, alarm: AlarmSpec, since_ms: int | None = None
 ) -> StreamPage:
     """Return what is shown of a series.
 
@@ -186,17 +194,26 @@ def detail(
     )
 
 
-def then_and_now(record: WindowRecord, kind: str | None) -> tuple[str, ExampleRecord] | None:
-    """Return the cluster whose examples show a kind of drift best, and them; None where none has any."""
+def then_and_now(record: WindowRecord, alarm: Alarm) -> tuple[str, EventsRecord] | None:
+    """Return the events that show an alarm best, after what they are; None where none has an id.
+
+    Of novelty and spread they are the farthest, of others those of a cluster, rather of one that grew.
+
+    Args:
+        record: The result of the window with its evidence.
+        alarm: The alarm.
+    """
+    of_all = ", of all events" if alarm.part or alarm.state == "segment" else ""
+    if kind_of(alarm.evidence) in _AT_THE_EDGE and record.farthest is not None:
+        return f"the farthest from their clusters{of_all}", record.farthest
     clusters = {each.id: each for each in record.clusters}
 
-    def size(example: ExampleRecord) -> tuple[bool, float]:
+    def size(example: ExampleRecord) -> tuple[bool, bool, float]:
         own = clusters[example.cluster]
-        part = own.novelty_contribution if kind == NOVELTY.kind else own.js_contribution
-        return bool(example.event_ids), part or 0.0
+        return bool(example.event_ids), own.share > own.baseline_share, own.js_contribution or 0.0
 
     best = max(record.examples, key=size, default=_NO_EXAMPLE)
-    return (cluster_name(clusters[best.cluster]), best) if best.event_ids else None
+    return (f"some near {cluster_name(clusters[best.cluster])}{of_all}", best) if best.event_ids else None
 
 
 def _unlikeliness(parts: Sequence[tuple[int, Parts]], segment: SegmentRecord) -> list[float]:
@@ -215,7 +232,7 @@ def compare(first: WindowDetail, other: WindowDetail) -> list[tuple[ClusterRow, 
     return sorted(pairs, key=lambda each: -abs(each[0].cluster.share - each[1].cluster.share))
 
 
-def strength(rows: NDArray[np.void], alarm: Alarm) -> NDArray[np.float64]:
+def strength(rows: NDArray[np.void], alarm: AlarmSpec) -> NDArray[np.float64]:
     """Return how significant and how large n windows are, whichever is less, in parts of the limit, (n,).
 
     A window is significant and large from 1 on, as `WindowScorer` says; NaN where it is not scored.
@@ -230,7 +247,7 @@ def strength(rows: NDArray[np.void], alarm: Alarm) -> NDArray[np.float64]:
     return least
 
 
-def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> Chart | None:
+def _evidence(rows: NDArray[np.void], size_ms: int, alarm: AlarmSpec) -> Chart | None:
     """Return the chart of what decides: the windows' strength against its limit."""
     if not np.isfinite(rows["p_value"]).any():
         return None
@@ -247,7 +264,7 @@ def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> Chart | Non
     )
 
 
-def _charts(rows: NDArray[np.void], size_ms: int, alarm: Alarm, kind: str | None) -> tuple[Chart, ...]:
+def _charts(rows: NDArray[np.void], size_ms: int, alarm: AlarmSpec, kind: str | None) -> tuple[Chart, ...]:
     """Return the charts of the measures, that of a kind of drift first."""
     charts = []
     for each in sorted((DIVERGENCE, *CHARTED), key=lambda each: each.kind != kind):
