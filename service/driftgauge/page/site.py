@@ -26,14 +26,13 @@ from driftgauge.page.api_records import StatusRecords, status_records
 from driftgauge.page.chart import places, sparkline
 from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview, group_statuses
-from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, read_query
+from driftgauge.page.queries import MissingWindowError, WindowQuery, read_query
 from driftgauge.page.rendering import render
 from driftgauge.page.results import Results
 from driftgauge.page.service_watch import ServiceStatus, ServiceWatch
 from driftgauge.page.status import ALARMS, URGENCY, Alarm, StreamStatus, whole_run
 from driftgauge.page.story import tell_alarm
 from driftgauge.page.stream_page import (
-    MAX_SHOWN,
     ClusterRow,
     WindowDetail,
     compare,
@@ -134,8 +133,7 @@ class Site:
         if "stream" not in asked:
             text = self._render_overview(asked)
         else:
-            shown = read_last(asked, MAX_SHOWN) if "last" in asked else None
-            text = self.render_stream(read_query(self._results.history, self._streams, asked), shown)
+            text = self.render_stream(read_query(self._results.history, self._streams, asked))
         body = text.encode()
         return body, f'"{blake2b(body, digest_size=12).hexdigest()}"'
 
@@ -187,9 +185,7 @@ class Site:
             problem=source.error,
         )
 
-    def render_stream(
-        self, query: WindowQuery, shown: int | None, template: str = "stream.html", **more: object
-    ) -> str:
+    def render_stream(self, query: WindowQuery, template: str = "stream.html", **more: object) -> str:
         """Return the HTML of a stream, by the page's template or another one, which shows `more` as well."""
         series, now_ms = query.series, self._clock_ms()
         asked_ms = None if query.at is None else query.start_ms(query.at)
@@ -200,7 +196,7 @@ class Site:
         )
         alarm = configured.alarm(self._level)
         since_ms = min((each.since_ms for each in status.alarms), default=None) if query.at is None else None
-        page = stream_page(query, shown, alarm, since_ms)
+        page = stream_page(query, alarm, since_ms)
         until_ms = int(page.rows["start_ms"][-1]) + series.size_ms
         marks = self._marks.between(series.stream, int(page.rows["start_ms"][0]), until_ms)
         marks = sorted([*marks, *_callouts(page.rows, status)], key=lambda each: each.time)
@@ -234,7 +230,7 @@ class Site:
             other_missing=other_missing,
             compared=compared,
             comparable=[
-                (name, _links(query, page.shown, at)(asked_ms))
+                (name, _links(query, page.span, at)(asked_ms))
                 for name, at in comparable(query, page.concluded, status)
             ],
             marks=list(
@@ -248,8 +244,9 @@ class Site:
             alarm=alarm,
             settings=page_settings,
             now_ms=now_ms,
-            link=_links(query, page.shown, query.compare),
-            link_shown=lambda number: _links(query, number, query.compare)(asked_ms),
+            link=_links(query, page.span, query.compare),
+            spans={name: _links(query, span, query.compare)(asked_ms) for name, span in page.spans.items()},
+            span_times=_times(query, page.span),
         )
 
     def _whole(self, stream: str, alarm: Alarm) -> WindowRecord | None:
@@ -303,20 +300,29 @@ def _message(title: str, text: str, status: int) -> Response:
     return HTMLResponse(render("message.html", title=title, text=as_sentence(text)), status)
 
 
-def _links(query: WindowQuery, shown: int, compare: int | None) -> Callable[[int | None], str]:
+def _times(query: WindowQuery, span: tuple[int, int]) -> dict[str, str]:
+    """Return the parameters of a range of windows; one up to the newest goes on with newer ones."""
+    begin, end = span
+    until = {"until": format_timestamp(query.start_ms(end))} if end < len(query.rows) else {}
+    return {"from": format_timestamp(query.start_ms(begin)), **until}
+
+
+def _links(query: WindowQuery, span: tuple[int, int], compare: int | None) -> Callable[[int | None], str]:
     """Return a function that returns the link to the window with a start, ms, or with None to the newest.
 
-    The links keep the window that is compared with, whose index is given.
+    The links lead to the charts. They keep their range, and the window that is compared with, whose indices
+    are given.
     """
-    asked = {"stream": query.series.stream, "window": query.size, "last": str(shown)}
+    asked = {"stream": query.series.stream, "window": query.size, **_times(query, span)}
     if compare is not None:
         asked["compare"] = format_timestamp(query.start_ms(compare))
-    series = urlencode(asked)
+    series = urlencode(asked, safe=":")
 
     # Every chart and the table link to the same windows.
     @cache
     def link(start_ms: int | None) -> str:
-        return f"?{series}" if start_ms is None else f"?{series}&at={quote(format_timestamp(start_ms))}"
+        at = "" if start_ms is None else f"&at={quote(format_timestamp(start_ms), safe=':')}"
+        return f"?{series}{at}#over-time"
 
     return link
 

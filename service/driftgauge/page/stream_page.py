@@ -87,8 +87,8 @@ class StreamPage:
     """A stream and size.
 
     Attributes:
-        shown: How many windows are shown, if there are so many.
-        ranges: How many may be shown instead, the last time all.
+        span: The indices, in all windows, of the first that is shown, and after the last.
+        spans: What may be shown instead, by its name; of the last, all windows.
         run: The run of windows that the chosen one is in.
         rows: (n,) of `SUMMARY`, the windows shown, by start.
         evidence: The chart of their evidence against the limit that decides; None where no window is scored.
@@ -99,8 +99,8 @@ class StreamPage:
         usual_count: The median number of events of the windows with a conclusion that are shown.
     """
 
-    shown: int
-    ranges: tuple[int, ...]
+    span: tuple[int, int]
+    spans: dict[str, tuple[int, int]]
     run: Run
     rows: NDArray[np.void]
     evidence: Chart | None
@@ -109,34 +109,38 @@ class StreamPage:
     usual_count: int
 
 
-def stream_page(
-    query: WindowQuery, shown: int | None, alarm: AlarmSpec, since_ms: int | None = None
-) -> StreamPage:
+def stream_page(query: WindowQuery, alarm: AlarmSpec, since_ms: int | None = None) -> StreamPage:
     """Return what is shown of a series.
 
     Args:
-        query: The series, and the chosen window.
-        shown: How many windows the charts show; None: so many that two lengths of the alarm are before it.
+        query: The series, the chosen window, and the windows that charts show; where it names none, these
+            are so many that two lengths of the alarm are before it.
         since_ms: When the stream's alarm began, event time, ms; None: that of the chosen window's run.
         alarm: The level, and what is large.
     """
     rows, at = query.rows, query.chosen
     run = whole_run(rows, at)
-    if shown is None:
+    if query.span is None:
         since = len(rows) - int(
             np.searchsorted(rows["start_ms"], run.since_ms if since_ms is None else since_ms)
         )
         is_alarm = since_ms is not None or run.verdict in ALARMS
         shown = min(max(_LENGTHS * since, _LEAST_SHOWN), MAX_SHOWN) if is_alarm else _USUALLY_SHOWN
-    # The chosen window is in the charts, also where it is an old one.
-    end = len(rows) if at >= len(rows) - shown else at + 1 + shown // 2
-    window = rows[max(end - shown, 0) : end]
+        # The chosen window is in the charts, also where it is an old one.
+        end = len(rows) if at >= len(rows) - shown else at + 1 + shown // 2
+        span = _within(rows, end - shown, end)
+    else:
+        begin, end = query.span
+        # A neighbour of the range moves it by one.
+        moved = 0 if query.at is None else min(at - begin, 0) + max(at + 1 - end, 0)
+        span = _within(rows, begin + moved, end + moved)
+    window = rows[slice(*span)]
     conclusive = np.flatnonzero(np.isin(rows["verdict"][: at + 1], CONCLUSIVE))
     concluded = int(conclusive[-1]) if len(conclusive) else at
     counts = window["count"][np.isin(window["verdict"], CONCLUSIVE)]
     return StreamPage(
-        shown,
-        (*(each for each in _RANGES if each < len(rows)), min(len(rows), MAX_SHOWN)),
+        span,
+        _spans(rows, *span),
         run,
         window,
         _evidence(window, query.series.size_ms, alarm),
@@ -144,6 +148,27 @@ def stream_page(
         concluded,
         int(np.median(counts)) if len(counts) else 0,
     )
+
+
+def _within(rows: NDArray[np.void], begin: int, end: int) -> tuple[int, int]:
+    """Return a range of n windows, (n,) of `SUMMARY`, that holds no more than are shown."""
+    end = min(end, len(rows))
+    return max(begin, end - MAX_SHOWN, 0), end
+
+
+def _spans(rows: NDArray[np.void], begin: int, end: int) -> dict[str, tuple[int, int]]:
+    """Return ranges of windows that may be shown instead of one, by their names; the last is of all."""
+    number, half = len(rows), max((end - begin) // 2, 1)
+    spans = {
+        "← earlier": (max(begin - half, 0), max(begin - half, 0) + end - begin),
+        "later →": (begin + min(half, number - end), min(end + half, number)),
+        "closer": (begin + half // 2, end - half // 2),
+        "wider": (begin - half, end + half),
+    }
+    spans |= {f"the last {each}": (number - each, number) for each in _RANGES if each < number}
+    spans[f"all {min(number, MAX_SHOWN)}"] = 0, number
+    found = {name: _within(rows, *each) for name, each in spans.items()}
+    return {name: each for name, each in found.items() if each != (begin, end)}
 
 
 def detail(

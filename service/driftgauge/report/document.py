@@ -163,7 +163,6 @@ def render_report(report: Report) -> str:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return site.render_stream(
         report.query,
-        None,
         "report.html",
         # It is the project's own file, and the policy lets no other style through.
         style=Markup(style),  # noqa: S704
