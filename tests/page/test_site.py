@@ -607,6 +607,14 @@ def test_chart_marks_start_and_other_baseline_and_names_verdicts_and_kinds():
     assert re.findall(r'class="tick y"[^>]*>([^<]*)<', chart)[:2] == ["drift from here", "10 times the limit"]
 
 
+def test_runbooks_are_those_of_the_configured_base(results):
+    with serving(results, runbooks_url="https://wiki.example/books/") as server:
+        links = Elements(get(server, f"/{STREAM}")[1]).every("a", "href")
+        status = json.loads(get(server, "/api/v1/streams")[1])["streams"][0]
+    assert status["runbook"] == "https://wiki.example/books/DriftgaugeDrift.md"
+    assert status["runbook"] in links
+
+
 def test_grafana_opens_at_the_time_of_the_chart(results):
     with serving(results, grafana_url="https://grafana.example/") as server:
         links = Elements(get(server, f"/{STREAM}&from=2025-11-03T02:00:00Z")[1]).every("a", "href")

@@ -30,7 +30,8 @@ from driftgauge.page.queries import MissingWindowError, WindowQuery, read_query
 from driftgauge.page.rendering import render
 from driftgauge.page.results import Results
 from driftgauge.page.service_watch import ServiceStatus, ServiceWatch
-from driftgauge.page.status import ALARMS, URGENCY, Alarm, StreamStatus, whole_run
+from driftgauge.page.states import STATES, URGENCY
+from driftgauge.page.status import ALARMS, Alarm, StreamStatus, whole_run
 from driftgauge.page.story import tell_alarm
 from driftgauge.page.stream_page import (
     ClusterRow,
@@ -41,7 +42,7 @@ from driftgauge.page.stream_page import (
     then_and_now,
 )
 from driftgauge.page.summary import VERDICTS, Series
-from driftgauge.page.words import COUNTED_WORDS, as_sentence
+from driftgauge.page.words import as_sentence
 from driftgauge.records.mark import Mark
 from driftgauge.records.window_record import WindowRecord
 from driftgauge.streams import EVENTS_PER_CLUSTER
@@ -181,6 +182,7 @@ class Site:
             self._statuses(now_ms, service),
             self._streams,
             service.faults,
+            self._settings.page.runbooks_url,
             complete=source.has_caught_up,
             problem=source.error,
         )
@@ -282,6 +284,7 @@ class Site:
             "read_ms": self._results.history.published_ms,
             "has_caught_up": source.has_caught_up,
             "dead_letters": self._settings.topics.dead_letters,
+            "runbooks": self._settings.page.runbooks_url,
         }
 
 
@@ -351,7 +354,7 @@ def comparable(query: WindowQuery, at: int, status: StreamStatus) -> list[tuple[
 def _headline(statuses: list[StreamStatus]) -> str:
     streams = "1 stream" if len(statuses) == 1 else f"{len(statuses):,} streams"
     found = Counter(each.state for each in statuses)
-    told = [f"{found[state]:,} {COUNTED_WORDS[state]}" for state in URGENCY if found[state]]
+    told = [f"{found[state]:,} {STATES[state].counted}" for state in URGENCY if found[state]]
     return f"{streams}: {', '.join(told)}"
 
 

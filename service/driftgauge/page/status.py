@@ -6,7 +6,7 @@ Nothing here knows a clock or HTTP: the time is an argument.
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, fewest_windows
 from driftgauge.page.history import SegmentTrace
 from driftgauge.page.service_watch import ServiceFault, ServiceStatus
+from driftgauge.page.states import STATES, URGENCY, ConcernName, StateName
 from driftgauge.page.summary import (
     CALIBRATED,
     DETECTABLE,
@@ -43,14 +44,11 @@ __all__ = [
     "CONCLUSIVE",
     "LATE_SHARE",
     "LEAST_LATE",
-    "URGENCY",
     "Alarm",
     "Concern",
-    "ConcernName",
     "Run",
     "SizeFacts",
     "SizeStatus",
-    "StateName",
     "StreamStatus",
     "read_facts",
     "stream_status",
@@ -59,22 +57,6 @@ __all__ = [
 
 ALARMS = ("warning", "drift")
 """The verdicts that say that the events changed."""
-
-ConcernName = Literal[
-    "misfit",
-    "refused",
-    "late",
-    "incomplete",
-    "silent",
-    "behind",
-    "insufficient",
-    "unclear",
-    "warming_up",
-    "waiting",
-]
-StateName = Literal["drift", "warning", "segment", ConcernName, "ok"]
-URGENCY = get_args(StateName)
-"""The states of streams, the most urgent first; `segment` is drift of a segment alone."""
 
 LATE_SHARE = 0.05
 """The share of late events in those accepted above which windows say too little of a stream."""
@@ -415,6 +397,11 @@ class StreamStatus(Record):
         return min(own, key=lambda each: (each.size in removed, *_weakness(each)), default=None)
 
     @property
+    def colour(self) -> StateName:
+        """The state whose colour it has; an old conclusion has that of none."""
+        return "insufficient" if self.is_old else STATES[self.state].colour
+
+    @property
     def has_alert(self) -> bool:
         """Whether a configured size has an alarm: those of removed ones end with them."""
         return any(size.facts.alarms for size in self.sizes if not size.is_removed)
@@ -500,7 +487,9 @@ def read_facts(
     last: Alarm | None = None
     if alarming.any():
         run = whole_run(rows, _last(alarming))
-        state: StateName = "drift" if run.verdict == "drift" else "warning"
+        # By chance a window of a drift may warn only, and its run is told as one.
+        has_drift = (numbers[rows["start_ms"] >= run.since_ms] == VERDICTS.index("drift")).any()
+        state: StateName = "drift" if has_drift else "warning"
         last = _alarm(series, state, rows, alarming, run, names)
     is_over = last is None or last.until_ms is not None
     alarms = [] if last is None or is_over else [last]

@@ -20,7 +20,8 @@ from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview
 from driftgauge.page.queries import WindowQuery, read_query
 from driftgauge.page.site import Site, comparable
-from driftgauge.page.status import URGENCY, StreamStatus
+from driftgauge.page.states import URGENCY
+from driftgauge.page.status import StreamStatus
 from driftgauge.page.summary_record import SummaryRecord, summary_records
 from driftgauge.page.words import name_first
 from driftgauge.records.window_record import WindowRecord
@@ -183,7 +184,8 @@ def report_record(report: Report) -> ReportRecord:
     """
     query, settings = report.query, report.settings
     records = [
-        status_record(each, settings.by_stream[each.stream]) for each in (report.status, *report.others)
+        status_record(each, settings.by_stream[each.stream], settings.page.runbooks_url)
+        for each in (report.status, *report.others)
     ]
     return ReportRecord(
         status=records[0],
