@@ -293,6 +293,21 @@ def sides(body):
     }
 
 
+def test_heat_strip_shows_the_segment_that_drifted_first_and_the_hour_all_did(settings):
+    results = TrueResults(settings, "images")
+    with serving_by(settings, results, results.now_ms) as server:
+        _, body = get(server, "/?stream=images&window=1d&from=2025-11-03T00:00:00Z")
+    (figure,) = re.findall(r'<figure class="chart heat">.*?</figure>', body, re.DOTALL)
+    # The dock drifts from the fourth day on, all cameras from the sixth.
+    assert re.findall(r'aria-label="(.*?)"', figure) == [
+        "camera = dock-2: No drift found from 3 Nov 2025, 00:00 UTC, Possible drift from 6 Nov 2025, 00:00 UTC, "
+        "Drift from 7 Nov 2025, 00:00 UTC",
+        "camera = other: No drift found from 3 Nov 2025, 00:00 UTC, Possible drift from 8 Nov 2025, 00:00 UTC, "
+        "Drift from 9 Nov 2025, 00:00 UTC",
+    ]
+    assert re.findall(r"<text[^>]*>(.)</text>", figure) == [*"✓!▲"] * 2
+
+
 def test_new_topic_is_shown_beside_the_farthest_of_the_baseline(settings):
     results = TrueResults(settings, "texts")
     with serving_by(settings, results, results.now_ms) as server:

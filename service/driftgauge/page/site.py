@@ -23,7 +23,7 @@ from driftgauge.errors import ServiceError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.api import api_routes
 from driftgauge.page.api_records import StatusRecords, status_records
-from driftgauge.page.chart import places, sparkline
+from driftgauge.page.chart import heat_strip, places, sparkline
 from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview, group_statuses
 from driftgauge.page.queries import MissingWindowError, WindowQuery, read_query
@@ -51,6 +51,7 @@ __all__ = ["Site", "comparable"]
 
 _WEEK_MS = 7 * 86_400_000
 _SPARK_WINDOWS = 60
+_HEAT_ROWS = 8
 _SEVERITIES = ("critical", "warning", "info")
 # The page asks again every 15 s, and rendering takes far longer than an answer that is kept.
 _FRESH_MS = 5_000
@@ -209,6 +210,7 @@ class Site:
         if whole is not None and other is not None:
             compared = compare(whole, other)
             other_missing = "" if compared else "The two windows have different baselines."
+        parts = self._results.history.parts(series, int(query.rows["baseline"][page.concluded]))
         leading = status.evidence
         evidence = None if leading is None else self._whole(series.stream, leading)
         # Bare ids show nobody what changed.
@@ -239,6 +241,7 @@ class Site:
                 zip(marks, places(page.rows, series.size_ms, [each.time for each in marks]), strict=True)
             ),
             mark_before=self._mark_before(status),
+            heat=heat_strip(page.rows, series.size_ms, parts, _HEAT_ROWS) if status.is_of_segments else [],
             told=tell_alarm(status, evidence, alarm.smallest),
             shown_examples=then_and_now(evidence, leading) if shows and leading and evidence else None,
             status=status,

@@ -397,6 +397,11 @@ class StreamStatus(Record):
         return min(own, key=lambda each: (each.size in removed, *_weakness(each)), default=None)
 
     @property
+    def is_of_segments(self) -> bool:
+        """Whether a segment drifts by itself, or drifted before all events."""
+        return any(each.segments or each.part for each in self.alarms)
+
+    @property
     def colour(self) -> StateName:
         """The state whose colour it has; an old conclusion has that of none."""
         return "insufficient" if self.is_old else STATES[self.state].colour
