@@ -300,10 +300,10 @@ def test_heat_strip_shows_the_segment_that_drifted_first_and_the_hour_all_did(se
     (figure,) = re.findall(r'<figure class="chart heat">.*?</figure>', body, re.DOTALL)
     # The dock drifts from the fourth day on, all cameras from the sixth.
     assert re.findall(r'aria-label="(.*?)"', figure) == [
-        "camera = dock-2: No drift found from 3 Nov 2025, 00:00 UTC, Possible drift from 6 Nov 2025, 00:00 UTC, "
-        "Drift from 7 Nov 2025, 00:00 UTC",
-        "camera = other: No drift found from 3 Nov 2025, 00:00 UTC, Possible drift from 8 Nov 2025, 00:00 UTC, "
-        "Drift from 9 Nov 2025, 00:00 UTC",
+        "camera = dock-2: No drift found from 3 Nov 2025, 00:00 UTC, "
+        "Possible drift from 6 Nov 2025, 00:00 UTC, Drift from 7 Nov 2025, 00:00 UTC",
+        "camera = other: No drift found from 3 Nov 2025, 00:00 UTC, "
+        "Possible drift from 8 Nov 2025, 00:00 UTC, Drift from 9 Nov 2025, 00:00 UTC",
     ]
     assert re.findall(r"<text[^>]*>(.)</text>", figure) == [*"✓!▲"] * 2
 
@@ -384,7 +384,7 @@ def alert_links(results):
         pytest.param(
             "images",
             [
-                "First seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d: camera = dock-2).",
+                "In camera = dock-2 first seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d).",
                 "first seen between 8 Nov 2025, 11:00 UTC and 8 Nov 2025, 12:00 UTC (1h).",
                 "What Shift: inputs moved together",
                 "Where First in camera = dock-2, then in all events.",

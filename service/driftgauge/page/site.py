@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from hashlib import blake2b
 from urllib.parse import quote, urlencode
 
@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from driftgauge.config import Settings
+from driftgauge.config.page import fill_template
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ServiceError
 from driftgauge.events.timestamps import format_timestamp
@@ -70,8 +71,14 @@ class Site:
         clock_ms: Callable[[], int],
         marks: Marks,
         watch: ServiceWatch,
+        picture_of: Callable[[str, str], str | None] | None = None,
     ) -> None:
-        """Show results of the configured streams, by this wall clock, and what goes with them."""
+        """Show results of the configured streams, by this wall clock, and what goes with them.
+
+        `picture_of` returns the address of an event's picture, by stream and id; by default it is that of
+        the settings.
+        """
+        self._picture_of = picture_of or partial(_picture, settings.page.thumbnail_url)
         self._marks = marks
         self._results = results
         self._settings = settings
@@ -248,6 +255,7 @@ class Site:
             configured=configured,
             alarm=alarm,
             settings=page_settings,
+            picture_of=partial(self._picture_of, series.stream),
             now_ms=now_ms,
             link=_links(query, page.span, query.compare),
             spans={name: _links(query, span, query.compare)(asked_ms) for name, span in page.spans.items()},
@@ -300,6 +308,10 @@ def _callouts(rows: NDArray[np.void], status: StreamStatus) -> list[Mark]:
         *(Mark(time=each, text="another baseline") for each in changed.tolist()),
         *(Mark(time=each, text="first seen") for each in began),
     ]
+
+
+def _picture(template: str | None, stream: str, event_id: str) -> str | None:
+    return None if template is None else fill_template(template, stream, event_id)
 
 
 def _message(title: str, text: str, status: int) -> Response:

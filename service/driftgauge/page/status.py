@@ -36,8 +36,9 @@ from driftgauge.page.summary import (
     number_of,
 )
 from driftgauge.page.summary_record import Count, Record, SummaryRecord, UtcMs, of_result, summary_record
-from driftgauge.page.words import LEAST_P, format_moment, format_percent, name_first
+from driftgauge.page.words import LEAST_P, format_moment, format_number, format_percent, name_first
 from driftgauge.records.window_record import VerdictName
+from driftgauge.statistic_words import WORDS
 
 __all__ = [
     "ALARMS",
@@ -81,7 +82,6 @@ _MAX_NAMED = 3
 _HELD_UP = ("incomplete", "silent", "behind", "waiting")
 _LIMIT = "no number of events suffices, since the baseline is the limit"
 _USUAL = 100
-_AT_NOVELTY = DETECTABLE.index(NOVELTY.name)
 # The rank correlation of five windows may be 2 standard deviations, that of fewer may not.
 _LEAST_COURSE, _BEYOND_CHANCE = 6, 2.0
 _NO_TRACES: Mapping[tuple[str, str], SegmentTrace] = {}
@@ -357,9 +357,9 @@ class StreamStatus(Record):
     configured.
     """
 
-    sight: str
-    """The novelty that its windows would miss, such as "would miss novelty below 5.0 %"; empty where that is
-    not known."""
+    sight: tuple[str, ...]
+    """The drift of each kind that its windows would miss, such as "5.0 % novelty", that first; empty
+    where that is not known."""
 
     unseen: tuple[str, ...]
     """Which smallest_drift no window of a size can see, and how many events that takes."""
@@ -863,12 +863,21 @@ def _measuring(facts: SizeFacts) -> Concern | None:
     return Concern(name="warming_up", size=size, since_ms=int(row["changed_ms"]) or None, detail=until)
 
 
-def _sight(every: Iterable[SizeFacts]) -> str:
-    """Return the novelty that windows of every size would miss; empty where none is tested."""
-    rows = (each.concluded for each in every if each.concluded is not None)
-    least = [float(row["detectable"][_AT_NOVELTY]) for row in rows if not row["measured_until_ms"]]
-    sight = float(np.nanmin([*least, np.nan])) if np.isfinite(least).any() else np.nan
-    return "" if np.isnan(sight) else f"would miss novelty below {format_percent(sight)}"
+def _sight(every: Iterable[SizeFacts]) -> tuple[str, ...]:
+    """Return the drift of each kind that windows of every size would miss, novelty first."""
+    rows = [each.concluded for each in every if each.concluded is not None]
+    found = [row["detectable"] for row in rows if not row["measured_until_ms"]]
+    least = np.array(found).reshape(-1, len(DETECTABLE))
+    # What is not tested is NaN.
+    smallest = np.where(np.isnan(least), np.inf, least).min(axis=0, initial=np.inf)
+    seen = dict(zip(DETECTABLE, smallest.tolist(), strict=True))
+    told = []
+    for name in sorted(seen, key=lambda each: each != NOVELTY.name):
+        if np.isfinite(seen[name]):
+            words = WORDS[name]
+            size = (format_percent if words.is_share else format_number)(seen[name])
+            told.append(f"{size} {words.title.lower()}")
+    return tuple(told)
 
 
 def _unseen_notes(every: Iterable[SizeFacts]) -> Iterator[str]:

@@ -72,7 +72,7 @@ def tell_seen(alarm: Alarm) -> str:
         when = f"in every window from {since} on"
     else:
         when = f"first seen between {since} and {format_moment(alarm.seen_ms)}"
-    return f"{when} ({alarm.size}: {alarm.segments})" if alarm.segments else f"{when} ({alarm.size})"
+    return f"in {alarm.segments} {when} ({alarm.size})" if alarm.segments else f"{when} ({alarm.size})"
 
 
 def tell_cause(status: StreamStatus) -> str:

@@ -25,6 +25,7 @@ from driftgauge.page.status import StreamStatus
 from driftgauge.page.summary_record import SummaryRecord, summary_records
 from driftgauge.page.words import name_first
 from driftgauge.records.window_record import WindowRecord
+from driftgauge.report.pictures import embedded
 from driftgauge.report.reading import Material
 
 __all__ = ["Report", "ReportRecord", "build_report", "render_report", "report_record"]
@@ -145,20 +146,26 @@ def build_report(
     )
 
 
-def render_report(report: Report) -> str:
+def render_report(report: Report, *, shows_examples: bool = False) -> str:
     """Return a report's HTML: one file that loads nothing and runs nothing.
+
+    Args:
+        report: The report.
+        shows_examples: Whether pictures and texts of events are in the file.
 
     Raises:
         ServiceError: The topic cannot be read now.
     """
-    # A report loads nothing, so it shows no pictures.
-    page = report.settings.page.model_copy(update={"thumbnail_url": None})
+    url = report.settings.page.thumbnail_url if shows_examples else None
+    page = report.settings.page.model_copy(update={"thumbnail_url": url})
+    report.material.results.shows_snippets = shows_examples
     site = Site(
         report.material.results,
         report.settings.model_copy(update={"page": page}),
         lambda: report.now_ms,
         Marks(),
         report.material.watch,
+        embedded(url),
     )
     style = files("driftgauge.page").joinpath("static", "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -167,7 +174,8 @@ def render_report(report: Report) -> str:
         "report.html",
         # It is the project's own file, and the policy lets no other style through.
         style=Markup(style),  # noqa: S704
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
+        "form-action 'none'",
         others=report.others,
         material=report.material,
         made_ms=report.made_ms,
