@@ -39,7 +39,7 @@ HOURS = ("00", "01", "02", "03")
             3,
             {"clusters": NAMED, "movers": [2, 1, 0], "segments": []},
             [
-                "Drift in windows from 3 Nov 2025, 01:00 UTC on",
+                "Drift in windows from 3 Nov 2025, 01:00 UTC to 3 Nov 2025, 04:00 UTC",
                 "The events of resnet18-fc1 differ from the baseline in 3 windows of 1h.",
                 "Practically certain: chance would not produce this.",
                 "Shift: ",
@@ -160,6 +160,8 @@ def test_stream_page_tells_its_story(verdicts, at, changes, parts, snapshot):
     results = MadeResults()
     for number, verdict in enumerate(verdicts):
         results.publish(number, verdict, **changes)
+    # While an alarm goes on, it is told above.
+    results.publish(len(verdicts), "ok", **QUIET)
     with serving(results) as server:
         _, body = get(server, f"/?stream=resnet18-fc1&at=2025-11-03T{HOURS[at]}:00:00Z")
     (section,) = re.findall(r'<section class="story".*?</section>', body, re.DOTALL)
@@ -167,6 +169,16 @@ def test_stream_page_tells_its_story(verdicts, at, changes, parts, snapshot):
     for part in parts:
         assert part in story
     assert story.removesuffix("<end>") == snapshot
+
+
+def test_what_happened_and_where_is_said_once():
+    results = MadeResults()
+    results.publish(0, "ok", **QUIET)
+    results.publish(1, "drift", clusters=NAMED, movers=[2, 1, 0], segments=[])
+    with serving(results) as server:
+        _, body = get(server, "/?stream=resnet18-fc1")
+    for sentence in ("inputs moved together, as after", "cluster 1 (truck, automobile) went from"):
+        assert Elements(body).text.count(sentence) == 1
 
 
 FINDINGS = record_tree()["findings"]

@@ -210,9 +210,9 @@ class Site:
         until_ms = int(page.rows["start_ms"][-1]) + series.size_ms
         marks = self._marks.between(series.stream, int(page.rows["start_ms"][0]), until_ms)
         marks = sorted([*marks, *_callouts(page.rows, status)], key=lambda each: each.time)
-        whole, missing = self._detail(query, page.concluded)
+        whole, missing = self._detail(query, page.concluded, status)
         other_at = None if query.compare == page.concluded else query.compare
-        other, other_missing = (None, "") if other_at is None else self._detail(query, other_at)
+        other, other_missing = (None, "") if other_at is None else self._detail(query, other_at, status)
         compared: list[tuple[ClusterRow, ClusterRow]] = []
         if whole is not None and other is not None:
             compared = compare(whole, other)
@@ -232,7 +232,7 @@ class Site:
             verdict=VERDICTS[query.rows["verdict"][query.chosen]],
             count=int(query.rows["count"][query.chosen]),
             opened_ms=query.start_ms(query.chosen),
-            opened=None if query.chosen == page.concluded else self._detail(query, query.chosen)[0],
+            opened=None if query.chosen == page.concluded else self._detail(query, query.chosen, status)[0],
             events_per_cluster=EVENTS_PER_CLUSTER,
             detail=whole,
             missing=missing,
@@ -277,7 +277,7 @@ class Site:
         marks = self._marks.between(status.stream, 0, status.alarms[0].seen_ms)
         return marks[-1] if marks else None
 
-    def _detail(self, query: WindowQuery, at: int) -> tuple[WindowDetail | None, str]:
+    def _detail(self, query: WindowQuery, at: int, status: StreamStatus) -> tuple[WindowDetail | None, str]:
         """Return the window of an index in detail, or why there is none."""
         row = query.rows[at]
         try:
@@ -285,7 +285,8 @@ class Site:
         except (MissingWindowError, ServiceError) as error:
             return None, as_sentence(str(error))
         parts = self._results.history.parts(query.series, int(row["baseline"]))
-        return detail(record, row, whole_run(query.rows, at), query.series.size_ms, parts), ""
+        run = whole_run(query.rows, at)
+        return detail(record, row, run, query.series.size_ms, parts, status.evidence), ""
 
     def _common(self) -> dict[str, object]:
         source = self._results.source

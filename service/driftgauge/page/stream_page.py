@@ -177,6 +177,7 @@ def detail(
     run: Run,
     size_ms: int,
     parts: Sequence[tuple[int, Parts]] = (),
+    told: Alarm | None = None,
 ) -> WindowDetail:
     """Return one window as it is shown.
 
@@ -186,7 +187,9 @@ def detail(
         run: The run of windows that it is in.
         size_ms: Its length, ms.
         parts: The starts, ms, and parts of windows with its baseline, for the trends of its own parts.
+        told: The alarm that is told beside it; None without one.
     """
+    is_told = told is not None and (told.size_ms, told.evidence["kind"]) == (size_ms, row["kind"])
     starts = [start_ms for start_ms, _ in parts]
     positions = {cluster.id: at for at, cluster in enumerate(record.clusters)}
     examples = {example.cluster: example for example in record.examples}
@@ -195,7 +198,7 @@ def detail(
         record,
         row,
         int(row["start_ms"]),
-        tell(record, run, size_ms),
+        tell(record, run, size_ms, is_told=is_told and run.until_ms is None),
         [
             ClusterRow(
                 cluster,
