@@ -14,11 +14,13 @@ from driftgauge.baseline.artifact import Baseline, BaselineMetadata, ClusterDesc
 from driftgauge.baseline.artifact import load as load_baseline
 from driftgauge.baseline.artifact import save as save_baseline
 from driftgauge.baseline.fitting import Provenance, fit_baseline
+from driftgauge.baseline.metadata import ExampleDescription
 from driftgauge.baseline.segments import Members
 from driftgauge.baseline.windows import Traffic
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.counting.examples import FarExample
 from driftgauge.core.counting.tally import Tally, tally_batch
 from driftgauge.core.judging.calibration import Calibration, CalibrationSummary, Measuring, Source
 from driftgauge.core.judging.scoring import Score, SegmentResult, WindowScorer
@@ -67,6 +69,8 @@ __all__ = [
     "Divergence",
     "DriftgaugeError",
     "Duplicates",
+    "ExampleDescription",
+    "FarExample",
     "Findings",
     "InputError",
     "MeanShift",
