@@ -7,6 +7,7 @@ from driftgauge.baseline.artifact import ClusterDescription
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import ConfigError
+from driftgauge.records.descriptions import BaselineExamples
 from driftgauge.streams import build_decoder, describe_baselines, load_streams, watch
 from tests.builders.baselines import SEGMENTS, save_baseline
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
@@ -226,7 +227,7 @@ def test_descriptions_are_those_of_every_listed_baseline(tmp_path):
     descriptions = describe_baselines(streams)
     assert descriptions.keys() == {first.identity, second.identity}
     described = descriptions[first.identity]
-    assert (described.names, described.example_ids) == (tuple("abcd"), (("a",),) * 4)
+    assert (described.names, described.examples) == (tuple("abcd"), (BaselineExamples(("a",)),) * 4)
     assert described.created_ms == MONDAY_MS
     assert described.positions == tuple((round(x, 4), round(y, 4)) for x, y in first.positions.tolist())
     assert descriptions[second.identity].names == (None,) * 4

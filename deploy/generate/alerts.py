@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from deploy.generate.labels import SOURCE, by
 
+from driftgauge.config.page import PageSettings
 from driftgauge.core.statistics import registry
 from driftgauge.page.service_watch import LEAST_REFUSED, REFUSED_SHARE
 from driftgauge.page.status import LATE_SHARE, LEAST_LATE
@@ -17,7 +18,7 @@ from driftgauge.statistic_words import WORDS
 __all__ = ["groups", "manifest"]
 
 _FILE = Path(__file__).with_suffix(".yml")
-_RUNBOOKS = "https://github.com/driftgauge/driftgauge/blob/main/deploy/runbooks"
+_RUNBOOKS = PageSettings().runbooks_url
 
 # Go templates, which Prometheus expands.
 _MATCHERS = ",".join(f"{label}=%q" for label in SOURCE)

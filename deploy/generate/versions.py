@@ -1,4 +1,4 @@
-"""The project's version in the files of deploy/ and the documents that name its images."""
+"""The project's version in the files of deploy/ and the documents that name its images or its documents."""
 
 import re
 import tomllib
@@ -14,9 +14,14 @@ _FILES: Final = (
     "deploy/docker/compose.yaml",
     "deploy/kubernetes/base/kustomization.yaml",
     "service/docs/how-to/kubernetes.md",
+    *(
+        f"deploy/prometheus/tests/{name}.test.yml"
+        for name in ("counting", "days", "drift", "replicas", "windows")
+    ),
 )
 _NAMED: Final = re.compile(
-    r"(?P<before>\bdriftgauge(?:-demo)?:|newTag: |app\.kubernetes\.io/version: |image\.version=\")\d[\w.]*\b"
+    r"(?P<before>\bdriftgauge(?:-demo)?:|driftgauge/blob/v|newTag: |app\.kubernetes\.io/version: |"
+    r"image\.version=\")\d[\w.]*\b"
 )
 
 

@@ -14,11 +14,13 @@ from driftgauge.baseline.artifact import Baseline, BaselineMetadata, ClusterDesc
 from driftgauge.baseline.artifact import load as load_baseline
 from driftgauge.baseline.artifact import save as save_baseline
 from driftgauge.baseline.fitting import Provenance, fit_baseline
+from driftgauge.baseline.metadata import ExampleDescription
 from driftgauge.baseline.segments import Members
 from driftgauge.baseline.windows import Traffic
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.counting.examples import FarExample
 from driftgauge.core.counting.tally import Tally, tally_batch
 from driftgauge.core.judging.calibration import Calibration, CalibrationSummary, Measuring, Source
 from driftgauge.core.judging.scoring import Score, SegmentResult, WindowScorer
@@ -67,6 +69,8 @@ __all__ = [
     "Divergence",
     "DriftgaugeError",
     "Duplicates",
+    "ExampleDescription",
+    "FarExample",
     "Findings",
     "InputError",
     "MeanShift",
@@ -138,7 +142,10 @@ def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms
         row = int((clusters < 0).argmax())
         message = f"row {row} of the vectors is not finite, or too large for float32; leave such rows out"
         raise InputError(message)
-    fields, measured = registry.fields_of(reference), registry.measure(reference, rows, clusters)
+    fields, measured = (
+        registry.fields_of(reference),
+        registry.measure(reference, registry.place(reference, rows, clusters)),
+    )
     (values,) = tally_batch(np.zeros(len(rows), dtype=np.intp), 1, fields, measured)
     scorer = _build_scorer(baseline, reference, window_ms)
     # One event is enough by the scorer's specification, so the score is never missing.

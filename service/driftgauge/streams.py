@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from driftgauge.baseline.artifact import Baseline, load
+from driftgauge.baseline.metadata import ExampleDescription
 from driftgauge.config import BaselineSettings, Settings, StreamSettings
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.by_stream import ByStream
@@ -21,7 +22,7 @@ from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.timestamps import LAST_MS
-from driftgauge.records.descriptions import BaselineDescription
+from driftgauge.records.descriptions import BaselineDescription, BaselineExamples
 from driftgauge.telemetry.snapshot import WatchedStream
 
 __all__ = [
@@ -147,11 +148,16 @@ def describe_baselines(streams: Iterable[ConfiguredStream]) -> dict[str, Baselin
             baseline.metadata.model_version,
             baseline.names,
             tuple((x, y) for x, y in baseline.positions.round(_MAP_DIGITS).tolist()),
-            baseline.example_ids,
+            tuple(map(_to_examples, baseline.examples)),
+            _to_examples(baseline.farthest or ExampleDescription()),
         )
         for stream in streams
         for baseline in stream.baselines
     }
+
+
+def _to_examples(described: ExampleDescription) -> BaselineExamples:
+    return BaselineExamples(described.example_ids, described.example_texts)
 
 
 def to_reference(baseline: Baseline) -> Reference:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline.artifact import Baseline, ClusterDescription, save
 from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.baseline.metadata import ExampleDescription
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from tests.builders.baselines import HOSTILE_NAMES
@@ -73,9 +74,12 @@ def full_baseline(baseline: Baseline) -> Baseline:
         overdispersion=Overdispersion(40, 2.25, means, others),
         segments=segments,
         descriptions=tuple(
-            ClusterDescription(name=name, example_ids=(f"köln-{number}", name or "-"))
+            ClusterDescription(
+                name=name, example_ids=(f"köln-{number}", name or "-"), example_texts=("", "a")
+            )
             for number, name in enumerate((*HOSTILE_NAMES, None))
         ),
+        farthest=ExampleDescription(example_ids=("far", "köln-0"), example_texts=("größe", "<b>")),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from driftgauge.baseline import artifact
 from driftgauge.baseline.artifact import Baseline, load, save, serialize
+from driftgauge.baseline.metadata import ExampleDescription
 from driftgauge.core.counting.projection import Projection
 from driftgauge.errors import BaselineError, InputError
 from tests.builders.baselines import HOSTILE_NAMES, MEAN, build_baseline, header_of
@@ -21,9 +22,9 @@ def test_load_after_save_restores_every_bit(baseline: Baseline, full_baseline: B
         loaded = load(path)
         assert serialize(loaded) == serialize(saved) == path.read_bytes()
         np.testing.assert_equal(dataclasses.asdict(loaded), dataclasses.asdict(saved))
-    assert (loaded.names, loaded.example_ids) == ((None,) * 6, ((),) * 6)
+    assert (loaded.names, loaded.examples) == ((None,) * 6, (ExampleDescription(),) * 6)
     assert full_baseline.names == (*HOSTILE_NAMES, None)
-    assert full_baseline.example_ids[0] == ("köln-0", HOSTILE_NAMES[0])
+    assert full_baseline.examples[0].example_ids == ("köln-0", HOSTILE_NAMES[0])
     assert header_of(path).keys() == {"format_version", "identity", "metadata", "segments"}
 
 

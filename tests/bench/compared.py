@@ -78,7 +78,9 @@ class Service:
         """Return the scores of windows, each the rows of its vectors."""
         used, inverse = np.unique(np.concatenate(windows), return_inverse=True)
         own, reference = np.ascontiguousarray(vectors[used]), self._reference
-        measured = registry.measure(reference, own, reference.centroids.assign(own))
+        measured = registry.measure(
+            reference, registry.place(reference, own, reference.centroids.assign(own))
+        )
         group, fields = np.arange(len(own)), registry.fields_of(reference)
         tallies = tally_batch(group, len(own), fields, measured)
         lengths = np.cumsum([len(rows) for rows in windows])[:-1]

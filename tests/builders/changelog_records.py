@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driftgauge.core.counting.examples import Example
+from driftgauge.core.counting.examples import Example, Examples, FarExample
 from driftgauge.core.judging.calibration import Calibration, PartCalibration, Source
 from driftgauge.core.judging.clean_windows import CleanWindows, WindowSums
 from driftgauge.core.judging.measuring import Measurement
@@ -112,7 +112,10 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
     ),
     "examples": (
         ExamplesKey("resnet18-fc1", SCHEME, PANE),
-        (Example(0, 51_966, "0193f3a2"), Example(0, 48_879_000, "köln"), Example(7, 12, "0193f3a3")),
+        Examples(
+            (Example(0, 51_966, "0193f3a2"), Example(0, 48_879_000, "köln"), Example(7, 12, "0193f3a3")),
+            (FarExample(2_125, 48_879_000, "köln", "eine Kuh"), FarExample(1_001, 12, "0193f3a3")),
+        ),
         b'["examples",{"stream":"resnet18-fc1","scheme":"0123456789abcdef-89abcdef","pane":{"size_ms":3600000,"start_ms":1762128000000}}]',
     ),
     "published": (
@@ -152,6 +155,7 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
             slow_drift=4.0,
             segments=(build_small_segment("other"),),
             examples={1: ("0193f3a2", "köln")},
+            farthest=(FarExample(2_125, 48_879_000, "köln", "eine Kuh"),),
             memory=RECALL,
             counted_twice=True,
         ),

@@ -79,8 +79,9 @@ def record_tree(number: int = 0, verdict: str = "drift", *, size_ms: int = HOUR_
 def build_record(number: int = 0, verdict: str = "drift", **changes: Any) -> WindowRecord:
     """Return a record, as `record_tree`, without the texts of events."""
     tree = record_tree(number, verdict, **changes)
-    for example in tree["examples"]:
-        example.pop("snippets", None)
+    for events in (*tree["examples"], tree["farthest"]):
+        events.pop("snippets", None)
+        events.pop("baseline_snippets", None)
     return WindowRecord.model_validate_json(orjson.dumps(tree))
 
 

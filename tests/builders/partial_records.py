@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from driftgauge.core.counting.examples import Example
+from driftgauge.core.counting.examples import Example, FarExample
 from driftgauge.core.counting.partial import (
     CommitId,
     PaneDelta,
@@ -21,7 +21,7 @@ from driftgauge.core.counting.tally import CLUSTER_COUNTS, TallyField
 from driftgauge.core.reference import Segment
 from driftgauge.records.partials import decode_part, encode_commit
 from tests.builders.clocks import MONDAY_MS
-from tests.builders.strategies import EXAMPLES, LAST, PARTITIONS, SEGMENTS, STREAMS, TEXTS
+from tests.builders.strategies import EXAMPLE_ROWS, FARTHEST, LAST, PARTITIONS, SEGMENTS, STREAMS, TEXTS
 
 OFFSETS = st.integers(0, LAST)
 MOMENTS = st.integers(0, LAST)
@@ -45,7 +45,8 @@ PANES = SCHEMES.flatmap(
         ),
         OFFSETS,
         st.tuples(PARTITIONS, OFFSETS),
-        EXAMPLES,
+        EXAMPLE_ROWS,
+        FARTHEST,
     )
 )
 PROGRESS = st.builds(
@@ -145,7 +146,14 @@ PART = Part(
     parts=1,
     shards=16,
     written_ms=WRITTEN_MS,
-    panes=(replace(build_pane(), examples=(Example(1, 12, "köln"),)), GERMANY),
+    panes=(
+        replace(
+            build_pane(),
+            examples=(Example(1, 12, "köln"),),
+            farthest=(FarExample(2_125, 12, "köln", "eine"),),
+        ),
+        GERMANY,
+    ),
     partitions=(build_progress(),),
 )
 (RECORD,) = encode_parts(PART.panes, PART.partitions)

@@ -21,7 +21,7 @@ from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.window import Window
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.recorded.backtest import WindowPoint
-from driftgauge.records.descriptions import BaselineDescription
+from driftgauge.records.descriptions import BaselineDescription, BaselineExamples
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 
 BASELINE_COUNTS = np.array([40, 30, 20, 10], dtype=np.int64)
@@ -107,7 +107,7 @@ def build_description(
         model_version,
         names,
         tuple((number / 2, -float(number)) for number in range(len(names))),
-        ((),) * len(names) if example_ids is None else tuple(example_ids),
+        tuple(map(BaselineExamples, [()] * len(names) if example_ids is None else example_ids)),
     )
 
 

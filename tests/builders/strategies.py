@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from driftgauge.config.fields import STREAM_NAME
-from driftgauge.core.counting.examples import Example
+from driftgauge.core.counting.examples import Example, Examples, FarExample
 from driftgauge.core.judging.calibration import Calibration, PartCalibration, Source
 from driftgauge.core.judging.clean_windows import CleanWindows, WindowSums
 from driftgauge.core.judging.measuring import Measurement
@@ -49,6 +49,9 @@ STREAMS = st.from_regex(STREAM_NAME, fullmatch=True)
 # Anything that an event or a configuration may say; UTF-8 has no lone surrogates.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SEGMENTS = st.tuples(TEXTS, TEXTS)
+FARTHEST = st.lists(
+    st.builds(FarExample, st.integers(0, 2**31 - 1), st.integers(0, 2**32 - 1), TEXTS, TEXTS), max_size=3
+).map(tuple)
 TIMES = st.integers(-LAST, LAST)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 MAYBE_FLOATS = st.none() | FLOATS
@@ -148,14 +151,16 @@ def results(clusters: int) -> st.SearchStrategy[WindowResult]:
         memory=st.none() | RECALLS,
         counted_twice=st.booleans(),
         incomplete_reason=st.none() | TEXTS,
+        farthest=FARTHEST,
     )
 
 
 RESULTS = st.integers(1, 5).flatmap(results)
 
-EXAMPLES = st.lists(st.builds(Example, st.integers(0, 5), st.integers(0, 2**32 - 1), TEXTS), max_size=6).map(
-    tuple
-)
+EXAMPLE_ROWS = st.lists(
+    st.builds(Example, st.integers(0, 5), st.integers(0, 2**32 - 1), TEXTS), max_size=6
+).map(tuple)
+EXAMPLES = st.builds(Examples, EXAMPLE_ROWS, FARTHEST)
 
 
 @st.composite

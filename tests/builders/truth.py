@@ -28,6 +28,12 @@ _CENTRES = 4 * np.eye(6, 8)
 _NEW = np.full(8, 6.0)
 # Beyond the baseline's spread of one, in the direction of no centre.
 _SHIFT = np.array([0, 0, 0, 0, 0, 0, 0.4, 0.4])
+OLD = "about order"
+"""How the texts of other events begin."""
+
+NEW = "about the <b>recall</b>"
+"""The text of an event of the topic that grows."""
+
 _STEPS = 3
 """Counts an hour."""
 _OFTEN_MS = 10_000
@@ -75,11 +81,12 @@ incomplete window; a camera that repeats one frame for five hours; slow drift.""
 
 def draw(
     truth: Truth, hour: int, random: np.random.Generator, span_ms: int = HOUR_MS
-) -> tuple[NDArray[np.float64], list[str]]:
-    """Return the vectors of an hour, or of a part of it, and the camera of each."""
+) -> tuple[NDArray[np.float64], list[str], list[str]]:
+    """Return the vectors of an hour, or of a part of it, and the camera and the text of each."""
     hourly = truth.by_night if hour % 24 in _NIGHT else truth.by_day
     count = 0 if hour in truth.quiet else int(random.poisson(hourly * span_ms / HOUR_MS))
-    vectors = _CENTRES[random.integers(6, size=count)] + random.normal(size=(count, 8))
+    topics = random.integers(6, size=count)
+    vectors = _CENTRES[topics] + random.normal(size=(count, 8))
     cameras = [CAMERAS[number] for number in (random.random(count) < 0.25).astype(np.intp)]
     on_dock = np.array([camera == "dock-2" for camera in cameras], dtype=np.bool_)
     vectors[(hour >= truth.shifted) | (on_dock & (hour >= truth.shifted_dock))] += _SHIFT
@@ -88,7 +95,8 @@ def draw(
     vectors[is_new] = _NEW + random.normal(size=(int(is_new.sum()), 8))
     if truth.stuck[0] <= hour < truth.stuck[1]:
         vectors[: count // 2] = vectors[:1]
-    return vectors, cameras
+    texts = [NEW if new else f"{OLD} 0{topic}" for new, topic in zip(is_new, topics, strict=True)]
+    return vectors, cameras, texts
 
 
 def configure(folder: Path) -> Settings:
@@ -96,9 +104,9 @@ def configure(folder: Path) -> Settings:
     for number, (stream, truth) in enumerate(TRUTHS.items()):
         random = np.random.default_rng(100 + number)
         drawn = [draw(Truth(0, by_day=truth.by_day), hour, random) for hour in range(14 * 24)]
-        vectors = np.concatenate([each for each, _ in drawn]).astype(np.float32)
-        cameras = np.array([camera for _, each in drawn for camera in each])
-        hours = np.repeat(np.arange(len(drawn)), [len(each) for each, _ in drawn])
+        vectors = np.concatenate([each for each, _, _ in drawn]).astype(np.float32)
+        cameras = np.array([camera for _, each, _ in drawn for camera in each])
+        hours = np.repeat(np.arange(len(drawn)), [len(each) for each, _, _ in drawn])
         segments = tuple(
             Members("camera", value, cameras == camera)
             for value, camera in (("dock-2", "dock-2"), ("other", "dock-1"))
@@ -109,10 +117,21 @@ def configure(folder: Path) -> Settings:
             clusters=6,
             created_ms=MONDAY_MS - DAY_MS,
             progress=lambda _: None,
-            provenance=Provenance(Traffic.of(hours * HOUR_MS, HOUR_MS), segments),
+            provenance=Provenance(
+                Traffic.of(hours * HOUR_MS, HOUR_MS),
+                segments,
+                texts=[text for _, _, each in drawn for text in each],
+                event_ids=[f"{stream}-before-{row}" for row in range(len(vectors))],
+                text_bytes=80,
+            ),
         )
         save(baseline, folder / f"{stream}.safetensors")
-    common: dict[str, Any] = {"windows": ["1h", "1d"], "min_events": None, "segments": ["camera"]}
+    common: dict[str, Any] = {
+        "windows": ["1h", "1d"],
+        "min_events": None,
+        "segments": ["camera"],
+        "snippet_bytes": 80,
+    }
     labels = {"owner": "vision@example.com", "severity": "critical"}
     streams = [
         common | {"name": stream, "baseline": f"{stream}.safetensors", "labels": labels} for stream in TRUTHS
@@ -130,7 +149,7 @@ def results_of(settings: Settings, stream: str) -> Iterator[tuple[bytes, int]]:
     offsets = np.zeros(2, np.int64)
     for step in range(truth.hours * _STEPS):
         start_ms = MONDAY_MS + step * HOUR_MS // _STEPS
-        vectors, cameras = draw(truth, step // _STEPS, random, HOUR_MS // _STEPS)
+        vectors, cameras, texts = draw(truth, step // _STEPS, random, HOUR_MS // _STEPS)
         held = 1 if step / _STEPS >= truth.unread else 2
         partition = np.arange(len(vectors)) % 2
         read = partition < held
@@ -143,6 +162,7 @@ def results_of(settings: Settings, stream: str) -> Iterator[tuple[bytes, int]]:
             baseline=configured.spec.baselines[0].reference.key,
             event_ids=[f"{stream}-{step}-{number}" for number in range(len(vectors))],
             segments=[{"camera": camera} for camera in cameras],
+            snippets=texts,
         ).filter(read)
         offsets[:held] += np.bincount(partition[read], minlength=2)[:held]
         end_ms = start_ms + HOUR_MS // _STEPS
@@ -157,7 +177,7 @@ class TrueResults(Results):
     """The results of one of the streams, all published."""
 
     def __init__(self, settings: Settings, stream: str) -> None:
-        super().__init__(settings.by_stream, 10_000)
+        super().__init__(settings.by_stream, 10_000, shows_snippets=True)
         self.source = made = MadeSource()
         self.now_ms = MONDAY_MS + TRUTHS[stream].hours * HOUR_MS
         for offset, (value, published_ms) in enumerate(results_of(settings, stream)):

@@ -235,9 +235,28 @@ def test_labels_and_texts_name_clusters(tmp_path, columns, kind):
     assert "named by" not in done.stderr
 
 
+def test_texts_of_examples_are_kept_only_if_asked_for(tmp_path, columns):
+    columns["v"][7] = 40
+    source = write_source(
+        tmp_path, "jsonl", columns | {"text": [f"{each}, größe" for each in columns["text"]]}
+    )
+    done, shown = fit(tmp_path, source, "--text", "text", "--keep-all")
+    assert done.returncode == 0, done.stderr
+    assert (shown["metadata"]["text_bytes"], shown["clusters"][0]["example_texts"]) == (0, [])
+    assert "größe".encode() not in (tmp_path / "out.safetensors").read_bytes()
+    _, shown = fit(tmp_path, source, "--text", "text", "--keep-all", "--keep-texts", "12")
+    kept = {text for each in shown["clusters"] for text in each["example_texts"]}
+    assert (shown["metadata"]["text_bytes"], kept) == (12, {"the hocke…", "a fast ca…"})
+    assert len(shown["farthest"]["example_texts"]) == len(shown["farthest"]["example_ids"]) > 0
+    held = run("baseline", "show", tmp_path / "out.safetensors").stdout
+    assert re.search(r"texts +held: 12 bytes of each example's", held)
+    assert "farthest" in held
+
+
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
+        (("--keep-texts", "80"), "--keep-texts keeps texts of the column of --text; name the column"),
         (("--label", "none"), "no vector has a label 'none'; name a column with values"),
         (("--text", "none"), "or a path in the record's value, or leave out --text"),
     ],

@@ -119,9 +119,27 @@ def test_replay_names_movers_and_describes_baseline(tmp_path):
     assert [each["name"] for each in record["clusters"]] == [*HOSTILE_NAMES[:3], None]
     assert [each["position"] for each in record["clusters"]] == [[0, 0]] * 4
     assert record["examples"] == [
-        {"cluster": 0, "event_ids": [], "baseline_event_ids": ["b-1"], "snippets": []},
-        {"cluster": 1, "event_ids": [], "baseline_event_ids": ["b-1"], "snippets": []},
-        {"cluster": 3, "event_ids": ["e-1"], "baseline_event_ids": [], "snippets": []},
+        {
+            "cluster": 0,
+            "event_ids": [],
+            "baseline_event_ids": ["b-1"],
+            "snippets": [],
+            "baseline_snippets": [],
+        },
+        {
+            "cluster": 1,
+            "event_ids": [],
+            "baseline_event_ids": ["b-1"],
+            "snippets": [],
+            "baseline_snippets": [],
+        },
+        {
+            "cluster": 3,
+            "event_ids": ["e-1"],
+            "baseline_event_ids": [],
+            "snippets": [],
+            "baseline_snippets": [],
+        },
     ]
 
 

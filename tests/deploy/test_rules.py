@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ PROMETHEUS = Path(__file__).parents[2] / "deploy/prometheus"
 RULES = PROMETHEUS / "rules/driftgauge-alerts.yml"
 TESTS = sorted(PROMETHEUS.glob("tests/*.test.yml"))
 
-RUNBOOKS = "https://github.com/driftgauge/driftgauge/blob/main/deploy/runbooks"
+RUNBOOKS = f"https://github.com/driftgauge/driftgauge/blob/v{version('driftgauge')}/deploy/runbooks"
 RANGE = re.compile(r"\[(\d+[smhd])(:\d+[smhd])?\]")
 
 promtool = partial(run_required, "promtool", "prometheus")

@@ -141,7 +141,7 @@ def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str) ->
     assert run("baseline", "fit", tmp_path / "events.jsonl", *arguments, "--out", same).returncode == 0
     assert load(out).identity == load(same).identity
     assert sorted(map(str, load(out).names)) == [f"class {number}" for number in range(4)]
-    assert all(each.startswith(f"{topic}-") for ids in load(out).example_ids for each in ids)
+    assert all(each.startswith(f"{topic}-") for own in load(out).examples for each in own.example_ids)
 
     empty = run(
         *("baseline", "fit", "--topic", topic, "--config", config, "--from", "2020-01-01T00:00:00Z"),

@@ -260,16 +260,13 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
 
 
 _FURTHER = "    further: int = 7\n"
+_LAST_OF_DELTA = "    farthest: tuple[FarExample, ...] = ()\n"
 _LAST_OF_STATUS = "    retired_ms: int | None = None\n"
 _LAST_OF_RECORD = "    must_understand: tuple[str, ...] = ()\n"
 LATER_VERSIONS: Final[Mapping[str, Sequence[Edit]]] = {
     # A field more in the partials, the changelog, the window results and the baseline, which may be ignored.
     "further_fields": [
-        Edit(
-            "core/counting/partial.py",
-            "    examples: tuple[Example, ...] = ()\n",
-            f"    examples: tuple[Example, ...] = ()\n{_FURTHER}",
-        ),
+        Edit("core/counting/partial.py", _LAST_OF_DELTA, f"{_LAST_OF_DELTA}{_FURTHER}"),
         Edit("core/windows/changelog.py", _LAST_OF_STATUS, f"{_LAST_OF_STATUS}{_FURTHER}"),
         Edit("records/window_record.py", _LAST_OF_RECORD, f"{_FURTHER}{_LAST_OF_RECORD}"),
         Edit(
@@ -282,14 +279,14 @@ LATER_VERSIONS: Final[Mapping[str, Sequence[Edit]]] = {
     "field_to_understand": [
         Edit(
             "core/counting/partial.py",
-            "    examples: tuple[Example, ...] = ()\n",
-            "    examples: tuple[Example, ...] = ()\n"
+            _LAST_OF_DELTA,
+            f"{_LAST_OF_DELTA}"
             '    event_weight: int = field(default=1, metadata={"must_be_understood": True})\n',
         ),
         Edit(
             "core/counting/accumulator.py",
-            "if self._segments[number] is None else (),\n            )",
-            "if self._segments[number] is None else (), 2)",
+            "examples.farthest,\n            )",
+            "examples.farthest, 2)",
         ),
     ],
 }

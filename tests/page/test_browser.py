@@ -225,6 +225,14 @@ def test_window_opens_without_a_jump_and_the_way_back_leads_to_it(browser, resul
         # What the newer window says may take another line above.
         assert abs(page.evaluate("scrollY") - before) < 60 < before
         assert "at=2025-11-03T02" in page.url
+        page.get_by_role("link", name="closer").focus()
+        before = page.evaluate("scrollY")
+        page.keyboard.press("Enter")
+        expect(page.locator(".tools b").first).to_have_text("4 windows")
+        expect(page.get_by_role("link", name="closer")).to_be_focused()
+        assert abs(page.evaluate("scrollY") - before) < 60
+        assert "from=2025-11-03T01:00:00Z&until=2025-11-03T05:00:00Z" in page.url
+        page.go_back()
         page.go_back()
         expect(page.locator(".which")).to_contain_text("The newest window of 1h from 3 Nov 2025, 05:00")
 

@@ -1,6 +1,7 @@
 """The story of a stream as the page tells it, also of streams whose truth is known."""
 
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from driftgauge.page.status import Run, whole_run
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.html import Elements
 from tests.builders.page import MadeResults, build_rows, get, record_tree, serving, serving_by
-from tests.builders.truth import TrueResults, configure
+from tests.builders.truth import NEW, OLD, TrueResults, configure
 
 SEGMENT = record_tree()["segments"][0]
 SEGMENTS = [SEGMENT | {"value": f"v{number}"} for number in range(7)]
@@ -38,7 +39,7 @@ HOURS = ("00", "01", "02", "03")
             3,
             {"clusters": NAMED, "movers": [2, 1, 0], "segments": []},
             [
-                "Drift in windows from 3 Nov 2025, 01:00 UTC on",
+                "Drift in windows from 3 Nov 2025, 01:00 UTC to 3 Nov 2025, 04:00 UTC",
                 "The events of resnet18-fc1 differ from the baseline in 3 windows of 1h.",
                 "Practically certain: chance would not produce this.",
                 "Shift: ",
@@ -159,6 +160,8 @@ def test_stream_page_tells_its_story(verdicts, at, changes, parts, snapshot):
     results = MadeResults()
     for number, verdict in enumerate(verdicts):
         results.publish(number, verdict, **changes)
+    # While an alarm goes on, it is told above.
+    results.publish(len(verdicts), "ok", **QUIET)
     with serving(results) as server:
         _, body = get(server, f"/?stream=resnet18-fc1&at=2025-11-03T{HOURS[at]}:00:00Z")
     (section,) = re.findall(r'<section class="story".*?</section>', body, re.DOTALL)
@@ -166,6 +169,16 @@ def test_stream_page_tells_its_story(verdicts, at, changes, parts, snapshot):
     for part in parts:
         assert part in story
     assert story.removesuffix("<end>") == snapshot
+
+
+def test_what_happened_and_where_is_said_once():
+    results = MadeResults()
+    results.publish(0, "ok", **QUIET)
+    results.publish(1, "drift", clusters=NAMED, movers=[2, 1, 0], segments=[])
+    with serving(results) as server:
+        _, body = get(server, "/?stream=resnet18-fc1")
+    for sentence in ("inputs moved together, as after", "cluster 1 (truck, automobile) went from"):
+        assert Elements(body).text.count(sentence) == 1
 
 
 FINDINGS = record_tree()["findings"]
@@ -282,6 +295,91 @@ def settings(tmp_path_factory):
     return configure(tmp_path_factory.mktemp("truth"))
 
 
+def sides(body):
+    """The headings and the texts of then and now."""
+    return {
+        Elements(heading).text.replace(" :", ":"): [
+            unescape(each) for each in re.findall(r"<q>(.*?)</q>", events)
+        ]
+        for heading, events in re.findall(r"<div><p>(<b>(?:Then|Now).*?)</p>(.*?)</div>", body, re.DOTALL)
+    }
+
+
+def test_heat_strip_shows_the_segment_that_drifted_first_and_the_hour_all_did(settings):
+    results = TrueResults(settings, "images")
+    with serving_by(settings, results, results.now_ms) as server:
+        _, body = get(server, "/?stream=images&window=1d&from=2025-11-03T00:00:00Z")
+    (figure,) = re.findall(r'<figure class="chart heat">.*?</figure>', body, re.DOTALL)
+    # The dock drifts from the fourth day on, all cameras from the sixth.
+    assert re.findall(r'aria-label="(.*?)"', figure) == [
+        "camera = dock-2: No drift found from 3 Nov 2025, 00:00 UTC, "
+        "Possible drift from 6 Nov 2025, 00:00 UTC, Drift from 7 Nov 2025, 00:00 UTC",
+        "camera = other: No drift found from 3 Nov 2025, 00:00 UTC, "
+        "Possible drift from 8 Nov 2025, 00:00 UTC, Drift from 9 Nov 2025, 00:00 UTC",
+    ]
+    assert re.findall(r"<text[^>]*>(.)</text>", figure) == [*"✓!▲"] * 2
+
+
+def test_new_topic_is_shown_beside_the_farthest_of_the_baseline(settings):
+    results = TrueResults(settings, "texts")
+    with serving_by(settings, results, results.now_ms) as server:
+        _, body = get(server, "/?stream=texts&window=1d")
+    shown = sides(body)
+    assert list(shown) == [
+        f"{when}: the farthest from their clusters" for when in ("Then, in the baseline", "Now")
+    ]
+    then, now = shown.values()
+    assert now == [NEW] * 6
+    assert len(then) == 5
+    assert all(text.startswith(OLD) for text in then)
+
+
+FAR = {
+    "event_ids": ["far"],
+    "snippets": ["far now"],
+    "baseline_event_ids": ["edge"],
+    "baseline_snippets": ["far"],
+}
+NEAR = [
+    {
+        "cluster": cluster,
+        "event_ids": [f"e{cluster}"],
+        "snippets": [f"now {cluster}"],
+        "baseline_event_ids": [],
+    }
+    for cluster in (1, 2)
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "expected"),
+    [
+        ("novelty", {}, "Now: the farthest from their clusters far now"),
+        ("spread", {"farthest": None}, "Now: some near cluster 2 now 2"),
+        ("spread", {}, "Now: the farthest from their clusters far now"),
+        ("mix", {}, "Now: some near cluster 2 now 2"),
+        ("mix", {"segments": ONE}, "Now: some near cluster 2, of all events now 2"),
+    ],
+)
+def test_then_and_now_are_chosen_by_the_kind(kind, changes, expected):
+    results = MadeResults(shows_snippets=True)
+    tree = {"kind": kind, "clusters": CLUSTERS, "movers": [2, 1, 0], "segments": [], "examples": NEAR}
+    results.publish(0, "drift", **(tree | {"farthest": FAR} | changes))
+    with serving(results) as server:
+        _, body = get(server, "/?stream=resnet18-fc1")
+    assert [f"{heading} {' '.join(texts)}" for heading, texts in sides(body).items()][1:] == [expected]
+
+
+def test_texts_of_then_and_now_are_shown_behind_a_login_only():
+    results = MadeResults()
+    results.publish(0, "drift", kind="novelty", farthest=FAR)
+    with serving(results, example_url="https://images.example/{event_id}") as server:
+        _, body = get(server, "/?stream=resnet18-fc1")
+    assert "https://images.example/far" in body
+    assert "far now" not in body
+    assert "<q>" not in body
+
+
 def alert_links(results):
     """The links of alerts about each window size: all name the newest window, by the last moment in it."""
     pages = {rule["annotations"].get("page", "") for group in groups() for rule in group["rules"]} - {""}
@@ -298,7 +396,7 @@ def alert_links(results):
         pytest.param(
             "images",
             [
-                "First seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d: camera = dock-2).",
+                "In camera = dock-2 first seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d).",
                 "first seen between 8 Nov 2025, 11:00 UTC and 8 Nov 2025, 12:00 UTC (1h).",
                 "What Shift: inputs moved together",
                 "Where First in camera = dock-2, then in all events.",

@@ -16,7 +16,7 @@ from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.page import words
 from driftgauge.page.chart import PLOT, SPARK_HEIGHT, chart, sparkline
-from driftgauge.page.status import URGENCY
+from driftgauge.page.states import STATES, URGENCY
 from driftgauge.page.stream_page import strength
 from driftgauge.page.summary import VERDICTS, read_summary
 from driftgauge.records.window_results import result_record
@@ -27,9 +27,12 @@ from tests.builders.specs import ALARM
 from tests.core.judging.scorers import build_scorer, tally
 
 
-def test_every_state_and_verdict_has_words():
-    assert words.STATE_WORDS.keys() == words.COUNTED_WORDS.keys() == set(URGENCY)
-    assert words.STATE_WORDS.keys() >= set(VERDICTS)
+def test_every_state_and_verdict_is_in_the_table_of_states():
+    assert tuple(STATES) == URGENCY
+    assert STATES.keys() >= set(VERDICTS)
+    # Words and sign tell states apart, whose colours may be one.
+    for each in ("words", "counted", "symbol"):
+        assert len({getattr(state, each) for state in STATES.values()}) == len(STATES)
 
 
 def test_moments_have_seconds_only_where_there_are_any():

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from driftgauge.core.counting.examples import FarExample
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.window import Window
-from driftgauge.records.descriptions import BaselineDescription
+from driftgauge.records.descriptions import BaselineDescription, BaselineExamples
 from driftgauge.records.window_record import WindowRecord
 from driftgauge.records.window_results import result_key, result_record, to_record
 from tests.builders.baselines import HOSTILE_NAMES
@@ -136,6 +137,7 @@ RESULTS = {
         ),
         examples={1: ("0193f3a2-7c1e", "0193f3a2-7c2f"), 2: ("0193f3a2-9b04", "köln", "0193f3a2-8d51")},
         snippets={1: ("a red truck", "<b>zwei</b>")},
+        farthest=(FarExample(2_125, 17, "0193f3a2-9b04", "a ship"), FarExample(1_001, 3, "köln")),
     ),
 }
 
@@ -145,7 +147,12 @@ DESCRIPTIONS = {
         model_version=None,
         names=("automobile", "truck, automobile", None),
         positions=((-1.25, 0.5), (0.75, 2.0), (1.5, -0.125)),
-        example_ids=(("b-17",), (), ("b-3", "größe-<b>")),
+        examples=(
+            BaselineExamples(("b-17",), ("a blue car",)),
+            BaselineExamples(),
+            BaselineExamples(("b-3", "größe-<b>")),
+        ),
+        farthest=BaselineExamples(("b-99",), ("<i>ein Zug</i>",)),
     )
 }
 

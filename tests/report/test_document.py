@@ -4,6 +4,8 @@ import base64
 import hashlib
 import json
 import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,6 +14,7 @@ from driftgauge.errors import InputError
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.queries import MissingWindowError
 from driftgauge.report.document import render_report, report_record
+from driftgauge.report.pictures import MOST_BYTES, MOST_PICTURES
 from driftgauge.report.reading import read_results
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.html import HOSTILE, Elements, as_shown
@@ -48,7 +51,9 @@ def assert_inert(html):
     ]
     (style,) = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
     assert html.index("Content-Security-Policy") < html.index("<style>")
     assert not re.search(r"url\(|@import", style)
 
@@ -254,3 +259,46 @@ def test_window_that_the_topic_no_longer_holds_is_reported(verdicts):
     assert "no longer holds this window" in Elements(render_report(report)).text
     with pytest.raises(MissingWindowError, match=r"retention\.ms"):
         report_record(report)
+
+
+PIXEL = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+
+
+class Pictures(BaseHTTPRequestHandler):
+    """Pictures by their names; broken ones fail, large ones are too large, and others are no pictures."""
+
+    def do_GET(self):
+        name = self.path.rpartition("/")[2]
+        self.send_response(404 if name == "broken" else 200)
+        self.send_header("content-type", "text/html" if name == "text" else "image/svg+xml")
+        self.end_headers()
+        self.wfile.write(PIXEL + b" " * MOST_BYTES * (name == "large"))
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def pictures():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Pictures)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/{{stream}}/{{event_id}}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_pictures_and_texts_of_then_and_now_are_in_the_file_if_asked_for(pictures):
+    far = {"event_ids": ["a", "broken", "large", "text"], "snippets": ["<i>ship</i>", "", "", ""]}
+    results = results_of("drift", kind="novelty", farthest=far | {"baseline_event_ids": ["b"]})
+    report = report_on(results, page={"thumbnail_url": pictures})
+    html = render_report(report, shows_examples=True)
+    data = f"data:image/svg+xml;base64,{base64.b64encode(PIXEL).decode()}"
+    (sides,) = re.findall(r'<div class="sides">.*?</ol>', html, re.DOTALL)
+    assert re.findall(r'<img src="([^"]*)" alt="(\w+)"', sides) == [(data, "b"), (data, "a")]
+    assert "&lt;i&gt;ship&lt;/i&gt;" in sides
+    assert set(re.findall(r"<code>(\w+)</code>", sides)) == {"broken", "large", "text"}
+    assert "127.0.0.1" not in html
+    assert len(re.findall("<img", html)) <= MOST_PICTURES
+    assert not re.search("<img|ship", render_report(report))

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from driftgauge.baseline.artifact import Baseline, BaselineMetadata, ClusterDescription, serialize
+from driftgauge.baseline.metadata import ExampleDescription
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.projection import MINOR_COMPONENTS
@@ -96,9 +97,12 @@ def golden_baseline() -> Baseline:
             ),
         ),
         descriptions=(
-            ClusterDescription(name="shoes, boots", example_ids=("a-1", "b-2")),
+            ClusterDescription(
+                name="shoes, boots", example_ids=("a-1", "b-2"), example_texts=("brown shoes", "größe 43")
+            ),
             ClusterDescription(),
         ),
+        farthest=ExampleDescription(example_ids=("c-3",), example_texts=("a tent",)),
     )
 
 

@@ -25,6 +25,7 @@ from driftgauge.baseline.metadata import (
     ArtifactHeader,
     BaselineMetadata,
     ClusterDescription,
+    ExampleDescription,
     Requirements,
     SegmentName,
     faults,
@@ -77,6 +78,7 @@ class Baseline:
         overdispersion: The overdispersion of windows of related events; None where it is not known.
         segments: The reference of each segment; at most 64.
         descriptions: The description of each cluster, k of them; empty where none has a name or examples.
+        farthest: The vectors that lie farthest beyond the radius of their cluster; None where unknown.
         later: The arrays of later versions by name: they decide nothing here, and are written again.
         identity: "sha256:" and the hash of everything that decides a result. It covers the format
             version, the stream, the model version, the metric, the fitted count, the length of the windows
@@ -104,6 +106,7 @@ class Baseline:
     overdispersion: Overdispersion | None = None
     segments: tuple[SegmentReference, ...] = ()
     descriptions: tuple[ClusterDescription, ...] = ()
+    farthest: ExampleDescription | None = None
     later: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     identity: str = field(init=False)
 
@@ -152,9 +155,9 @@ class Baseline:
         return tuple(each.name for each in self.descriptions) or (None,) * len(self.counts)
 
     @property
-    def example_ids(self) -> tuple[tuple[str, ...], ...]:
-        """The ids of the vectors nearest to each centroid, k times at most five, the nearest first."""
-        return tuple(each.example_ids for each in self.descriptions) or ((),) * len(self.counts)
+    def examples(self) -> tuple[ExampleDescription, ...]:
+        """The vectors nearest to each centroid, k times at most five, the nearest first."""
+        return self.descriptions or (ExampleDescription(),) * len(self.counts)
 
     @property
     def positions(self) -> NDArray[np.float64]:
@@ -202,8 +205,9 @@ def serialize(baseline: Baseline) -> bytes:
         metadata=baseline.metadata,
         segments=_names(baseline),
         descriptions=baseline.descriptions,
+        farthest=baseline.farthest,
     )
-    empty = {name for name in ("must_understand", "descriptions") if not getattr(header, name)}
+    empty = {name for name in ("must_understand", "descriptions", "farthest") if not getattr(header, name)}
     return save_tensors(_arrays(baseline), metadata={HEADER_KEY: header.model_dump_json(exclude=empty)})
 
 
@@ -295,6 +299,7 @@ def parse(content: bytes) -> Baseline:
         arrays={name: arrays[name] for each in registry.STATISTICS for name in each.arrays if name in arrays},
         segments=tuple(segments),
         descriptions=header.descriptions,
+        farthest=header.farthest,
         later={name: arrays[name] for name in arrays.keys() - known_arrays()},
         **{name: arrays[name] for name in LAYOUT if name != "centroids"},
     )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline import quality
 from driftgauge.baseline.artifact import Baseline, BaselineMetadata
+from driftgauge.baseline.metadata import ExampleDescription
 from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import floor_of
 from driftgauge.core.statistics.divergence import DIVERGENCE, js_contributions
@@ -76,6 +77,7 @@ class ClusterSummary:
     distance_quantiles: dict[float, float]
     position: list[float]
     example_ids: tuple[str, ...]
+    example_texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class BaselineReport:
         notes: Its weaknesses, each with its remedy.
         segments: The segments.
         clusters: The clusters, in the order of their numbers.
+        farthest: The vectors that lie farthest beyond the radius of their cluster; None where unknown.
         against: How it differs from another baseline; None where none is named.
         refused: The number of events that a fit refused, by reason; None of a baseline that was loaded.
         warnings: What a fit warned of, likewise.
@@ -113,6 +116,7 @@ class BaselineReport:
     notes: list[str]
     segments: list[SegmentSummary]
     clusters: list[ClusterSummary]
+    farthest: ExampleDescription | None
     against: Difference | None
     refused: dict[str, int] | None
     warnings: list[str] | None
@@ -155,17 +159,24 @@ def report_baseline(
         ],
         clusters=[
             ClusterSummary(
-                name, count, count / total, dict(zip(levels, quantiles, strict=True)), position, example_ids
+                name,
+                count,
+                count / total,
+                dict(zip(levels, quantiles, strict=True)),
+                position,
+                examples.example_ids,
+                examples.example_texts,
             )
-            for name, count, quantiles, position, example_ids in zip(
+            for name, count, quantiles, position, examples in zip(
                 baseline.names,
                 baseline.counts.tolist(),
                 baseline.distance_quantiles.tolist(),
                 baseline.positions.tolist(),
-                baseline.example_ids,
+                baseline.examples,
                 strict=True,
             )
         ],
+        farthest=baseline.farthest,
         against=against,
         refused=refused,
         warnings=warnings,
@@ -238,6 +249,9 @@ def describe(report: BaselineReport) -> list[Block]:
         "left out": ", ".join(f"{count:,} {why}" for why, count in metadata.left_out.items()) or "none",
         "training set": "yes" if metadata.training_set else "no",
         "components": f"{report.components}",
+        "texts": f"held: {metadata.text_bytes} bytes of each example's"
+        if metadata.text_bytes
+        else "none held",
         "seed": f"{metadata.seed}",
         "created": format_timestamp(metadata.created_ms),
         "with": ", ".join(f"{name} {version}" for name, version in metadata.versions.items()),
@@ -319,6 +333,8 @@ def _tables(report: BaselineReport) -> Iterator[Block]:
     yield from ("", Table(headings, clusters, text=(5,)))
     if any(each.example_ids for each in report.clusters):
         examples = [(f"{i}", ", ".join(each.example_ids) or "-") for i, each in enumerate(report.clusters)]
+        if report.farthest is not None:
+            examples.append(("farthest", ", ".join(report.farthest.example_ids) or "-"))
         yield from (
             "",
             Table(("cluster", "examples, the nearest to the centroid first"), examples, text=(1,)),

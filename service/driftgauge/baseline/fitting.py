@@ -37,7 +37,7 @@ from driftgauge.baseline.moments import (
     project,
     report_spreads,
 )
-from driftgauge.baseline.naming import describe_clusters, report_names
+from driftgauge.baseline.naming import describe_clusters, find_farthest, report_names
 from driftgauge.baseline.quality import stability_reading
 from driftgauge.baseline.screening import screen
 from driftgauge.baseline.segments import Members, check_members, reference_segments
@@ -92,7 +92,9 @@ class Provenance:
             set its texts apart, three at most. A cluster whose texts are as all others has no name. With
             texts near-duplicates are found too.
         event_ids: n event ids, None for a vector without one: each cluster keeps those of the five
-            vectors nearest to its centroid. An id that is not printable or longer than 64 bytes is skipped.
+            vectors nearest to its centroid, and the baseline those of the five farthest. An id that is not
+            printable or longer than 64 bytes is skipped.
+        text_bytes: How much of the texts of these vectors is kept too, in UTF-8; 0: nothing.
     """
 
     traffic: Traffic | None = None
@@ -103,6 +105,7 @@ class Provenance:
     labels: Sequence[str | None] | None = None
     texts: Sequence[str | None] | None = None
     event_ids: Sequence[str | None] | None = None
+    text_bytes: int = 0
 
 
 _UNKNOWN = Provenance()
@@ -171,6 +174,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
                 "python": platform.python_version(),
                 "scikit-learn": version("scikit-learn"),
             },
+            text_bytes=provenance.text_bytes,
         )
     except ValidationError as error:
         message = f"the metadata is not valid: {faults(error)}"
@@ -262,6 +266,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         labels=provenance.labels,
         texts=provenance.texts,
         event_ids=provenance.event_ids,
+        text_bytes=provenance.text_bytes,
     )
     source = next((name for name in ("labels", "texts") if getattr(provenance, name) is not None), None)
     report_names(descriptions, progress, source=source, has_ids=any(provenance.event_ids or ()))
@@ -291,6 +296,14 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         overdispersion=overdispersion,
         segments=segments,
         descriptions=descriptions,
+        farthest=find_farthest(
+            reference_rows,
+            distances,
+            radii[ids],
+            texts=provenance.texts,
+            event_ids=provenance.event_ids,
+            text_bytes=provenance.text_bytes,
+        ),
     )
 
 

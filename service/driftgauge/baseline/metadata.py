@@ -21,6 +21,7 @@ __all__ = [
     "ArtifactHeader",
     "BaselineMetadata",
     "ClusterDescription",
+    "ExampleDescription",
     "Requirements",
     "SegmentName",
     "faults",
@@ -36,7 +37,7 @@ MAX_CLUSTER_NAME = 80
 """The most bytes of a cluster's name, in UTF-8."""
 
 MAX_CLUSTER_EXAMPLES = 5
-"""The most examples of a cluster in a baseline."""
+"""The most examples of a cluster in a baseline, and of its farthest vectors."""
 
 
 _ShortText = Annotated[str, Field(max_length=MAX_TEXT)]
@@ -69,6 +70,7 @@ class BaselineMetadata(_Record):
             most 1; None where it was not measured.
         seed: The seed of the split and of k-means.
         created_ms: The time of the fit, milliseconds since the epoch, UTC.
+        text_bytes: How much of the text of each example the file holds, in UTF-8; 0: nothing.
         versions: The version of each library used in the fit.
     """
 
@@ -88,6 +90,7 @@ class BaselineMetadata(_Record):
     seed: int = Field(ge=0)
     created_ms: int = Field(ge=0, le=LAST_MS)
     versions: dict[str, str]
+    text_bytes: int = Field(ge=0, default=0)
 
     @property
     def must_understand(self) -> dict[str, Any]:
@@ -119,16 +122,26 @@ _VERSION = check(
 _EXAMPLE = check(can_be_example, "an event id must be printable and have at most 64 bytes")
 
 
-class ClusterDescription(_Record):
-    """What people know a cluster by.
+class ExampleDescription(_Record):
+    """Some reference vectors.
+
+    Attributes:
+        example_ids: Their ids.
+        example_texts: The beginnings of their texts, each in one line; empty where the file holds none.
+    """
+
+    example_ids: Annotated[tuple[Annotated[str, _EXAMPLE], ...], Field(max_length=MAX_CLUSTER_EXAMPLES)] = ()
+    example_texts: Annotated[tuple[str, ...], Field(max_length=MAX_CLUSTER_EXAMPLES)] = ()
+
+
+class ClusterDescription(ExampleDescription):
+    """What people know a cluster by; its examples are the vectors nearest to its centroid, the nearest first.
 
     Attributes:
         name: Its labels or its terms; None where there are none. Clusters may share a name.
-        example_ids: The ids of the reference vectors nearest to its centroid, the nearest first.
     """
 
     name: Annotated[str, Field(min_length=1), _NAME] | None = None
-    example_ids: Annotated[tuple[Annotated[str, _EXAMPLE], ...], Field(max_length=MAX_CLUSTER_EXAMPLES)] = ()
 
 
 class Requirements(_Record):
@@ -151,12 +164,15 @@ class ArtifactHeader(Requirements):
         metadata: The metadata of the baseline.
         segments: The names of the segments, in the order of their arrays.
         descriptions: The descriptions of the clusters, in their order; empty where there are none.
+        farthest: The reference vectors that lie farthest beyond the radius of their cluster, by the distance
+            in radii, the farthest first; None where unknown.
     """
 
     identity: str
     metadata: BaselineMetadata
     segments: tuple[SegmentName, ...]
     descriptions: tuple[ClusterDescription, ...] = ()
+    farthest: ExampleDescription | None = None
 
 
 def faults(error: ValidationError) -> str:

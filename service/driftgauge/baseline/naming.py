@@ -1,4 +1,4 @@
-"""Descriptions of clusters: names from the labels or texts of their vectors, and ids of examples."""
+"""Descriptions of clusters: names from the labels or texts of their vectors, and examples."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -9,10 +9,15 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from driftgauge.baseline.collecting import shorten
-from driftgauge.baseline.metadata import MAX_CLUSTER_EXAMPLES, MAX_CLUSTER_NAME, ClusterDescription
+from driftgauge.baseline.metadata import (
+    MAX_CLUSTER_EXAMPLES,
+    MAX_CLUSTER_NAME,
+    ClusterDescription,
+    ExampleDescription,
+)
 from driftgauge.core.counting.examples import can_be_example
 
-__all__ = ["describe_clusters", "report_names"]
+__all__ = ["describe_clusters", "find_farthest", "report_names"]
 
 # The most labels or terms in a name.
 _MAX_PARTS = 3
@@ -45,6 +50,7 @@ def describe_clusters(
     labels: Sequence[str | None] | None,
     texts: Sequence[str | None] | None,
     event_ids: Sequence[str | None] | None,
+    text_bytes: int = 0,
 ) -> tuple[ClusterDescription, ...]:
     """Return the description of each of k clusters; none where nothing is known of the vectors.
 
@@ -56,6 +62,7 @@ def describe_clusters(
         labels: n labels, None for a vector without one.
         texts: n texts or their beginnings, likewise; used where there are no labels.
         event_ids: n event ids, None for a vector without one.
+        text_bytes: How much of the text of each example is kept, in UTF-8.
     """
     if labels is None and texts is None and event_ids is None:
         return ()
@@ -64,13 +71,45 @@ def describe_clusters(
         names = _name_by_labels(labels, rows, ids, clusters)
     elif texts is not None:
         names = _name_by_texts(texts, rows, ids, clusters)
-    examples: Sequence[tuple[str, ...]] = [()] * clusters
+    found: list[dict[str, int]] = [{}] * clusters
     if event_ids is not None:
-        examples = _nearest(event_ids, rows, ids, distances, clusters)
+        order = np.argsort(distances, kind="stable")
+        found = _first(event_ids, rows[order], ids[order], clusters)
     return tuple(
-        ClusterDescription(name=name, example_ids=nearest)
-        for name, nearest in zip(names, examples, strict=True)
+        ClusterDescription(name=name, **_describe(nearest, texts, text_bytes))
+        for name, nearest in zip(names, found, strict=True)
     )
+
+
+def find_farthest(
+    rows: NDArray[np.intp],
+    distances: NDArray[np.float32],
+    radii: NDArray[np.float32],
+    *,
+    texts: Sequence[str | None] | None,
+    event_ids: Sequence[str | None] | None,
+    text_bytes: int,
+) -> ExampleDescription | None:
+    """Return the vectors that lie farthest beyond the radius of their cluster, the farthest first.
+
+    None where no ids are known.
+
+    Args:
+        rows: (m,), ascending, the rows of the reference vectors among all n vectors.
+        distances: (m,) float32, their distances to the centroid.
+        radii: (m,) float32, the radii of their clusters.
+        texts: n texts or their beginnings, None for a vector without one.
+        event_ids: n event ids, likewise.
+        text_bytes: How much of the text of each is kept, in UTF-8.
+    """
+    if event_ids is None:
+        return None
+    beyond = np.flatnonzero(distances > radii)
+    # A cluster of equal vectors has no radius.
+    with np.errstate(divide="ignore"):
+        order = beyond[np.argsort(-distances[beyond] / radii[beyond], kind="stable")]
+    (found,) = _first(event_ids, rows[order], np.zeros(len(order), np.intp), 1)
+    return ExampleDescription(**_describe(found, texts, text_bytes))
 
 
 def report_names(
@@ -155,21 +194,25 @@ def _sum(weights: Any) -> NDArray[np.float64]:
     return np.asarray(weights.sum(axis=0), np.float64).ravel()
 
 
-def _nearest(
-    event_ids: Sequence[str | None],
-    rows: NDArray[np.intp],
-    ids: NDArray[np.intp],
-    distances: NDArray[np.float32],
-    clusters: int,
-) -> list[tuple[str, ...]]:
-    """Return the distinct ids of the vectors nearest to each centroid; the earlier row wins a tie."""
-    nearest: list[dict[str, None]] = [{} for _ in range(clusters)]
-    order = np.argsort(distances, kind="stable")
-    for row, cluster in zip(rows[order].tolist(), ids[order].tolist(), strict=True):
+def _first(
+    event_ids: Sequence[str | None], rows: NDArray[np.intp], ids: NDArray[np.intp], groups: int
+) -> list[dict[str, int]]:
+    """Return the first distinct event ids of each group, five at most, with their rows."""
+    first: list[dict[str, int]] = [{} for _ in range(groups)]
+    for row, group in zip(rows.tolist(), ids.tolist(), strict=True):
         event_id = event_ids[row]
-        if event_id is not None and len(nearest[cluster]) < MAX_CLUSTER_EXAMPLES and can_be_example(event_id):
-            nearest[cluster][event_id] = None
-    return [tuple(each) for each in nearest]
+        if event_id is not None and len(first[group]) < MAX_CLUSTER_EXAMPLES and can_be_example(event_id):
+            first[group].setdefault(event_id, row)
+    return first
+
+
+def _describe(found: dict[str, int], texts: Sequence[str | None] | None, text_bytes: int) -> dict[str, Any]:
+    """Return the fields of examples, by their rows."""
+    kept = () if texts is None or not text_bytes else (texts[row] or "" for row in found.values())
+    return {
+        "example_ids": tuple(found),
+        "example_texts": tuple(shorten(_printable(text), text_bytes) for text in kept),
+    }
 
 
 def _printable(text: str) -> str:

@@ -165,6 +165,14 @@ def baseline_group() -> None:
     help="The column of texts, instead of labels: a cluster is named by its characteristic words, and"
     " near-duplicates are found.",
 )
+@click.option(
+    "--keep-texts",
+    "text_bytes",
+    type=click.IntRange(min=1, max=256),
+    metavar="BYTES",
+    help="Keep the beginnings of the examples' texts, of --text, in the file: the page shows them beside "
+    "those of a drift.  [default: no text is kept]",
+)
 @click.option("--training-set", is_flag=True, help="The vectors come from the model's training data.")
 @click.option(
     "--keep-all",
@@ -187,6 +195,7 @@ def _fit(
     group: str | None,
     label: str | None,
     text: str | None,
+    text_bytes: int | None,
     *,
     mixed_windows: bool,
     training_set: bool,
@@ -224,6 +233,9 @@ def _fit(
         fault = f"{path} names no streams, and each would be fitted on all of its vectors; give one --stream"
         raise InputError(fault)
     name = _choose_name(label, text)
+    if text_bytes and text is None:
+        fault = "--keep-texts keeps texts of the column of --text; name the column"
+        raise InputError(fault)
     keys = (*(choice.key for choice in segments), *([] if group is None else [group]))
     reports = []
     for stream, file in files.items():
@@ -260,6 +272,7 @@ def _fit(
                     labels=read.labels,
                     texts=read.texts,
                     event_ids=read.event_ids,
+                    text_bytes=text_bytes or 0,
                 ),
                 keep_all=keep_all,
             )

@@ -16,7 +16,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
 from driftgauge.config.stream import WarmUp
 from driftgauge.core.commit_limit import MAX_COMMIT_BYTES
-from driftgauge.core.counting.examples import MAX_EXAMPLES
+from driftgauge.core.counting.examples import MAX_EXAMPLES, MAX_FARTHEST
 from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
@@ -410,7 +410,8 @@ def _state_bytes(spec: StreamSpec) -> int:
 def _pane_bytes(spec: StreamSpec, scheduled: ScheduledBaseline) -> int:
     reference = scheduled.reference
     scheme, segments = spec.scheme(reference), len(reference.segments_by(spec.alarm.segment_keys))
-    examples = reference.centroids.clusters * MAX_EXAMPLES * (_EXAMPLE_BYTES + spec.snippet_bytes)
+    most = reference.centroids.clusters * MAX_EXAMPLES + MAX_FARTHEST
+    examples = most * (_EXAMPLE_BYTES + spec.snippet_bytes)
     return tally_bytes(scheme.length) + examples + segments * tally_bytes(scheme.of_segments.length)
 
 

@@ -30,6 +30,12 @@ __all__ = ["report_command"]
     " alarm; without an alarm the newest window]",
 )
 @click.option("--out", type=FILE, help="Write the report into this HTML file.")
+@click.option(
+    "--examples",
+    "shows_examples",
+    is_flag=True,
+    help="Show the events of then and now: their pictures, from thumbnail_url, and their texts.",
+)
 @json_option
 def report_command(
     files: tuple[Path, ...],
@@ -39,6 +45,7 @@ def report_command(
     at_ms: int | None,
     out: Path | None,
     *,
+    shows_examples: bool,
     as_json: bool,
     **source: Any,
 ) -> None:
@@ -78,7 +85,7 @@ def report_command(
             at_ms=at_ms,
             made_ms=SYSTEM_CLOCK.wall_ms(),
         )
-        html = render_report(report)
+        html = render_report(report, shows_examples=shows_examples)
         record = report_record(report) if as_json else None
     if out is not None:
         with writing(out, "the report"):

@@ -26,8 +26,9 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
     from driftgauge.page.advice import remedy_of
     from driftgauge.page.api_records import status_records
     from driftgauge.page.overview import Overview
+    from driftgauge.page.states import STATES
     from driftgauge.page.story import tell_age, tell_cause, tell_concern, tell_service_fault, tell_since
-    from driftgauge.page.words import STATE_WORDS, as_sentence, format_moment
+    from driftgauge.page.words import as_sentence, format_moment
     from driftgauge.report.reading import topic_results
 
     settings = read_settings(config_path)
@@ -39,7 +40,12 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
     statuses = Overview(material.results.history, settings).statuses(now_ms, service)
     if as_json:
         records = status_records(
-            statuses, settings.by_stream, service.faults, complete=not material.notes, problem=None
+            statuses,
+            settings.by_stream,
+            service.faults,
+            settings.page.runbooks_url,
+            complete=not material.notes,
+            problem=None,
         )
         print_json(records)
         return
@@ -50,7 +56,7 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
     rows = [
         (
             each.stream,
-            STATE_WORDS[each.state] + (" (old)" if each.is_old and each.sizes else ""),
+            STATES[each.state].words + (" (old)" if each.is_old and each.sizes else ""),
             tell_since(each),
             "" if each.concluded_ms is None else format_moment(each.concluded_ms),
             " ".join(

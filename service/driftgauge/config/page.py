@@ -1,6 +1,7 @@
 """The settings of the page."""
 
 import re
+from importlib.metadata import version
 from typing import Annotated
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +16,8 @@ _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 # Placeholders, and what no host has: such text would add to the page's content security policy.
 _NO_HOST = re.compile(r"[\s;,'\"<>\\{}]")
 _KNOWN = {"stream", "event_id"}
+# A tag of the repository is a version.
+_RUNBOOKS = f"https://github.com/driftgauge/driftgauge/blob/v{version('driftgauge')}/deploy/runbooks"
 
 
 def _check_template(url: str) -> str:
@@ -61,6 +64,7 @@ class PageSettings(Section):
             only.
         grafana_url: The address of Grafana, such as `https://grafana.example`; streams then link to its
             dashboard of drift.
+        runbooks_url: Where the runbooks are; by default, those of this version.
     """
 
     enabled: bool = True
@@ -70,6 +74,7 @@ class PageSettings(Section):
     example_url: UrlTemplate | None = None
     thumbnail_url: UrlTemplate | None = None
     grafana_url: Annotated[str, AfterValidator(_check_url)] | None = None
+    runbooks_url: Annotated[str, AfterValidator(_check_url)] = _RUNBOOKS
 
     @property
     def thumbnail_origin(self) -> str | None:

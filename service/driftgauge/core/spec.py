@@ -114,8 +114,11 @@ class StreamSpec:
             fields=registry.fields_of(reference),
         )
 
+    place = staticmethod(registry.place)
+    """Returns events relative to a baseline, by their vectors and clusters."""
+
     measure = staticmethod(registry.measure)
-    """Returns what events add to each field of the scheme, by the baseline, their vectors and clusters."""
+    """Returns what events add to each field of the scheme, by the baseline and these events."""
 
     @property
     def is_shared(self) -> bool:

@@ -3,16 +3,14 @@
 from shlex import quote
 
 from driftgauge.page.service_watch import HOUR_MS, FaultName, ServiceFault
+from driftgauge.page.states import STATES
 from driftgauge.page.status import Alarm, StreamStatus
 from driftgauge.page.story import tell_service_fault
 from driftgauge.page.summary import CALIBRATED, kind_of
 from driftgauge.page.words import as_sentence, format_moment
 from driftgauge.statistic_words import words_of_kind
 
-__all__ = ["RUNBOOKS", "RUNBOOK_OF", "next_steps", "remedy_of", "runbook_of", "silence_of"]
-
-RUNBOOKS = "https://github.com/driftgauge/driftgauge/blob/main/deploy/runbooks"
-"""Where the runbooks are."""
+__all__ = ["next_steps", "remedy_of", "runbook_of", "silence_of"]
 
 _NOT_CALIBRATED = (
     "Measure how much clean windows of {size} vary before you trust the odds: {warm_up}, or fit the baseline "
@@ -63,23 +61,6 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
     ),
     "ok": ("Nothing needs to be done.",),
 }
-RUNBOOK_OF: dict[str, str] = {
-    "drift": "DriftgaugeDrift",
-    "warning": "DriftgaugeDrift",
-    "segment": "DriftgaugeSegmentDrift",
-    "misfit": "DriftgaugeWindowsInconclusive",
-    "incomplete": "DriftgaugeWindowsInconclusive",
-    "refused": "DriftgaugeRecordsRejected",
-    "late": "DriftgaugeWindowsInconclusive",
-    "silent": "DriftgaugeWindowsOverdue",
-    "behind": "DriftgaugeLagGrowing",
-    "insufficient": "DriftgaugeWindowsInconclusive",
-    "unclear": "DriftgaugeWindowsInconclusive",
-    "warming_up": "DriftgaugeWindowsInconclusive",
-    "waiting": "DriftgaugeWindowsOverdue",
-}
-"""The name of the runbook for a state; slow drift has one of its own."""
-
 _SLOW_DRIFT = "DriftgaugeSlowDrift"
 
 _AGAINST: dict[FaultName, tuple[str, str]] = {
@@ -128,11 +109,11 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
 def runbook_of(status: StreamStatus) -> str | None:
     """Return the name of the runbook for a status; None where nothing is wrong."""
     if status.state == "ok" and status.passed:
-        return RUNBOOK_OF["drift"]
+        return STATES["drift"].runbook
     # Slow drift that has become drift has the alert of any drift.
     if status.state == "warning" and status.evidence is not None and status.evidence.is_slow:
         return _SLOW_DRIFT
-    return RUNBOOK_OF.get(status.state)
+    return STATES[status.state].runbook or None
 
 
 def silence_of(status: StreamStatus) -> str | None:
@@ -142,7 +123,7 @@ def silence_of(status: StreamStatus) -> str | None:
     """
     if not status.has_alert:
         return None
-    names = "|".join(sorted({*(RUNBOOK_OF[state] for state in ("drift", "segment")), _SLOW_DRIFT}))
+    names = "|".join(sorted({*(STATES[state].runbook for state in ("drift", "segment")), _SLOW_DRIFT}))
     stream = status.stream.replace("\\", r"\\").replace('"', r"\"")
     matchers = f'alertname=~"{names}"', f'stream="{stream}"'
     return f"amtool silence add {' '.join(map(quote, matchers))} --duration=4h --comment='being looked into'"

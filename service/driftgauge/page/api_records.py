@@ -7,7 +7,7 @@ from pydantic.json_schema import models_json_schema
 
 from driftgauge.config.stream import StreamSettings
 from driftgauge.core.by_stream import ByStream
-from driftgauge.page.advice import RUNBOOKS, next_steps, remedy_of, runbook_of, silence_of
+from driftgauge.page.advice import next_steps, remedy_of, runbook_of, silence_of
 from driftgauge.page.service_watch import ServiceFault
 from driftgauge.page.status import StreamStatus
 from driftgauge.page.story import tell_cause, tell_service_fault
@@ -51,33 +51,34 @@ def status_records(
     statuses: Iterable[StreamStatus],
     streams: ByStream[StreamSettings],
     faults: Sequence[ServiceFault],
+    runbooks: str,
     *,
     complete: bool,
     problem: str | None,
 ) -> StatusRecords:
-    """Return the records of streams' statuses."""
+    """Return the records of streams' statuses; `runbooks` is where the runbooks are."""
     return StatusRecords(
         complete=complete,
         problem=problem,
-        faults=tuple(map(_told, faults)),
-        streams=tuple(status_record(each, streams[each.stream]) for each in statuses),
+        faults=tuple(_told(each, runbooks) for each in faults),
+        streams=tuple(status_record(each, streams[each.stream], runbooks) for each in statuses),
     )
 
 
-def _told(fault: ServiceFault) -> ServiceFault:
+def _told(fault: ServiceFault, runbooks: str) -> ServiceFault:
     step, runbook = remedy_of(fault)
-    told = {"text": tell_service_fault(fault), "next_step": step, "runbook": f"{RUNBOOKS}/{runbook}.md"}
+    told = {"text": tell_service_fault(fault), "next_step": step, "runbook": f"{runbooks}/{runbook}.md"}
     return fault.model_copy(update=told)
 
 
-def status_record(status: StreamStatus, settings: StreamSettings) -> StreamStatus:
+def status_record(status: StreamStatus, settings: StreamSettings, runbooks: str) -> StreamStatus:
     """Return the status of a stream with what it says in words, and the stream's labels."""
     runbook = runbook_of(status)
     told = {
         "cause": tell_cause(status),
         "next_steps": next_steps(status),
         "silence": silence_of(status),
-        "runbook": None if runbook is None else f"{RUNBOOKS}/{runbook}.md",
+        "runbook": None if runbook is None else f"{runbooks}/{runbook}.md",
         "owner": settings.labels.owner,
         "severity": settings.labels.severity,
     }

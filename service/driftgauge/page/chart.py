@@ -9,17 +9,20 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.page.summary import VERDICTS, kind_of
-from driftgauge.page.words import format_number
+from driftgauge.page.states import STATES
+from driftgauge.page.summary import VERDICTS, Parts, kind_of
+from driftgauge.page.words import format_moment, format_number
 
 __all__ = [
     "PLOT",
     "Band",
     "Chart",
+    "HeatRow",
     "Hit",
     "SmallLine",
     "Tick",
     "chart",
+    "heat_strip",
     "places",
     "sparkline",
     "trend",
@@ -34,6 +37,7 @@ _PLOT_WIDTH = PLOT["right"] - _LEFT
 _BOTTOM = 60
 _STRIP = 18
 _HEADROOM = 1.08
+_DRIFT, _NO_VERDICT = VERDICTS.index("drift"), 255
 # Numbers that differ by less are drawn as zeros.
 _LEAST_SPAN = 1e-9
 _MAX_DOTS = 120
@@ -206,6 +210,57 @@ def places(rows: NDArray[np.void], size_ms: int, times_ms: Sequence[int]) -> lis
     return [
         _round(_LEFT + left[0] + (time_ms - rows["start_ms"][0]) * wide / size_ms) for time_ms in times_ms
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class HeatRow:
+    """The verdicts of a segment over time, below a chart of the same windows.
+
+    Attributes:
+        name: The segment, as "key = value".
+        text: The same in words, for people who hear the page.
+        bands: The stretches of equal verdicts.
+    """
+
+    name: str
+    text: str
+    bands: tuple[Band, ...]
+
+
+def heat_strip(
+    rows: NDArray[np.void], size_ms: int, parts: Sequence[tuple[int, Parts]], most: int
+) -> list[HeatRow]:
+    """Return the verdicts of segments over the time of n windows, the longest in drift first.
+
+    Args:
+        rows: (n,) of `SUMMARY`, by start, at least one.
+        size_ms: The windows' length, ms.
+        parts: The starts, ms, and parts of windows, by start; others than these n are left out.
+        most: The largest number of segments.
+    """
+    shown = [each for each in parts if rows["start_ms"][0] <= each[0] <= rows["start_ms"][-1]]
+    if not shown:
+        return []
+    starts = [start_ms for start_ms, _ in shown]
+    left = np.array(places(rows, size_ms, starts))
+    wide = _across(rows["start_ms"], size_ms, _PLOT_WIDTH)[1]
+    by_name = [dict(zip(each.segments, each.verdicts.tolist(), strict=True)) for _, each in shown]
+    verdicts = {
+        segment: np.array([each.get(segment, _NO_VERDICT) for each in by_name])
+        for segment in shown[-1][1].segments
+    }
+    found = []
+    for segment in sorted(verdicts, key=lambda each: -np.count_nonzero(verdicts[each] == _DRIFT))[:most]:
+        numbers = verdicts[segment]
+        bands, told = [], []
+        for begin, end in _stretches(numbers, left, wide):
+            if numbers[begin] != _NO_VERDICT:
+                verdict = VERDICTS[numbers[begin]]
+                bands.append(Band(verdict, left[begin], _round(left[end - 1] + wide - left[begin])))
+                told.append(f"{STATES[verdict].words} from {format_moment(starts[begin])}")
+        name = " = ".join(segment)
+        found.append(HeatRow(name, f"{name}: {', '.join(told)}", tuple(bands)))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from driftgauge.config import Settings
 from driftgauge.config.stream import StreamSettings
 from driftgauge.page.history import WindowHistory
 from driftgauge.page.service_watch import ServiceStatus
-from driftgauge.page.status import URGENCY, SizeFacts, StreamStatus, read_facts, stream_status
+from driftgauge.page.states import URGENCY
+from driftgauge.page.status import SizeFacts, StreamStatus, read_facts, stream_status
 from driftgauge.page.story import tell_fault
 from driftgauge.page.summary import Series
 

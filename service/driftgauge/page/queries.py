@@ -35,6 +35,8 @@ class WindowQuery:
         rows: (n,) of `SUMMARY`, its windows, by start; at least one.
         at: The index of the chosen window; None for the newest.
         compare: The index of the window to compare with; None for none.
+        span: The indices of the first of the windows that charts show, and after the last; None where the
+            page chooses them.
     """
 
     series: Series
@@ -43,6 +45,7 @@ class WindowQuery:
     rows: NDArray[np.void]
     at: int | None
     compare: int | None
+    span: tuple[int, int] | None = None
 
     @property
     def size(self) -> str:
@@ -62,15 +65,15 @@ class WindowQuery:
 def read_query(
     history: WindowHistory, streams: ByStream[StreamSettings], parameters: QueryParams
 ) -> WindowQuery:
-    """Return what the parameters stream, window, at, seen and compare ask for.
+    """Return what the parameters stream, window, at, seen, compare, from and until ask for.
 
     Without a window, the smallest configured size that has one is taken, else the smallest. `at` and
     `compare` name the last window that starts at a time or before. `seen` names the newest window that was
     published by a time, as dashboards, which know only when they saw a value, can say; it counts where `at`
-    is missing.
+    is missing. Charts show the windows that start at `from` or later, and before `until`.
 
     Raises:
-        MissingWindowError: There is no such stream or size, or no window so old.
+        MissingWindowError: There is no such stream or size, no window so old, or none in the range.
         ValueError: A parameter cannot be read; the message names it.
     """
     stream = parameters.get("stream")
@@ -108,7 +111,21 @@ def read_query(
             raise MissingWindowError(message)
         at = int(published[-1])
     sizes, no_longer = (tuple(map(format_duration, each)) for each in (sizes_ms, removed))
-    return WindowQuery(series, sizes, no_longer, rows, at, index("compare"))
+    return WindowQuery(series, sizes, no_longer, rows, at, index("compare"), _read_span(parameters, rows))
+
+
+def _read_span(parameters: QueryParams, rows: NDArray[np.void]) -> tuple[int, int] | None:
+    times = [_parsed(parameters, name, _parse_time) for name in ("from", "until")]
+    if times == [None, None]:
+        return None
+    begin, end = (
+        each if time_ms is None else int(np.searchsorted(rows["start_ms"], time_ms))
+        for time_ms, each in zip(times, (0, len(rows)), strict=True)
+    )
+    if begin >= end:
+        message = "from, until: no window starts in this range"
+        raise MissingWindowError(message)
+    return begin, end
 
 
 def read_last(parameters: QueryParams, largest: int) -> int:

@@ -9,8 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from driftgauge.config.page import fill_template
 from driftgauge.core.durations import round_duration
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
-from driftgauge.page.advice import RUNBOOKS, next_steps, remedy_of, runbook_of, silence_of
+from driftgauge.page.advice import next_steps, remedy_of, runbook_of, silence_of
 from driftgauge.page.chart import PLOT
+from driftgauge.page.states import STATES
 from driftgauge.page.story import (
     tell_age,
     tell_cause,
@@ -22,7 +23,6 @@ from driftgauge.page.story import (
 )
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
-    STATE_WORDS,
     as_sentence,
     format_moment,
     format_number,
@@ -37,23 +37,6 @@ __all__ = ["render"]
 
 # Control characters, and those that turn the text around them: a name must not reverse a sentence.
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-# A verdict has a sign of its own, for eyes that do not tell its colours apart.
-_SYMBOLS = {
-    "ok": "✓",
-    "warning": "!",
-    "drift": "▲",
-    "segment": "△",
-    "misfit": "≠",
-    "refused": "✗",
-    "late": "»",
-    "incomplete": "◌",
-    "silent": "–",  # noqa: RUF001 - as a sign
-    "behind": "«",
-    "insufficient": "…",
-    "unclear": "?",
-    "warming_up": "~",
-    "waiting": "·",
-}
 
 
 def render(template: str, **values: object) -> str:
@@ -98,11 +81,9 @@ def _environment() -> Environment:
     environment.globals |= {
         "version": version_of("driftgauge"),
         "plot": PLOT,
-        "symbols": _SYMBOLS,
         "verdicts": VERDICTS,
         "statistic_words": WORDS,
-        "state_words": STATE_WORDS,
-        "runbooks": RUNBOOKS,
+        "states": STATES,
     }
     return environment
 

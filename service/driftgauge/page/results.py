@@ -18,6 +18,7 @@ from driftgauge.records.window_record import WindowRecord
 
 __all__ = ["ResultSource", "Results"]
 
+_NO_TEXTS = {"snippets": (), "baseline_snippets": ()}
 _log = logging.getLogger(__name__)
 
 
@@ -118,5 +119,6 @@ class Results:
             raise MissingWindowError(message)
         if self.shows_snippets:
             return record
-        hidden = tuple(each.model_copy(update={"snippets": ()}) for each in record.examples)
-        return record.model_copy(update={"examples": hidden})
+        hidden = tuple(each.model_copy(update=_NO_TEXTS) for each in record.examples)
+        farthest = record.farthest and record.farthest.model_copy(update=_NO_TEXTS)
+        return record.model_copy(update={"examples": hidden, "farthest": farthest})

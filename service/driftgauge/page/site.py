@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from hashlib import blake2b
 from urllib.parse import quote, urlencode
 
@@ -18,22 +18,23 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from driftgauge.config import Settings
+from driftgauge.config.page import fill_template
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ServiceError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.api import api_routes
 from driftgauge.page.api_records import StatusRecords, status_records
-from driftgauge.page.chart import places, sparkline
+from driftgauge.page.chart import heat_strip, places, sparkline
 from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview, group_statuses
-from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, read_query
+from driftgauge.page.queries import MissingWindowError, WindowQuery, read_query
 from driftgauge.page.rendering import render
 from driftgauge.page.results import Results
 from driftgauge.page.service_watch import ServiceStatus, ServiceWatch
-from driftgauge.page.status import ALARMS, URGENCY, Alarm, StreamStatus, whole_run
+from driftgauge.page.states import STATES, URGENCY
+from driftgauge.page.status import ALARMS, Alarm, StreamStatus, whole_run
 from driftgauge.page.story import tell_alarm
 from driftgauge.page.stream_page import (
-    MAX_SHOWN,
     ClusterRow,
     WindowDetail,
     compare,
@@ -41,8 +42,8 @@ from driftgauge.page.stream_page import (
     stream_page,
     then_and_now,
 )
-from driftgauge.page.summary import VERDICTS, Series, kind_of
-from driftgauge.page.words import COUNTED_WORDS, as_sentence
+from driftgauge.page.summary import VERDICTS, Series
+from driftgauge.page.words import as_sentence
 from driftgauge.records.mark import Mark
 from driftgauge.records.window_record import WindowRecord
 from driftgauge.streams import EVENTS_PER_CLUSTER
@@ -51,6 +52,7 @@ __all__ = ["Site", "comparable"]
 
 _WEEK_MS = 7 * 86_400_000
 _SPARK_WINDOWS = 60
+_HEAT_ROWS = 8
 _SEVERITIES = ("critical", "warning", "info")
 # The page asks again every 15 s, and rendering takes far longer than an answer that is kept.
 _FRESH_MS = 5_000
@@ -69,8 +71,14 @@ class Site:
         clock_ms: Callable[[], int],
         marks: Marks,
         watch: ServiceWatch,
+        picture_of: Callable[[str, str], str | None] | None = None,
     ) -> None:
-        """Show results of the configured streams, by this wall clock, and what goes with them."""
+        """Show results of the configured streams, by this wall clock, and what goes with them.
+
+        `picture_of` returns the address of an event's picture, by stream and id; by default it is that of
+        the settings.
+        """
+        self._picture_of = picture_of or partial(_picture, settings.page.thumbnail_url)
         self._marks = marks
         self._results = results
         self._settings = settings
@@ -134,8 +142,7 @@ class Site:
         if "stream" not in asked:
             text = self._render_overview(asked)
         else:
-            shown = read_last(asked, MAX_SHOWN) if "last" in asked else None
-            text = self.render_stream(read_query(self._results.history, self._streams, asked), shown)
+            text = self.render_stream(read_query(self._results.history, self._streams, asked))
         body = text.encode()
         return body, f'"{blake2b(body, digest_size=12).hexdigest()}"'
 
@@ -183,13 +190,12 @@ class Site:
             self._statuses(now_ms, service),
             self._streams,
             service.faults,
+            self._settings.page.runbooks_url,
             complete=source.has_caught_up,
             problem=source.error,
         )
 
-    def render_stream(
-        self, query: WindowQuery, shown: int | None, template: str = "stream.html", **more: object
-    ) -> str:
+    def render_stream(self, query: WindowQuery, template: str = "stream.html", **more: object) -> str:
         """Return the HTML of a stream, by the page's template or another one, which shows `more` as well."""
         series, now_ms = query.series, self._clock_ms()
         asked_ms = None if query.at is None else query.start_ms(query.at)
@@ -200,23 +206,23 @@ class Site:
         )
         alarm = configured.alarm(self._level)
         since_ms = min((each.since_ms for each in status.alarms), default=None) if query.at is None else None
-        page = stream_page(query, shown, alarm, since_ms)
+        page = stream_page(query, alarm, since_ms)
         until_ms = int(page.rows["start_ms"][-1]) + series.size_ms
         marks = self._marks.between(series.stream, int(page.rows["start_ms"][0]), until_ms)
         marks = sorted([*marks, *_callouts(page.rows, status)], key=lambda each: each.time)
-        whole, missing = self._detail(query, page.concluded)
+        whole, missing = self._detail(query, page.concluded, status)
         other_at = None if query.compare == page.concluded else query.compare
-        other, other_missing = (None, "") if other_at is None else self._detail(query, other_at)
+        other, other_missing = (None, "") if other_at is None else self._detail(query, other_at, status)
         compared: list[tuple[ClusterRow, ClusterRow]] = []
         if whole is not None and other is not None:
             compared = compare(whole, other)
             other_missing = "" if compared else "The two windows have different baselines."
+        parts = self._results.history.parts(series, int(query.rows["baseline"][page.concluded]))
         leading = status.evidence
         evidence = None if leading is None else self._whole(series.stream, leading)
         # Bare ids show nobody what changed.
         page_settings = self._settings.page
         shows = page_settings.thumbnail_url or page_settings.example_url or self._results.shows_snippets
-        kind = None if leading is None else kind_of(leading.evidence)
         return render(
             template,
             **(self._common() | more),
@@ -226,7 +232,7 @@ class Site:
             verdict=VERDICTS[query.rows["verdict"][query.chosen]],
             count=int(query.rows["count"][query.chosen]),
             opened_ms=query.start_ms(query.chosen),
-            opened=None if query.chosen == page.concluded else self._detail(query, query.chosen)[0],
+            opened=None if query.chosen == page.concluded else self._detail(query, query.chosen, status)[0],
             events_per_cluster=EVENTS_PER_CLUSTER,
             detail=whole,
             missing=missing,
@@ -235,22 +241,25 @@ class Site:
             other_missing=other_missing,
             compared=compared,
             comparable=[
-                (name, _links(query, page.shown, at)(asked_ms))
+                (name, _links(query, page.span, at)(asked_ms))
                 for name, at in comparable(query, page.concluded, status)
             ],
             marks=list(
                 zip(marks, places(page.rows, series.size_ms, [each.time for each in marks]), strict=True)
             ),
             mark_before=self._mark_before(status),
+            heat=heat_strip(page.rows, series.size_ms, parts, _HEAT_ROWS) if status.is_of_segments else [],
             told=tell_alarm(status, evidence, alarm.smallest),
-            shown_examples=None if evidence is None or not shows else then_and_now(evidence, kind),
+            shown_examples=then_and_now(evidence, leading) if shows and leading and evidence else None,
             status=status,
             configured=configured,
             alarm=alarm,
             settings=page_settings,
+            picture_of=partial(self._picture_of, series.stream),
             now_ms=now_ms,
-            link=_links(query, page.shown, query.compare),
-            link_shown=lambda number: _links(query, number, query.compare)(asked_ms),
+            link=_links(query, page.span, query.compare),
+            spans={name: _links(query, span, query.compare)(asked_ms) for name, span in page.spans.items()},
+            span_times=_times(query, page.span),
         )
 
     def _whole(self, stream: str, alarm: Alarm) -> WindowRecord | None:
@@ -268,7 +277,7 @@ class Site:
         marks = self._marks.between(status.stream, 0, status.alarms[0].seen_ms)
         return marks[-1] if marks else None
 
-    def _detail(self, query: WindowQuery, at: int) -> tuple[WindowDetail | None, str]:
+    def _detail(self, query: WindowQuery, at: int, status: StreamStatus) -> tuple[WindowDetail | None, str]:
         """Return the window of an index in detail, or why there is none."""
         row = query.rows[at]
         try:
@@ -276,7 +285,8 @@ class Site:
         except (MissingWindowError, ServiceError) as error:
             return None, as_sentence(str(error))
         parts = self._results.history.parts(query.series, int(row["baseline"]))
-        return detail(record, row, whole_run(query.rows, at), query.series.size_ms, parts), ""
+        run = whole_run(query.rows, at)
+        return detail(record, row, run, query.series.size_ms, parts, status.evidence), ""
 
     def _common(self) -> dict[str, object]:
         source = self._results.source
@@ -286,6 +296,7 @@ class Site:
             "read_ms": self._results.history.published_ms,
             "has_caught_up": source.has_caught_up,
             "dead_letters": self._settings.topics.dead_letters,
+            "runbooks": self._settings.page.runbooks_url,
         }
 
 
@@ -300,24 +311,37 @@ def _callouts(rows: NDArray[np.void], status: StreamStatus) -> list[Mark]:
     ]
 
 
+def _picture(template: str | None, stream: str, event_id: str) -> str | None:
+    return None if template is None else fill_template(template, stream, event_id)
+
+
 def _message(title: str, text: str, status: int) -> Response:
     return HTMLResponse(render("message.html", title=title, text=as_sentence(text)), status)
 
 
-def _links(query: WindowQuery, shown: int, compare: int | None) -> Callable[[int | None], str]:
+def _times(query: WindowQuery, span: tuple[int, int]) -> dict[str, str]:
+    """Return the parameters of a range of windows; one up to the newest goes on with newer ones."""
+    begin, end = span
+    until = {"until": format_timestamp(query.start_ms(end))} if end < len(query.rows) else {}
+    return {"from": format_timestamp(query.start_ms(begin)), **until}
+
+
+def _links(query: WindowQuery, span: tuple[int, int], compare: int | None) -> Callable[[int | None], str]:
     """Return a function that returns the link to the window with a start, ms, or with None to the newest.
 
-    The links keep the window that is compared with, whose index is given.
+    The links lead to the charts. They keep their range, and the window that is compared with, whose indices
+    are given.
     """
-    asked = {"stream": query.series.stream, "window": query.size, "last": str(shown)}
+    asked = {"stream": query.series.stream, "window": query.size, **_times(query, span)}
     if compare is not None:
         asked["compare"] = format_timestamp(query.start_ms(compare))
-    series = urlencode(asked)
+    series = urlencode(asked, safe=":")
 
     # Every chart and the table link to the same windows.
     @cache
     def link(start_ms: int | None) -> str:
-        return f"?{series}" if start_ms is None else f"?{series}&at={quote(format_timestamp(start_ms))}"
+        at = "" if start_ms is None else f"&at={quote(format_timestamp(start_ms), safe=':')}"
+        return f"?{series}{at}#over-time"
 
     return link
 
@@ -346,7 +370,7 @@ def comparable(query: WindowQuery, at: int, status: StreamStatus) -> list[tuple[
 def _headline(statuses: list[StreamStatus]) -> str:
     streams = "1 stream" if len(statuses) == 1 else f"{len(statuses):,} streams"
     found = Counter(each.state for each in statuses)
-    told = [f"{found[state]:,} {COUNTED_WORDS[state]}" for state in URGENCY if found[state]]
+    told = [f"{found[state]:,} {STATES[state].counted}" for state in URGENCY if found[state]]
     return f"{streams}: {', '.join(told)}"
 
 

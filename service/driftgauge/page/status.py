@@ -6,7 +6,7 @@ Nothing here knows a clock or HTTP: the time is an argument.
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, fewest_windows
 from driftgauge.page.history import SegmentTrace
 from driftgauge.page.service_watch import ServiceFault, ServiceStatus
+from driftgauge.page.states import STATES, URGENCY, ConcernName, StateName
 from driftgauge.page.summary import (
     CALIBRATED,
     DETECTABLE,
@@ -35,22 +36,20 @@ from driftgauge.page.summary import (
     number_of,
 )
 from driftgauge.page.summary_record import Count, Record, SummaryRecord, UtcMs, of_result, summary_record
-from driftgauge.page.words import LEAST_P, format_moment, format_percent, name_first
+from driftgauge.page.words import LEAST_P, format_moment, format_number, format_percent, name_first
 from driftgauge.records.window_record import VerdictName
+from driftgauge.statistic_words import WORDS
 
 __all__ = [
     "ALARMS",
     "CONCLUSIVE",
     "LATE_SHARE",
     "LEAST_LATE",
-    "URGENCY",
     "Alarm",
     "Concern",
-    "ConcernName",
     "Run",
     "SizeFacts",
     "SizeStatus",
-    "StateName",
     "StreamStatus",
     "read_facts",
     "stream_status",
@@ -59,22 +58,6 @@ __all__ = [
 
 ALARMS = ("warning", "drift")
 """The verdicts that say that the events changed."""
-
-ConcernName = Literal[
-    "misfit",
-    "refused",
-    "late",
-    "incomplete",
-    "silent",
-    "behind",
-    "insufficient",
-    "unclear",
-    "warming_up",
-    "waiting",
-]
-StateName = Literal["drift", "warning", "segment", ConcernName, "ok"]
-URGENCY = get_args(StateName)
-"""The states of streams, the most urgent first; `segment` is drift of a segment alone."""
 
 LATE_SHARE = 0.05
 """The share of late events in those accepted above which windows say too little of a stream."""
@@ -99,7 +82,6 @@ _MAX_NAMED = 3
 _HELD_UP = ("incomplete", "silent", "behind", "waiting")
 _LIMIT = "no number of events suffices, since the baseline is the limit"
 _USUAL = 100
-_AT_NOVELTY = DETECTABLE.index(NOVELTY.name)
 # The rank correlation of five windows may be 2 standard deviations, that of fewer may not.
 _LEAST_COURSE, _BEYOND_CHANCE = 6, 2.0
 _NO_TRACES: Mapping[tuple[str, str], SegmentTrace] = {}
@@ -375,9 +357,9 @@ class StreamStatus(Record):
     configured.
     """
 
-    sight: str
-    """The novelty that its windows would miss, such as "would miss novelty below 5.0 %"; empty where that is
-    not known."""
+    sight: tuple[str, ...]
+    """The drift of each kind that its windows would miss, such as "5.0 % novelty", that first; empty
+    where that is not known."""
 
     unseen: tuple[str, ...]
     """Which smallest_drift no window of a size can see, and how many events that takes."""
@@ -413,6 +395,16 @@ class StreamStatus(Record):
         removed = {size.size for size in self.sizes if size.is_removed}
         own = (each for each in self.alarms if each.state == self.state)
         return min(own, key=lambda each: (each.size in removed, *_weakness(each)), default=None)
+
+    @property
+    def is_of_segments(self) -> bool:
+        """Whether a segment drifts by itself, or drifted before all events."""
+        return any(each.segments or each.part for each in self.alarms)
+
+    @property
+    def colour(self) -> StateName:
+        """The state whose colour it has; an old conclusion has that of none."""
+        return "insufficient" if self.is_old else STATES[self.state].colour
 
     @property
     def has_alert(self) -> bool:
@@ -500,7 +492,9 @@ def read_facts(
     last: Alarm | None = None
     if alarming.any():
         run = whole_run(rows, _last(alarming))
-        state: StateName = "drift" if run.verdict == "drift" else "warning"
+        # By chance a window of a drift may warn only, and its run is told as one.
+        has_drift = (numbers[rows["start_ms"] >= run.since_ms] == VERDICTS.index("drift")).any()
+        state: StateName = "drift" if has_drift else "warning"
         last = _alarm(series, state, rows, alarming, run, names)
     is_over = last is None or last.until_ms is not None
     alarms = [] if last is None or is_over else [last]
@@ -869,12 +863,21 @@ def _measuring(facts: SizeFacts) -> Concern | None:
     return Concern(name="warming_up", size=size, since_ms=int(row["changed_ms"]) or None, detail=until)
 
 
-def _sight(every: Iterable[SizeFacts]) -> str:
-    """Return the novelty that windows of every size would miss; empty where none is tested."""
-    rows = (each.concluded for each in every if each.concluded is not None)
-    least = [float(row["detectable"][_AT_NOVELTY]) for row in rows if not row["measured_until_ms"]]
-    sight = float(np.nanmin([*least, np.nan])) if np.isfinite(least).any() else np.nan
-    return "" if np.isnan(sight) else f"would miss novelty below {format_percent(sight)}"
+def _sight(every: Iterable[SizeFacts]) -> tuple[str, ...]:
+    """Return the drift of each kind that windows of every size would miss, novelty first."""
+    rows = [each.concluded for each in every if each.concluded is not None]
+    found = [row["detectable"] for row in rows if not row["measured_until_ms"]]
+    least = np.array(found).reshape(-1, len(DETECTABLE))
+    # What is not tested is NaN.
+    smallest = np.where(np.isnan(least), np.inf, least).min(axis=0, initial=np.inf)
+    seen = dict(zip(DETECTABLE, smallest.tolist(), strict=True))
+    told = []
+    for name in sorted(seen, key=lambda each: each != NOVELTY.name):
+        if np.isfinite(seen[name]):
+            words = WORDS[name]
+            size = (format_percent if words.is_share else format_number)(seen[name])
+            told.append(f"{size} {words.title.lower()}")
+    return tuple(told)
 
 
 def _unseen_notes(every: Iterable[SizeFacts]) -> Iterator[str]:

@@ -72,7 +72,7 @@ def tell_seen(alarm: Alarm) -> str:
         when = f"in every window from {since} on"
     else:
         when = f"first seen between {since} and {format_moment(alarm.seen_ms)}"
-    return f"{when} ({alarm.size}: {alarm.segments})" if alarm.segments else f"{when} ({alarm.size})"
+    return f"in {alarm.segments} {when} ({alarm.size})" if alarm.segments else f"{when} ({alarm.size})"
 
 
 def tell_cause(status: StreamStatus) -> str:
@@ -275,8 +275,11 @@ def tell_age(since_ms: int | None, now_ms: int) -> str:
     return "" if since_ms is None or since_ms > now_ms else f" for {round_duration(now_ms - since_ms)}"
 
 
-def tell(record: WindowRecord, run: Run, size_ms: int) -> list[str]:
-    """Return the story of a window in a few sentences, and of the run that it ends."""
+def tell(record: WindowRecord, run: Run, size_ms: int, *, is_told: bool = False) -> list[str]:
+    """Return the story of a window in a few sentences, and of the run that it ends.
+
+    `is_told` says that `tell_alarm` tells what happened, and where.
+    """
     if record.verdict == "incomplete":
         return [*_why_incomplete(record), "Nothing is concluded from an incomplete window."]
     if record.verdict == "insufficient" or record.js_divergence is None or record.p_value is None:
@@ -291,10 +294,11 @@ def tell(record: WindowRecord, run: Run, size_ms: int) -> list[str]:
             *_segments(record),
         ]
     # Without a kind the window is not significant by itself.
-    what = " ".join([*_what(record), _how_much(record)])
+    what = " ".join([*([] if is_told else _what(record)), _how_much(record)])
     if record.kind is None and (slow := _slow(record)):
         return [*slow, what, *_segments(record)]
-    sure, where = ([_how_sure(record)], _where(record)) if record.kind else (_by_earlier(record), [])
+    sure = [_how_sure(record)] if record.kind else _by_earlier(record)
+    where = _where(record) if record.kind and not is_told else []
     return [_since(record, run, size_ms), *sure, what, *where, *_segments(record)]
 
 

@@ -6,16 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.spec import Alarm
+from driftgauge.core.spec import Alarm as AlarmSpec
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY
+from driftgauge.core.statistics.spread import SPREAD
 from driftgauge.page.chart import Chart, SmallLine, chart, trend
 from driftgauge.page.queries import WindowQuery
-from driftgauge.page.status import ALARMS, CONCLUSIVE, Run, whole_run
+from driftgauge.page.status import ALARMS, CONCLUSIVE, Alarm, Run, whole_run
 from driftgauge.page.story import NOTABLE, adjusted_p_value, cluster_name, tell
 from driftgauge.page.summary import CHARTED, Parts, kind_of
 from driftgauge.page.words import LEAST_P
-from driftgauge.records.window_record import ClusterRecord, ExampleRecord, SegmentRecord, WindowRecord
+from driftgauge.records.window_record import (
+    ClusterRecord,
+    EventsRecord,
+    ExampleRecord,
+    SegmentRecord,
+    WindowRecord,
+)
 from driftgauge.statistic_words import WORDS
 
 __all__ = [
@@ -40,6 +47,7 @@ _RANGES = (50, 200)
 _SMALL_HEIGHT = 156
 # Far below what any test can tell from 0.
 _LEAST_P = 1e-300
+_AT_THE_EDGE = (NOVELTY.kind, SPREAD.kind)
 _NO_EXAMPLE = ExampleRecord(cluster=0, event_ids=(), baseline_event_ids=())
 
 
@@ -79,8 +87,8 @@ class StreamPage:
     """A stream and size.
 
     Attributes:
-        shown: How many windows are shown, if there are so many.
-        ranges: How many may be shown instead, the last time all.
+        span: The indices, in all windows, of the first that is shown, and after the last.
+        spans: What may be shown instead, by its name; of the last, all windows.
         run: The run of windows that the chosen one is in.
         rows: (n,) of `SUMMARY`, the windows shown, by start.
         evidence: The chart of their evidence against the limit that decides; None where no window is scored.
@@ -91,8 +99,8 @@ class StreamPage:
         usual_count: The median number of events of the windows with a conclusion that are shown.
     """
 
-    shown: int
-    ranges: tuple[int, ...]
+    span: tuple[int, int]
+    spans: dict[str, tuple[int, int]]
     run: Run
     rows: NDArray[np.void]
     evidence: Chart | None
@@ -101,34 +109,38 @@ class StreamPage:
     usual_count: int
 
 
-def stream_page(
-    query: WindowQuery, shown: int | None, alarm: Alarm, since_ms: int | None = None
-) -> StreamPage:
+def stream_page(query: WindowQuery, alarm: AlarmSpec, since_ms: int | None = None) -> StreamPage:
     """Return what is shown of a series.
 
     Args:
-        query: The series, and the chosen window.
-        shown: How many windows the charts show; None: so many that two lengths of the alarm are before it.
+        query: The series, the chosen window, and the windows that charts show; where it names none, these
+            are so many that two lengths of the alarm are before it.
         since_ms: When the stream's alarm began, event time, ms; None: that of the chosen window's run.
         alarm: The level, and what is large.
     """
     rows, at = query.rows, query.chosen
     run = whole_run(rows, at)
-    if shown is None:
+    if query.span is None:
         since = len(rows) - int(
             np.searchsorted(rows["start_ms"], run.since_ms if since_ms is None else since_ms)
         )
         is_alarm = since_ms is not None or run.verdict in ALARMS
         shown = min(max(_LENGTHS * since, _LEAST_SHOWN), MAX_SHOWN) if is_alarm else _USUALLY_SHOWN
-    # The chosen window is in the charts, also where it is an old one.
-    end = len(rows) if at >= len(rows) - shown else at + 1 + shown // 2
-    window = rows[max(end - shown, 0) : end]
+        # The chosen window is in the charts, also where it is an old one.
+        end = len(rows) if at >= len(rows) - shown else at + 1 + shown // 2
+        span = _within(rows, end - shown, end)
+    else:
+        begin, end = query.span
+        # A neighbour of the range moves it by one.
+        moved = 0 if query.at is None else min(at - begin, 0) + max(at + 1 - end, 0)
+        span = _within(rows, begin + moved, end + moved)
+    window = rows[slice(*span)]
     conclusive = np.flatnonzero(np.isin(rows["verdict"][: at + 1], CONCLUSIVE))
     concluded = int(conclusive[-1]) if len(conclusive) else at
     counts = window["count"][np.isin(window["verdict"], CONCLUSIVE)]
     return StreamPage(
-        shown,
-        (*(each for each in _RANGES if each < len(rows)), min(len(rows), MAX_SHOWN)),
+        span,
+        _spans(rows, *span),
         run,
         window,
         _evidence(window, query.series.size_ms, alarm),
@@ -138,12 +150,34 @@ def stream_page(
     )
 
 
+def _within(rows: NDArray[np.void], begin: int, end: int) -> tuple[int, int]:
+    """Return a range of n windows, (n,) of `SUMMARY`, that holds no more than are shown."""
+    end = min(end, len(rows))
+    return max(begin, end - MAX_SHOWN, 0), end
+
+
+def _spans(rows: NDArray[np.void], begin: int, end: int) -> dict[str, tuple[int, int]]:
+    """Return ranges of windows that may be shown instead of one, by their names; the last is of all."""
+    number, half = len(rows), max((end - begin) // 2, 1)
+    spans = {
+        "← earlier": (max(begin - half, 0), max(begin - half, 0) + end - begin),
+        "later →": (begin + min(half, number - end), min(end + half, number)),
+        "closer": (begin + half // 2, end - half // 2),
+        "wider": (begin - half, end + half),
+    }
+    spans |= {f"the last {each}": (number - each, number) for each in _RANGES if each < number}
+    spans[f"all {min(number, MAX_SHOWN)}"] = 0, number
+    found = {name: _within(rows, *each) for name, each in spans.items()}
+    return {name: each for name, each in found.items() if each != (begin, end)}
+
+
 def detail(
     record: WindowRecord,
     row: NDArray[np.void],
     run: Run,
     size_ms: int,
     parts: Sequence[tuple[int, Parts]] = (),
+    told: Alarm | None = None,
 ) -> WindowDetail:
     """Return one window as it is shown.
 
@@ -153,7 +187,9 @@ def detail(
         run: The run of windows that it is in.
         size_ms: Its length, ms.
         parts: The starts, ms, and parts of windows with its baseline, for the trends of its own parts.
+        told: The alarm that is told beside it; None without one.
     """
+    is_told = told is not None and (told.size_ms, told.evidence["kind"]) == (size_ms, row["kind"])
     starts = [start_ms for start_ms, _ in parts]
     positions = {cluster.id: at for at, cluster in enumerate(record.clusters)}
     examples = {example.cluster: example for example in record.examples}
@@ -162,7 +198,7 @@ def detail(
         record,
         row,
         int(row["start_ms"]),
-        tell(record, run, size_ms),
+        tell(record, run, size_ms, is_told=is_told and run.until_ms is None),
         [
             ClusterRow(
                 cluster,
@@ -186,17 +222,26 @@ def detail(
     )
 
 
-def then_and_now(record: WindowRecord, kind: str | None) -> tuple[str, ExampleRecord] | None:
-    """Return the cluster whose examples show a kind of drift best, and them; None where none has any."""
+def then_and_now(record: WindowRecord, alarm: Alarm) -> tuple[str, EventsRecord] | None:
+    """Return the events that show an alarm best, after what they are; None where none has an id.
+
+    Of novelty and spread they are the farthest, of others those of a cluster, rather of one that grew.
+
+    Args:
+        record: The result of the window with its evidence.
+        alarm: The alarm.
+    """
+    of_all = ", of all events" if alarm.part or alarm.state == "segment" else ""
+    if kind_of(alarm.evidence) in _AT_THE_EDGE and record.farthest is not None:
+        return f"the farthest from their clusters{of_all}", record.farthest
     clusters = {each.id: each for each in record.clusters}
 
-    def size(example: ExampleRecord) -> tuple[bool, float]:
+    def size(example: ExampleRecord) -> tuple[bool, bool, float]:
         own = clusters[example.cluster]
-        part = own.novelty_contribution if kind == NOVELTY.kind else own.js_contribution
-        return bool(example.event_ids), part or 0.0
+        return bool(example.event_ids), own.share > own.baseline_share, own.js_contribution or 0.0
 
     best = max(record.examples, key=size, default=_NO_EXAMPLE)
-    return (cluster_name(clusters[best.cluster]), best) if best.event_ids else None
+    return (f"some near {cluster_name(clusters[best.cluster])}{of_all}", best) if best.event_ids else None
 
 
 def _unlikeliness(parts: Sequence[tuple[int, Parts]], segment: SegmentRecord) -> list[float]:
@@ -215,7 +260,7 @@ def compare(first: WindowDetail, other: WindowDetail) -> list[tuple[ClusterRow, 
     return sorted(pairs, key=lambda each: -abs(each[0].cluster.share - each[1].cluster.share))
 
 
-def strength(rows: NDArray[np.void], alarm: Alarm) -> NDArray[np.float64]:
+def strength(rows: NDArray[np.void], alarm: AlarmSpec) -> NDArray[np.float64]:
     """Return how significant and how large n windows are, whichever is less, in parts of the limit, (n,).
 
     A window is significant and large from 1 on, as `WindowScorer` says; NaN where it is not scored.
@@ -230,7 +275,7 @@ def strength(rows: NDArray[np.void], alarm: Alarm) -> NDArray[np.float64]:
     return least
 
 
-def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> Chart | None:
+def _evidence(rows: NDArray[np.void], size_ms: int, alarm: AlarmSpec) -> Chart | None:
     """Return the chart of what decides: the windows' strength against its limit."""
     if not np.isfinite(rows["p_value"]).any():
         return None
@@ -247,7 +292,7 @@ def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> Chart | Non
     )
 
 
-def _charts(rows: NDArray[np.void], size_ms: int, alarm: Alarm, kind: str | None) -> tuple[Chart, ...]:
+def _charts(rows: NDArray[np.void], size_ms: int, alarm: AlarmSpec, kind: str | None) -> tuple[Chart, ...]:
     """Return the charts of the measures, that of a kind of drift first."""
     charts = []
     for each in sorted((DIVERGENCE, *CHARTED), key=lambda each: each.kind != kind):

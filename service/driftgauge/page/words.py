@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 __all__ = [
-    "COUNTED_WORDS",
     "LEAST_P",
-    "STATE_WORDS",
     "as_sentence",
     "describe_odds",
     "format_moment",
@@ -18,42 +16,6 @@ __all__ = [
     "format_signed_percent",
     "name_first",
 ]
-
-STATE_WORDS = {
-    "ok": "No drift found",
-    "warning": "Possible drift",
-    "drift": "Drift",
-    "insufficient": "Too few events",
-    "incomplete": "Incomplete",
-    "misfit": "Baseline does not fit",
-    "segment": "A segment drifts",
-    "refused": "Events refused",
-    "late": "Events too late",
-    "silent": "Silent",
-    "behind": "Behind",
-    "unclear": "A segment is unclear",
-    "warming_up": "Warming up",
-    "waiting": "No window yet",
-}
-"""The state of a stream, or the verdict of a window, as a headline."""
-
-COUNTED_WORDS = {
-    "drift": "with drift",
-    "warning": "with possible drift",
-    "segment": "with drift of a segment",
-    "misfit": "whose baseline does not fit",
-    "incomplete": "incomplete",
-    "refused": "whose events are refused",
-    "late": "whose events come too late",
-    "silent": "silent",
-    "behind": "behind",
-    "insufficient": "with too few events",
-    "unclear": "with an unclear segment",
-    "warming_up": "warming up",
-    "waiting": "without a window yet",
-    "ok": "without drift found",
-}
-"""The state of several streams, after their number."""
 
 _MISSING = "–"  # noqa: RUF001 - a dash stands for no number
 _S_MS = 1_000

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.counting.examples import Example
+from driftgauge.core.counting.examples import Examples
 from driftgauge.core.judging.calibration import Calibration
 from driftgauge.core.judging.measuring import Measurement
 from driftgauge.core.judging.verdict import VerdictHistory
@@ -52,14 +52,7 @@ class _Rows:
     values: NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Examples:
-    """The record of the examples of a pane."""
-
-    examples: tuple[Example, ...]
-
-
-_ROWS, _EXAMPLES = Format[_Rows](_Rows), Format[_Examples](_Examples)
+_ROWS = Format[_Rows](_Rows)
 _FORMATS: dict[type, Format[Any]] = {
     each: Format(each)
     for each in (
@@ -67,6 +60,7 @@ _FORMATS: dict[type, Format[Any]] = {
         AcceptedLoss,
         SourceBlock,
         StreamStatus,
+        Examples,
         WindowResult,
         VerdictHistory,
         Measurement,
@@ -81,7 +75,7 @@ _KINDS: dict[str, tuple[type[Key], Format[Any]]] = {
     "stream": (StreamKey, _FORMATS[StreamStatus]),
     "time": (EventTimeKey, _ROWS),
     "pane": (PaneKey, _ROWS),
-    "examples": (ExamplesKey, _EXAMPLES),
+    "examples": (ExamplesKey, _FORMATS[Examples]),
     "published": (PublishedKey, _FORMATS[WindowResult]),
     "history": (HistoryKey, _FORMATS[VerdictHistory]),
     "measurement": (MeasurementKey, _FORMATS[Measurement]),
@@ -103,8 +97,6 @@ def encode_value(value: Value) -> bytes:
     match value:
         case np.ndarray():
             return _ROWS.encode(_Rows(value))
-        case tuple():
-            return _EXAMPLES.encode(_Examples(value))
         case _:
             return _FORMATS[type(value)].encode(_in_order(value))
 
@@ -149,8 +141,6 @@ def decode(
         match decoded:
             case SourceBlock():
                 require(decoded.partitions <= MAX_PARTITIONS, "the topic has too many partitions")
-            case _Examples():
-                return parsed, decoded.examples
             case _Rows():
                 if isinstance(parsed, PaneKey):
                     # A shorter or longer tally might be added, or judged in part.

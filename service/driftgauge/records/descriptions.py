@@ -2,7 +2,20 @@
 
 from dataclasses import dataclass
 
-__all__ = ["BaselineDescription"]
+__all__ = ["BaselineDescription", "BaselineExamples"]
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineExamples:
+    """Some events of a baseline.
+
+    Attributes:
+        ids: Their ids.
+        texts: The beginnings of their texts; empty where the baseline holds none.
+    """
+
+    ids: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +27,16 @@ class BaselineDescription:
         model_version: The version of the model of its vectors; None where it names none.
         names: The name of each cluster, k of them; None where it has none.
         positions: Each cluster's place along the two leading components, in standard deviations, k of them.
-        example_ids: The ids of the events nearest to each centroid, k times any number.
+        examples: The events nearest to each centroid, k times any number.
+        farthest: The events farthest beyond the radius of their cluster.
     """
 
     created_ms: int
     model_version: str | None
     names: tuple[str | None, ...]
     positions: tuple[tuple[float, float], ...]
-    example_ids: tuple[tuple[str, ...], ...]
+    examples: tuple[BaselineExamples, ...]
+    farthest: BaselineExamples = BaselineExamples()
 
     def label(self, cluster: int) -> str:
         """Return a cluster's number and name in words, such as "cluster 7 (truck, automobile)"."""

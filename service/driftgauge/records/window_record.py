@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
     "ClusterRecord",
+    "EventsRecord",
     "ExampleRecord",
     "FindingRecord",
     "Finite",
@@ -97,20 +98,27 @@ class SlowDriftRecord(_Record):
     UTC. Null while the statistic is 0."""
 
 
-class ExampleRecord(_Record):
+class EventsRecord(_Record):
+    """Some events of the window, and of the baseline."""
+
+    event_ids: tuple[str, ...]
+    """The `event_id`s of the window's events."""
+
+    baseline_event_ids: tuple[str, ...] = ()
+    """The `event_id`s of the baseline's events: of a cluster those nearest to the centroid."""
+
+    snippets: tuple[str, ...] = ()
+    """The beginnings of the texts of the events of `event_ids`, where the stream keeps them."""
+
+    baseline_snippets: tuple[str, ...] = ()
+    """The same of the events of `baseline_event_ids`, where the baseline holds them."""
+
+
+class ExampleRecord(EventsRecord):
     """Some events of a cluster."""
 
     cluster: Count
     """The cluster."""
-
-    event_ids: tuple[str, ...]
-    """The `event_id`s of the events."""
-
-    baseline_event_ids: tuple[str, ...] = ()
-    """The `event_id`s of the baseline's events nearest to the centroid."""
-
-    snippets: tuple[str, ...] = ()
-    """The beginnings of the texts of the events of `event_ids`, where the stream keeps them."""
 
 
 class SegmentRecord(_Record):
@@ -312,6 +320,10 @@ class WindowRecord(_Record):
 
     examples: tuple[ExampleRecord, ...]
     """Some events of the movers, of the window and of the baseline, as far as these have an `event_id`."""
+
+    farthest: EventsRecord | None = None
+    """The events that lie farthest beyond the radius of their cluster, by the distance in radii, the farthest
+    first: six of the window at most, and five of the baseline. Null if unknown, or if there are none."""
 
     segments: tuple[SegmentRecord, ...]
     """Every configured segment."""

@@ -10,7 +10,7 @@ from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.records.descriptions import BaselineDescription
+from driftgauge.records.descriptions import BaselineDescription, BaselineExamples
 from driftgauge.records.window_record import SegmentRecord, WindowRecord
 
 __all__ = ["result_key", "result_record", "stream_of", "to_record"]
@@ -77,6 +77,7 @@ def to_record(result: WindowResult, description: BaselineDescription | None) -> 
             "clusters": _clusters(result, description),
             "movers": () if score is None else score.movers,
             "examples": _examples(result, description),
+            "farthest": _farthest(result, description),
             "segments": tuple(
                 {name: getattr(each, name) for name in _OF_SEGMENT}
                 | {"key": each.segment[0], "value": each.segment[1]}
@@ -164,13 +165,28 @@ def _clusters(result: WindowResult, description: BaselineDescription | None) -> 
 def _examples(result: WindowResult, description: BaselineDescription | None) -> tuple[dict[str, Any], ...]:
     """Return the examples of the movers, of the window and of the baseline."""
     movers = result.score.movers if description is not None and result.score is not None else ()
-    of_baseline = {mover: ids for mover in movers if description and (ids := description.example_ids[mover])}
+    of_baseline = {each: own for each in movers if description and (own := description.examples[each]).ids}
     return tuple(
         {
             "cluster": cluster,
             "event_ids": result.examples.get(cluster, ()),
-            "baseline_event_ids": of_baseline.get(cluster, ()),
             "snippets": result.snippets.get(cluster, ()),
         }
+        | _of_baseline(of_baseline.get(cluster, BaselineExamples()))
         for cluster in sorted(result.examples.keys() | of_baseline.keys())
     )
+
+
+def _farthest(result: WindowResult, description: BaselineDescription | None) -> dict[str, Any] | None:
+    """Return the farthest events; None where the window has none."""
+    if not result.farthest:
+        return None
+    snippets = tuple(each.snippet for each in result.farthest)
+    return {
+        "event_ids": tuple(each.event_id for each in result.farthest),
+        "snippets": snippets if any(snippets) else (),
+    } | _of_baseline(description.farthest if description else BaselineExamples())
+
+
+def _of_baseline(examples: BaselineExamples) -> dict[str, Any]:
+    return {"baseline_event_ids": examples.ids, "baseline_snippets": examples.texts}

@@ -20,10 +20,12 @@ from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview
 from driftgauge.page.queries import WindowQuery, read_query
 from driftgauge.page.site import Site, comparable
-from driftgauge.page.status import URGENCY, StreamStatus
+from driftgauge.page.states import URGENCY
+from driftgauge.page.status import StreamStatus
 from driftgauge.page.summary_record import SummaryRecord, summary_records
 from driftgauge.page.words import name_first
 from driftgauge.records.window_record import WindowRecord
+from driftgauge.report.pictures import embedded
 from driftgauge.report.reading import Material
 
 __all__ = ["Report", "ReportRecord", "build_report", "render_report", "report_record"]
@@ -144,30 +146,36 @@ def build_report(
     )
 
 
-def render_report(report: Report) -> str:
+def render_report(report: Report, *, shows_examples: bool = False) -> str:
     """Return a report's HTML: one file that loads nothing and runs nothing.
+
+    Args:
+        report: The report.
+        shows_examples: Whether pictures and texts of events are in the file.
 
     Raises:
         ServiceError: The topic cannot be read now.
     """
-    # A report loads nothing, so it shows no pictures.
-    page = report.settings.page.model_copy(update={"thumbnail_url": None})
+    url = report.settings.page.thumbnail_url if shows_examples else None
+    page = report.settings.page.model_copy(update={"thumbnail_url": url})
+    report.material.results.shows_snippets = shows_examples
     site = Site(
         report.material.results,
         report.settings.model_copy(update={"page": page}),
         lambda: report.now_ms,
         Marks(),
         report.material.watch,
+        embedded(url),
     )
     style = files("driftgauge.page").joinpath("static", "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return site.render_stream(
         report.query,
-        None,
         "report.html",
         # It is the project's own file, and the policy lets no other style through.
         style=Markup(style),  # noqa: S704
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
+        "form-action 'none'",
         others=report.others,
         material=report.material,
         made_ms=report.made_ms,
@@ -184,7 +192,8 @@ def report_record(report: Report) -> ReportRecord:
     """
     query, settings = report.query, report.settings
     records = [
-        status_record(each, settings.by_stream[each.stream]) for each in (report.status, *report.others)
+        status_record(each, settings.by_stream[each.stream], settings.page.runbooks_url)
+        for each in (report.status, *report.others)
     ]
     return ReportRecord(
         status=records[0],

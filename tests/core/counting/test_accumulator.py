@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from driftgauge.core.commit_limit import ENTRY_BYTES, NUMBER_BYTES
 from driftgauge.core.counting.accumulator import Accumulator
 from driftgauge.core.reference import OTHER, SegmentReference
-from tests.builders.batches import build_batch, build_partitions, build_tally, of_segment, read_tally
+from tests.builders.batches import (
+    build_batch,
+    build_columns,
+    build_partitions,
+    build_tally,
+    of_segment,
+    read_tally,
+)
 from tests.builders.clocks import HOUR_MS
 from tests.builders.references import CLUSTERS, build_reference, build_segment_arrays
 from tests.builders.specs import ALARM, build_spec
@@ -195,3 +202,29 @@ def take(batch, rows):
         event_ids=[batch.event_ids[row] for row in rows],
         segments=[batch.segments[row] for row in rows],
     )
+
+
+def test_farthest_are_those_beyond_the_radius_by_distance_and_not_of_segments():
+    accumulator = build_accumulator("country")
+    far = np.array([1, 40, 2.5, 30, 8, 60, 90, 7])
+    vectors = np.eye(CLUSTERS)[np.zeros(len(far), int)] * far[:, None]
+    whole = np.arange(len(far))
+    names = [f"event-{row}" for row in whole]
+    for rows in (whole[:3], whole[3:]):
+        batch = build_columns(
+            "images",
+            np.zeros(len(rows), int),
+            rows,
+            np.zeros(len(rows), int),
+            vectors[rows],
+            event_ids=[names[row] for row in rows],
+            segments=[DE] * len(rows),
+        )
+        add(accumulator, batch)
+    of_all, of_segment = (panes(accumulator)[0, each] for each in (None, ("country", "de")))
+    found = [(each.event_id, each.distance) for each in of_all.farthest]
+    radius = float(REFERENCE.radii[0])
+    assert found == [
+        (names[row], int(1_000 * np.float32(far[row] - 1) / radius)) for row in (6, 5, 1, 3, 4, 7)
+    ]
+    assert of_segment.farthest == ()

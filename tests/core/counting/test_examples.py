@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from driftgauge.core.counting.event_ids import MAX_ID_BYTES, RecordIds, rank_ids
 from driftgauge.core.counting.examples import (
     MAX_EXAMPLES,
+    MAX_FARTHEST,
     Example,
+    Examples,
     ExampleSampler,
-    examples_by_cluster,
+    FarExample,
     merge_examples,
 )
 from tests.builders.clocks import HOUR_MS
@@ -62,7 +64,7 @@ def test_filter_keeps_ids(runs, random):
 SAME_RANK = [("plumless", "buckeroo"), ("codding", "gnu")]
 NAMES = st.sampled_from([None, "", *sum(SAME_RANK, ()), *(f"event-{number}" for number in range(30))])
 EVENTS = st.lists(
-    st.tuples(st.integers(0, 3 * HOUR_MS), st.integers(0, 2), NAMES),
+    st.tuples(st.integers(0, 3 * HOUR_MS), st.integers(0, 2), st.integers(-1, 6), NAMES),
     min_size=1,
     max_size=60,
 )
@@ -70,9 +72,9 @@ CUTS = st.lists(st.integers(0, 60), max_size=5).map(sorted)
 
 
 def add(examples, *events):
-    """Sample among (time_ms, cluster, name) events."""
-    time_ms, cluster, names = zip(*events, strict=True)
-    examples.add(np.array(time_ms, dtype=np.int64), np.array(cluster, dtype=np.intp), names)
+    """Sample among (time_ms, cluster, distance, name) events."""
+    *columns, names = zip(*events, strict=True)
+    examples.add(*(np.array(column, np.int64) for column in columns), names)
 
 
 def examples_of(events, cuts=()):
@@ -88,41 +90,44 @@ def taken(examples):
     return dict(sorted(examples.panes.items()))
 
 
-def lowest(events):
+def expected(events):
     """Pane start -> its examples, by sorting all names."""
-    cells = {}
-    for time_ms, cluster, name in events:
+    panes = {}
+    for time_ms, cluster, distance, name in events:
         if name:
-            start_ms = time_ms // HOUR_MS * HOUR_MS
-            example = Example(cluster, zlib.crc32(name.encode()), name)
-            cells.setdefault(start_ms, {}).setdefault(cluster, set()).add(example)
+            found = panes.setdefault(time_ms // HOUR_MS * HOUR_MS, ({}, set()))
+            rank = zlib.crc32(name.encode())
+            found[0].setdefault(cluster, set()).add(Example(cluster, rank, name))
+            if distance >= 0:
+                found[1].add((-distance, rank, name))
     return {
-        start_ms: tuple(
-            example for cluster in sorted(found) for example in sorted(found[cluster])[:MAX_EXAMPLES]
+        start_ms: Examples(
+            tuple(each for cluster in sorted(by) for each in sorted(by[cluster])[:MAX_EXAMPLES]),
+            tuple(FarExample(-near, rank, name) for near, rank, name in sorted(far)[:MAX_FARTHEST]),
         )
-        for start_ms, found in cells.items()
+        for start_ms, (by, far) in panes.items()
     }
 
 
 @settings(max_examples=examples(200))
 @given(EVENTS, CUTS, st.randoms(use_true_random=False))
-def test_sampler_takes_lowest_ranks_in_any_order_and_split(events, cuts, random):
+def test_sampler_takes_lowest_ranks_and_farthest_in_any_order_and_split(events, cuts, random):
     shuffled = events[:]
     random.shuffle(shuffled)
-    assert taken(examples_of(shuffled, cuts)) == lowest(events)
+    assert taken(examples_of(shuffled, cuts)) == expected(events)
 
 
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_merge_of_any_split_has_same_names(events, random):
-    elsewhere = [(random.randrange(3) * HOUR_MS, cluster, name) for _, cluster, name in events]
-    at_once = [(0, cluster, name) for _, cluster, name in events]
+    elsewhere = [(random.randrange(3) * HOUR_MS, *others) for _, *others in events]
+    at_once = [(0, *others) for _, *others in events]
     kept = list(taken(examples_of(elsewhere)).values())
     random.shuffle(kept)
-    merged = ()
+    merged = Examples()
     for each in kept:
         merged = merge_examples((merged, each))
     assert merged == merge_examples(taken(examples_of(at_once)).values())
-    assert examples_by_cluster(kept) == examples_by_cluster([merged])
+    assert merge_examples(kept) == merged
 
 
 def test_merge_keeps_lowest_ranks_of_each_cluster():
@@ -130,5 +135,6 @@ def test_merge_keeps_lowest_ranks_of_each_cluster():
     ranked = sorted(Example(0, zlib.crc32(name.encode()), name) for name in names)
     only = Example(3, 9, "only")
     for pair in combinations(ranked, 2):
-        assert examples_by_cluster([ranked, pair, [only]]) == {0: tuple(ranked[:MAX_EXAMPLES]), 3: (only,)}
-    assert examples_by_cluster([]) == {}
+        merged = merge_examples([Examples(tuple(ranked)), Examples(pair), Examples((only,))])
+        assert merged.by_cluster == {0: tuple(ranked[:MAX_EXAMPLES]), 3: (only,)}
+    assert merge_examples([]).by_cluster == {}

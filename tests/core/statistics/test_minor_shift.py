@@ -30,7 +30,9 @@ def references():
 
 def find(reference, vectors, overdispersion=None):
     """Return the finding of a window, and what the overdispersion is measured by."""
-    measured = registry.measure(reference, vectors, reference.centroids.assign(vectors))
+    measured = registry.measure(
+        reference, registry.place(reference, vectors, reference.centroids.assign(vectors))
+    )
     field = next(each for each in registry.fields_of(reference) if each.name in MINOR_SHIFT.fields)
     sums = measured[-1].vectors.sum(axis=0) @ measured[-1].directions
     counts = np.array([len(vectors)])

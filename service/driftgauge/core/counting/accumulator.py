@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.commit_limit import ENTRY_BYTES, NUMBER_BYTES
 from driftgauge.core.counting.batch import EventBatch
-from driftgauge.core.counting.examples import ExampleSampler
+from driftgauge.core.counting.examples import Examples, ExampleSampler
 from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.counting.tally import Directions, tally_batch
@@ -50,7 +50,8 @@ class Accumulator:
 
     def add(self, batch: EventBatch, cluster: NDArray[np.intp]) -> None:
         """Count n events with their clusters, (n,)."""
-        measured = self._spec.measure(self._reference, batch.vectors, cluster)
+        events = self._spec.place(self._reference, batch.vectors, cluster)
+        measured = self._spec.measure(self._reference, events)
         self._add(batch, np.zeros(len(batch), dtype=np.intp), self._scheme, measured)
         in_segments = [
             added
@@ -64,12 +65,13 @@ class Accumulator:
                 own = [added[mask] for added in in_segments]
                 self._add(batch.filter(mask), segment[mask], self._segment_scheme, own)
         if batch.event_ids:
-            self._examples.add(batch.time_ms, cluster, batch.event_ids, batch.snippets)
+            self._examples.add(batch.time_ms, cluster, events.beyond, batch.event_ids, batch.snippets)
 
     def panes(self, partitions: Mapping[int, Partition]) -> Iterator[PaneDelta]:
         """Yield the deltas of the panes; `partitions` maps the batches' partition codes."""
         for (start_ms, number), values in sorted(self._tallies.items()):
             code, offset = self._firsts[start_ms, number]
+            examples = Examples() if number else self._examples.panes.get(start_ms, Examples())
             yield PaneDelta(
                 self._stream,
                 self._scheme if self._segments[number] is None else self._segment_scheme,
@@ -78,7 +80,8 @@ class Accumulator:
                 values,
                 int(values[: self._reference.centroids.clusters].sum()),
                 (partitions[code], offset),
-                self._examples.panes.get(start_ms, ()) if self._segments[number] is None else (),
+                examples.examples,
+                examples.farthest,
             )
 
     def _add(

@@ -1,6 +1,7 @@
-"""Example events of each cluster: a mergeable bottom-k sample, the same for any split of the events."""
+"""Examples of clusters, and the farthest events: mergeable samples, the same for any split of the events."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -10,15 +11,20 @@ from driftgauge.core.counting.event_ids import rank_ids
 
 __all__ = [
     "MAX_EXAMPLES",
+    "MAX_FARTHEST",
     "Example",
     "ExampleSampler",
+    "Examples",
+    "FarExample",
     "can_be_example",
-    "examples_by_cluster",
     "merge_examples",
 ]
 
 MAX_EXAMPLES = 3
 """The most examples of a cluster in a pane."""
+
+MAX_FARTHEST = 6
+"""The most of the farthest events in a pane."""
 
 
 class Example(NamedTuple):
@@ -37,52 +43,121 @@ class Example(NamedTuple):
     snippet: str = ""
 
 
-class ExampleSampler:
-    """Samples the events of one stream: a few of each cluster and pane.
-
-    The events with the lowest hashes are a mergeable sample (bottom-k sampling: E. Cohen and H. Kaplan,
-    Summarizing data using bottom-k sketches, PODC 2007).
+class FarExample(NamedTuple):
+    """An event beyond the radius of its cluster.
 
     Attributes:
-        panes: The examples of each pane, sorted, by its start, event time in ms.
+        distance: Its distance to the centroid, in thousandths of the radius, rounded down.
+        rank: The CRC-32 of its name; of equal distances the lowest ranks come first.
+        event_id: Its name, which the producer assigned.
+        snippet: The beginning of its text; empty where none is kept.
+    """
+
+    distance: int
+    rank: int
+    event_id: str
+    snippet: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """The examples of the events of one or more panes.
+
+    Attributes:
+        examples: Those of each cluster, sorted.
+        farthest: The events that lie farthest beyond the radius of their cluster, the farthest first.
+    """
+
+    examples: tuple[Example, ...] = ()
+    farthest: tuple[FarExample, ...] = ()
+
+    @property
+    def by_cluster(self) -> dict[int, tuple[Example, ...]]:
+        """The examples of each cluster that has any."""
+        found: dict[int, tuple[Example, ...]] = {}
+        for example in self.examples:
+            found[example.cluster] = (*found.get(example.cluster, ()), example)
+        return found
+
+
+class ExampleSampler:
+    """Samples the events of one stream: a few of each cluster and pane, and the farthest of each pane.
+
+    The events with the lowest hashes are a mergeable sample (bottom-k sampling: E. Cohen and H. Kaplan,
+    Summarizing data using bottom-k sketches, PODC 2007), and so are those with the largest distances.
+
+    Attributes:
+        panes: The examples of each pane, by its start, event time in ms.
     """
 
     def __init__(self, pane_ms: int, snippet_bytes: int = 0) -> None:
         self._pane_ms = pane_ms
         self._snippet_bytes = snippet_bytes
-        self.panes: dict[int, tuple[Example, ...]] = {}
+        self.panes: dict[int, Examples] = {}
 
     def add(
         self,
         time_ms: NDArray[np.int64],
         cluster: NDArray[np.intp],
+        beyond: NDArray[np.int64],
         event_ids: Sequence[str | None],
         snippets: Sequence[str | None] = (),
     ) -> None:
-        """Sample among n events; the columns are (n,), that of the snippets may be empty."""
+        """Sample among n events; the columns are (n,), that of the snippets may be empty.
+
+        `beyond` has the distances, as `MeasuredEvents.beyond` measures them.
+        """
         ranks = rank_ids(event_ids)
         panes = time_ms // self._pane_ms * self._pane_ms
-        # Sort by pane, cluster and rank, and drop events that are no examples.
-        order = np.lexsort((ranks, cluster, panes))
-        order = order[ranks[order] >= 0]
-        cells = np.stack((panes, cluster, ranks))[:, order]
-        differs = np.ones(cells.shape, dtype=np.bool_)
-        differs[:, 1:] = cells[:, 1:] != cells[:, :-1]
-        starts = np.flatnonzero(differs[:2].any(axis=0))
-        # Distinct ranks are counted, not events: a name may occur twice, and two names may share a rank.
-        numbers = np.cumsum(differs.any(axis=0))
-        positions: NDArray[np.int64] = numbers - np.repeat(
-            numbers[starts], np.diff(np.append(starts, len(order)))
-        )
-        sampled: dict[int, list[Example]] = {}
-        for row in order[positions < MAX_EXAMPLES].tolist():
+        can_be = ranks >= 0
+        sampled: dict[int, list[Examples]] = {}
+
+        def name(row: int) -> tuple[int, str, str]:
             # A character that is cut is dropped.
             text = ((snippets[row] if snippets else None) or "").encode()[: self._snippet_bytes]
-            snippet = text.decode(errors="ignore")
-            example = Example(int(cluster[row]), int(ranks[row]), event_ids[row] or "", snippet)
-            sampled.setdefault(int(panes[row]), []).append(example)
+            return int(ranks[row]), event_ids[row] or "", text.decode(errors="ignore")
+
+        for row in _first((panes, cluster), (ranks,), can_be, MAX_EXAMPLES):
+            found = Examples(examples=(Example(int(cluster[row]), *name(row)),))
+            sampled.setdefault(int(panes[row]), []).append(found)
+        is_far = can_be & (beyond >= self._least_far(panes))
+        for row in _first((panes,), (-beyond, ranks), is_far, MAX_FARTHEST) if is_far.any() else ():
+            found = Examples(farthest=(FarExample(int(beyond[row]), *name(row)),))
+            sampled.setdefault(int(panes[row]), []).append(found)
         for start_ms, examples in sampled.items():
-            self.panes[start_ms] = merge_examples((self.panes.get(start_ms, ()), examples))
+            before = self.panes.get(start_ms, Examples())
+            self.panes[start_ms] = merge_examples((before, *examples))
+
+    def _least_far(self, panes: NDArray[np.int64]) -> int:
+        """Return the distance that an event needs to be among the farthest of the panes of n events, (n,)."""
+        if not len(panes) or panes.min() != panes.max():
+            return 0
+        found = self.panes.get(int(panes[0]), Examples()).farthest
+        return found[-1].distance if len(found) == MAX_FARTHEST else 0
+
+
+def _first(
+    group: Sequence[NDArray[np.int64]],
+    order: Sequence[NDArray[np.int64]],
+    mask: NDArray[np.bool_],
+    most: int,
+) -> list[int]:
+    """Return the first rows of each group, in an order, among those for which the (n,) mask is true.
+
+    Distinct numbers are counted, not events: a name may occur twice, and two names may share a rank.
+    """
+    rows = np.flatnonzero(mask)
+    cells = np.stack([column[rows] for column in (*group, *order)])
+    ordered = np.lexsort(cells[::-1])
+    cells = cells[:, ordered]
+    differs = np.ones(cells.shape, dtype=np.bool_)
+    differs[:, 1:] = cells[:, 1:] != cells[:, :-1]
+    starts = np.flatnonzero(differs[: len(group)].any(axis=0))
+    numbers = np.cumsum(differs.any(axis=0))
+    lengths = np.diff(np.append(starts, len(ordered)))
+    positions: NDArray[np.int64] = numbers - np.repeat(numbers[starts], lengths)
+    first: list[int] = rows[ordered[positions < most]].tolist()
+    return first
 
 
 def can_be_example(name: str | None) -> bool:
@@ -90,18 +165,15 @@ def can_be_example(name: str | None) -> bool:
     return bool(rank_ids([name])[0] >= 0)
 
 
-def merge_examples(samples: Iterable[Iterable[Example]]) -> tuple[Example, ...]:
-    """Return the sample of the union of samples, sorted: each cluster's lowest ranks."""
+def merge_examples(samples: Iterable[Examples]) -> Examples:
+    """Return the sample of the union of samples: each cluster's lowest ranks, and the farthest of all."""
     clusters: dict[int, set[Example]] = {}
-    for examples in samples:
-        for example in examples:
+    farthest: set[FarExample] = set()
+    for sample in samples:
+        farthest.update(sample.farthest)
+        for example in sample.examples:
             clusters.setdefault(example.cluster, set()).add(example)
-    return tuple(example for _, union in sorted(clusters.items()) for example in sorted(union)[:MAX_EXAMPLES])
-
-
-def examples_by_cluster(samples: Iterable[Iterable[Example]]) -> dict[int, tuple[Example, ...]]:
-    """Return the merged samples' examples, by cluster."""
-    found: dict[int, tuple[Example, ...]] = {}
-    for example in merge_examples(samples):
-        found[example.cluster] = (*found.get(example.cluster, ()), example)
-    return found
+    return Examples(
+        tuple(example for _, union in sorted(clusters.items()) for example in sorted(union)[:MAX_EXAMPLES]),
+        tuple(sorted(farthest, key=lambda each: (-each.distance, each[1:]))[:MAX_FARTHEST]),
+    )

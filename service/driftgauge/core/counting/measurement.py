@@ -12,6 +12,8 @@ from driftgauge.core.counting.projection import Projection
 
 __all__ = ["MeasuredEvents"]
 
+_MOST_BEYOND = 2**31 - 1
+
 
 @dataclass(frozen=True, eq=False)
 class MeasuredEvents:
@@ -38,7 +40,18 @@ class MeasuredEvents:
     @cached_property
     def are_outliers(self) -> NDArray[np.bool_]:
         """(n,), whether each lies beyond the radius of its cluster."""
-        return self.centroids.distances(self.vectors, self.cluster) > self.radii[self.cluster]
+        return self._distances > self.radii[self.cluster]
+
+    @property
+    def beyond(self) -> NDArray[np.int64]:
+        """(n,) int64, the distance of each in thousandths of its cluster's radius; -1 within the radius."""
+        beyond = np.full(len(self.cluster), -1, np.int64)
+        rows = np.flatnonzero(self.are_outliers)
+        # A cluster of equal vectors has no radius.
+        with np.errstate(divide="ignore"):
+            times = self._distances[rows] / self.radii[self.cluster[rows]].astype(np.float64)
+        beyond[rows] = np.minimum(1_000 * times, _MOST_BEYOND)
+        return beyond
 
     @property
     def coordinates(self) -> NDArray[np.int64]:
@@ -64,6 +77,10 @@ class MeasuredEvents:
     def hashes(self) -> NDArray[np.intp] | NDArray[np.uint16]:
         """(n,), the hash of each vector."""
         return hash_signs(self.standardized) if self.hash_bins == SIGN_BINS else hash_vectors(self.vectors)
+
+    @cached_property
+    def _distances(self) -> NDArray[np.float32]:
+        return self.centroids.distances(self.vectors, self.cluster)
 
     @cached_property
     def _projected(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.counting.examples import Example
+from driftgauge.core.counting.examples import Example, FarExample
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Segment
@@ -59,6 +59,7 @@ class PaneDelta:
         events: The number of events in the tally.
         first: A source partition of its events, and the lowest of their offsets there.
         examples: Its examples, sorted; none of a segment.
+        farthest: Its events that lie farthest, the farthest first; none of a segment.
     """
 
     stream: str
@@ -69,6 +70,7 @@ class PaneDelta:
     events: int
     first: tuple[Partition, int]
     examples: tuple[Example, ...] = ()
+    farthest: tuple[FarExample, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD
 from driftgauge.core.statistics.statistic import Statistic
 
-__all__ = ["STATISTICS", "counted", "fields_of", "measure", "total_weight"]
+__all__ = ["STATISTICS", "counted", "fields_of", "measure", "place", "total_weight"]
 
 STATISTICS: tuple[Statistic[Any], ...] = (
     DIVERGENCE,
@@ -55,11 +55,9 @@ def fields_of(reference: Reference) -> tuple[TallyField, ...]:
     )
 
 
-def measure(
-    reference: Reference, vectors: NDArray[np.float32], cluster: NDArray[np.intp]
-) -> list[NDArray[Any] | Directions]:
-    """Return what n events, with their clusters (n,), add to each of these fields; see `tally_batch`."""
-    events = MeasuredEvents(
+def place(reference: Reference, vectors: NDArray[np.float32], cluster: NDArray[np.intp]) -> MeasuredEvents:
+    """Return n events relative to a baseline, by their vectors (n, d) and clusters (n,)."""
+    return MeasuredEvents(
         vectors,
         cluster,
         reference.centroids,
@@ -68,6 +66,10 @@ def measure(
         reference.cluster_means,
         _hash_bins(reference),
     )
+
+
+def measure(reference: Reference, events: MeasuredEvents) -> list[NDArray[Any] | Directions]:
+    """Return what n events add to each of these fields; see `tally_batch`."""
     return [added for each in counted(reference.arrays) for added in each.measure(events)]
 
 

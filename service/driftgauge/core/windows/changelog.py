@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.counting.examples import Example
+from driftgauge.core.counting.examples import Examples
 from driftgauge.core.judging.calibration import Calibration
 from driftgauge.core.judging.measuring import Measurement
 from driftgauge.core.judging.verdict import Verdict, VerdictHistory
@@ -283,7 +283,7 @@ Value = (
     | SourceBlock
     | StreamStatus
     | NDArray[np.int64]
-    | tuple[Example, ...]
+    | Examples
     | WindowResult
     | VerdictHistory
     | Measurement

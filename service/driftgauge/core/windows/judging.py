@@ -1,10 +1,9 @@
 """The judge of a stream: judges its windows by its state, and returns their results."""
 
-from driftgauge.core.counting.examples import Example
+from driftgauge.core.counting.examples import Examples
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.judging.calibrating import Siblings, no_siblings
 from driftgauge.core.judging.judge import WindowJudge
-from driftgauge.core.judging.scoring import Score
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.window import Window
@@ -51,8 +50,12 @@ class StreamJudge:
             is_incomplete=completeness.incomplete_reason is not None,
         )
         status, slow_drift = self._state.status, judged.slow_drift
-        examples = self._examples(window, reference, judged.score)
-        snippets = {cluster: tuple(each.snippet for each in own) for cluster, own in examples.items()}
+        movers = () if judged.score is None else judged.score.movers
+        examples = Examples()
+        if movers:
+            examples = self._state.panes.examples(self._spec.scheme(reference).key, window)
+        by_cluster = {mover: own for mover in movers if (own := examples.by_cluster.get(mover))}
+        snippets = {cluster: tuple(each.snippet for each in own) for cluster, own in by_cluster.items()}
         return WindowResult(
             stream=self._spec.name,
             window=window,
@@ -70,7 +73,7 @@ class StreamJudge:
             slow_drift_since_ms=None if slow_drift is None else slow_drift.since_ms,
             slow_drift_limit=judged.slow_drift_limit,
             segments=judged.segments,
-            examples={cluster: tuple(each.event_id for each in own) for cluster, own in examples.items()},
+            examples={cluster: tuple(each.event_id for each in own) for cluster, own in by_cluster.items()},
             memory=judged.memory,
             counted_twice=completeness.counted_twice,
             incomplete_reason=completeness.incomplete_reason,
@@ -79,16 +82,8 @@ class StreamJudge:
             late_total=status.late.get(window.size_ms, 0),
             calibration=judged.calibration,
             measuring=judged.measuring,
+            farthest=examples.farthest,
         )
-
-    def _examples(
-        self, window: Window, reference: Reference, score: Score | None
-    ) -> dict[int, tuple[Example, ...]]:
-        """Return the examples of the clusters that moved most."""
-        if score is None or not score.movers:
-            return {}
-        found = self._state.panes.examples(self._spec.scheme(reference).key, window)
-        return {cluster: found[cluster] for cluster in score.movers if cluster in found}
 
     def _segment_tallies(self, window: Window, reference: Reference) -> dict[Segment, Tally]:
         scheme = self._spec.scheme(reference).of_segments

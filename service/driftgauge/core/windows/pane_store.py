@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.counting.examples import Example, examples_by_cluster, merge_examples
+from driftgauge.core.counting.examples import Examples, merge_examples
 from driftgauge.core.reference import Segment
 from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import ExamplesKey, PaneKey
@@ -26,7 +26,7 @@ class PaneStore:
         self._stream = stream
         self._lengths_ms: dict[str, int] = {}  # by scheme
         self._tallies: dict[tuple[str, Segment | None], dict[int, NDArray[np.int64]]] = {}
-        self._examples: dict[str, dict[int, tuple[Example, ...]]] = {}
+        self._examples: dict[str, dict[int, Examples]] = {}
         # The same starts in heaps, because a purge must not look at the panes that stay.
         self._tally_starts: dict[tuple[str, Segment | None], list[int]] = {}
         self._example_starts: dict[str, list[int]] = {}
@@ -53,9 +53,9 @@ class PaneStore:
         # Not in place: drained entries share the array.
         self.put(key, values if before is None else before + values)
 
-    def add_examples(self, key: ExamplesKey, examples: tuple[Example, ...]) -> bool:
+    def add_examples(self, key: ExamplesKey, examples: Examples) -> bool:
         """Merge examples into those of a pane; return whether they have changed."""
-        before = self.get(key) or ()
+        before = self.get(key) or Examples()
         merged = merge_examples((before, examples))
         if merged != before:
             self.put(key, merged)
@@ -83,10 +83,10 @@ class PaneStore:
             if segment is None and any(True for _ in self._starts_ms(scheme, window, panes))
         }
 
-    def examples(self, scheme: str, window: Window) -> dict[int, tuple[Example, ...]]:
-        """Return a window's examples by cluster."""
+    def examples(self, scheme: str, window: Window) -> Examples:
+        """Return a window's examples."""
         panes = self._examples.get(scheme, {})
-        return examples_by_cluster(panes[start_ms] for start_ms in self._starts_ms(scheme, window, panes))
+        return merge_examples(panes[start_ms] for start_ms in self._starts_ms(scheme, window, panes))
 
     def purge(self, settled_ms: int, at_most: int) -> tuple[list[PaneKey | ExamplesKey], bool]:
         """Delete at most this many panes that end at or before an event time.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.counting.examples import FarExample
 from driftgauge.core.judging.calibration import CalibrationSummary, Measuring
 from driftgauge.core.judging.scoring import Score, SegmentResult
 from driftgauge.core.judging.verdict import Verdict, VerdictMemory
@@ -50,6 +51,7 @@ class WindowResult:
         late_total: The number of these that were late for windows of this size; None where unknown.
         calibration: What it was judged by; None where unknown.
         measuring: The measurement that a provisional verdict waits for; None where it waits for none.
+        farthest: Its events that lie farthest beyond the radius of their cluster, the farthest first.
     """
 
     stream: str
@@ -77,6 +79,7 @@ class WindowResult:
     late_total: int | None = None
     calibration: CalibrationSummary | None = None
     measuring: Measuring | None = None
+    farthest: tuple[FarExample, ...] = ()
 
     @property
     def count(self) -> int:

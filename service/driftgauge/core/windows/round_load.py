@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.commit_limit import ENTRY_BYTES, NUMBER_BYTES
-from driftgauge.core.counting.examples import Example
+from driftgauge.core.counting.examples import Examples
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.overdispersion import TWO_WEEKS
@@ -32,11 +32,12 @@ class RoundLoad:
     def __init__(self) -> None:
         self.bytes = 0
 
-    def add_entry(self, value: NDArray[np.int64] | tuple[Example, ...] | None) -> None:
+    def add_entry(self, value: NDArray[np.int64] | Examples | None) -> None:
         """Add a changelog entry with these numbers or examples; None for another value, or a deletion."""
         self.bytes += ENTRY_BYTES
-        if isinstance(value, tuple):
-            self.bytes += sum(_EXAMPLE_BYTES + len(example.snippet) for example in value)
+        if isinstance(value, Examples):
+            self.bytes += sum(_EXAMPLE_BYTES + len(each.snippet) for each in value.examples)
+            self.bytes += sum(_EXAMPLE_BYTES + len(each.snippet) for each in value.farthest)
         elif value is not None:
             self.bytes += NUMBER_BYTES * len(value)
 

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.counting.examples import Example
+from driftgauge.core.counting.examples import Examples
 from driftgauge.core.counting.partial import PaneDelta, StreamTime
 from driftgauge.core.judging.calibration import Calibration
 from driftgauge.core.judging.measuring import Measurement
@@ -116,7 +116,8 @@ class StreamState:
         self._mark_dirty(key)
         self._dirty_panes.add(pane)
         of_examples = ExamplesKey(self.stream, delta.scheme.key, pane)
-        if delta.examples and self.panes.add_examples(of_examples, delta.examples):
+        examples = Examples(delta.examples, delta.farthest)
+        if examples != Examples() and self.panes.add_examples(of_examples, examples):
             self._mark_dirty(of_examples)
 
     def observe(
@@ -383,7 +384,7 @@ class StreamState:
                 times = self.times.get(key.topic, _NO_TIMES)[key.block * BLOCK : (key.block + 1) * BLOCK]
                 return times.copy() if len(times) else None
             case PaneKey() | ExamplesKey():
-                return cast("NDArray[np.int64] | tuple[Example, ...] | None", self.panes.get(key))
+                return cast("NDArray[np.int64] | Examples | None", self.panes.get(key))
             case PublishedKey():
                 return self.published.get(key.window)
             case HistoryKey() | MeasurementKey() | CalibrationKey():

@@ -87,12 +87,14 @@ async function load() {
 
 function replace(fresh) {
   const active = document.activeElement;
-  // Several links lead to one window, so the place among them counts; the range may change meanwhile.
-  const nameOf = (each) => each.getAttribute("href")?.replace(/&last=\d+/, "") ?? each.getAttribute("aria-label") ?? each.textContent;
+  // Several links lead to one window, so the place among them counts; the range may change meanwhile. Those that
+  // change the range are known by their texts.
+  const nameOf = (each) => (each.closest(".tools") ? null : each.getAttribute("href")?.replace(/&(from|until)=[^&#]+/g, "")) ?? each.getAttribute("aria-label") ?? each.textContent;
   const focused = nameOf(active);
   const alike = () => [...document.querySelectorAll("a, summary, button, .scroll")].filter((each) => nameOf(each) === focused);
   const place = alike().indexOf(active);
   const open = [...document.querySelectorAll("details[open]")].map((each) => each.id);
+  const top = scrollY;
   const regions = () => [...document.querySelectorAll(".scroll")];
   const scrolled = new Map(regions().map((each) => [each.ariaLabel, each.scrollLeft]));
   for (const part of [".top", "main", "footer"]) {
@@ -103,6 +105,7 @@ function replace(fresh) {
   showTimes();
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   for (const each of regions()) each.scrollLeft = scrolled.get(each.ariaLabel) ?? 0;
+  scrollTo({top, behavior: "instant"});
   if (place >= 0) alike()[place]?.focus({preventScroll: true});
 }
 
