@@ -161,4 +161,4 @@ def test_missing_rights_are_those_that_the_cluster_reports():
     admin = Mock(**{"describe_topics.return_value": answers})
     operations = AclOperation.READ, AclOperation.WRITE
     needed = [(topic, operation) for topic in answers for operation in operations]
-    assert missing_topic_rights(admin, needed) == [("read", AclOperation.WRITE)]
+    assert missing_topic_rights(admin, needed) == ["Write on read"]

@@ -4,14 +4,11 @@ from collections.abc import Collection, Iterator, MutableSequence, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
-from driftgauge.config import Settings
 from driftgauge.errors import AuthorizationError, BrokerError
-from driftgauge.kafka.calls import AUTHORIZATION
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
-from driftgauge.telemetry.health import Role
 
 __all__ = [
     "LOGIN_REFUSED",
@@ -19,10 +16,8 @@ __all__ = [
     "cannot_connect",
     "connection",
     "connection_refused",
-    "denied_groups",
     "missing_right",
     "missing_topic_rights",
-    "needed_rights",
     "reading_denied",
 ]
 
@@ -68,40 +63,8 @@ def reading_denied(
     return AuthorizationError(message, reason=error.name())
 
 
-def needed_rights(settings: Settings, role: Role) -> list[TopicRight]:
-    """Return the rights on topics that a role needs."""
-    names, partials, changelog = settings.topics, settings.partials_topic, settings.changelog_topic
-    if role is Role.COUNT:
-        return [
-            *((topic, AclOperation.READ) for topic in names.events),
-            (partials, AclOperation.WRITE),
-            (names.dead_letters, AclOperation.WRITE),
-        ]
-    return [
-        (partials, AclOperation.READ),
-        (changelog, AclOperation.READ),
-        (changelog, AclOperation.WRITE),
-        (names.windows, AclOperation.WRITE),
-    ]
-
-
-def denied_groups(admin: AdminClient, groups: Collection[str]) -> Iterator[tuple[str, KafkaError]]:
-    """Yield each group whose offsets the cluster does not let this client see, with the error."""
-    for group in groups:
-        # The client takes one group a request.
-        pending = admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], request_timeout=REQUEST_TIMEOUT_S
-        )
-        try:
-            pending[group].result()
-        except KafkaException as error:
-            # Without a coordinator yet, nothing is known of the group.
-            if error.args[0].code() in AUTHORIZATION:
-                yield group, error.args[0]
-
-
-def missing_topic_rights(admin: AdminClient, needed: Collection[TopicRight]) -> list[TopicRight]:
-    """Return those of the needed rights that the client lacks (KIP-430).
+def missing_topic_rights(admin: AdminClient, needed: Collection[TopicRight]) -> list[str]:
+    """Return those of the needed rights that the client lacks, as `Write on TOPIC` (KIP-430).
 
     A topic whose rights the cluster does not report, such as one that it hides, is left out.
     """
@@ -114,7 +77,7 @@ def missing_topic_rights(admin: AdminClient, needed: Collection[TopicRight]) -> 
         with suppress(KafkaException):
             held[topic] = future.result().authorized_operations
     return [
-        (topic, operation)
+        f"{operation.name.title()} on {topic}"
         for topic, operation in needed
         if held.get(topic) is not None and operation not in held[topic]
     ]
