@@ -54,7 +54,8 @@ class StreamJudge:
         examples = Examples()
         if movers:
             examples = self._state.panes.examples(self._spec.scheme(reference).key, window)
-        by_cluster = {mover: own for mover in movers if (own := examples.by_cluster.get(mover))}
+        found = examples.by_cluster
+        by_cluster = {mover: found[mover] for mover in movers if mover in found}
         snippets = {cluster: tuple(each.snippet for each in own) for cluster, own in by_cluster.items()}
         return WindowResult(
             stream=self._spec.name,
