@@ -232,3 +232,12 @@ def test_descriptions_are_those_of_every_listed_baseline(tmp_path):
     assert described.positions == tuple((round(x, 4), round(y, 4)) for x, y in first.positions.tolist())
     assert descriptions[second.identity].names == (None,) * 4
     assert watch(streams[0]).descriptions == descriptions
+
+
+@pytest.mark.parametrize(("snippet_bytes", "texts"), [(0, ()), (64, ("a text",))])
+def test_texts_of_a_baseline_are_described_if_the_stream_keeps_texts(tmp_path, snippet_bytes, texts):
+    held = ClusterDescription(example_ids=("a",), example_texts=("a text",))
+    save_baseline(tmp_path, descriptions=(held,) * 4, farthest=held)
+    streams = load_streams(settings_in(tmp_path, {"snippet_bytes": snippet_bytes}))
+    (described,) = describe_baselines(streams).values()
+    assert {*described.examples, described.farthest} == {BaselineExamples(("a",), texts)}

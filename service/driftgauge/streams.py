@@ -148,16 +148,17 @@ def describe_baselines(streams: Iterable[ConfiguredStream]) -> dict[str, Baselin
             baseline.metadata.model_version,
             baseline.names,
             tuple((x, y) for x, y in baseline.positions.round(_MAP_DIGITS).tolist()),
-            tuple(map(_to_examples, baseline.examples)),
-            _to_examples(baseline.farthest or ExampleDescription()),
+            tuple(_to_examples(each, stream.settings) for each in baseline.examples),
+            _to_examples(baseline.farthest or ExampleDescription(), stream.settings),
         )
         for stream in streams
         for baseline in stream.baselines
     }
 
 
-def _to_examples(described: ExampleDescription) -> BaselineExamples:
-    return BaselineExamples(described.example_ids, described.example_texts)
+def _to_examples(described: ExampleDescription, settings: StreamSettings) -> BaselineExamples:
+    # What the baseline holds goes into results only if the stream's own texts do.
+    return BaselineExamples(described.example_ids, described.example_texts if settings.snippet_bytes else ())
 
 
 def to_reference(baseline: Baseline) -> Reference:
