@@ -268,6 +268,23 @@ def test_range_of_the_charts_moves_by_links_and_stays_on_the_way():
             path = path.removesuffix("#over-time")
 
 
+def test_links_of_ranges_lead_to_them_from_an_opened_window():
+    with serving(publish_all(*["ok"] * 300, segments=[])) as server:
+        opened = f"/{STREAM}&at=2025-11-03T14:00:00Z&from=2025-11-03T06:00:00Z&until=2025-11-03T22:00:00Z"
+        spans = "← earlier|later →|closer|wider|the last 50|the last 200|all 300"
+        links = re.findall(rf'<a href="([^"]*)">({spans})</a>', get(server, opened)[1])
+        assert [name for _, name in links] == spans.split("|")
+        for link, name in links:
+            shown = Elements(get(server, f"/{unescape(link)}")[1])
+            # All but the opened one may be compared with it.
+            starts = sorted(parse_timestamp(each) for each in shown.every("option", "value") if each)
+            (begin,) = re.findall("from=([^&#]*)", link)
+            end = [parse_timestamp(each) for each in re.findall("until=([^&#]*)", link)]
+            assert parse_timestamp(begin) <= starts[0], name
+            assert starts[-1] < min([*end, MONDAY_MS + 300 * HOUR_MS]), name
+            assert ("at=2025-11-03T14" in link) == (not name.startswith("the last")), name
+
+
 @pytest.mark.parametrize(("at", "compare"), [("05", "01"), ("01", "05")])
 def test_comparison_with_a_deleted_result_says_why_it_is_empty(page, results, at, compare):
     results.made.values[1] = None

@@ -258,7 +258,11 @@ class Site:
             picture_of=partial(self._picture_of, series.stream),
             now_ms=now_ms,
             link=_links(query, page.span, query.compare),
-            spans={name: _links(query, span, query.compare)(asked_ms) for name, span in page.spans.items()},
+            # A window that a range leaves out would move it.
+            spans={
+                name: _links(query, span, query.compare)(asked_ms if query.chosen in range(*span) else None)
+                for name, span in page.spans.items()
+            },
             span_times=_times(query, page.span),
         )
 

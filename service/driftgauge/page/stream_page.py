@@ -131,7 +131,7 @@ def stream_page(query: WindowQuery, alarm: AlarmSpec, since_ms: int | None = Non
         span = _within(rows, end - shown, end)
     else:
         begin, end = query.span
-        # A neighbour of the range moves it by one.
+        # A window outside the range, such as its neighbour, moves it as far as it must.
         moved = 0 if query.at is None else min(at - begin, 0) + max(at + 1 - end, 0)
         span = _within(rows, begin + moved, end + moved)
     window = rows[slice(*span)]
