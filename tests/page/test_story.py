@@ -181,6 +181,18 @@ def test_what_happened_and_where_is_said_once():
         assert Elements(body).text.count(sentence) == 1
 
 
+def test_window_beside_that_of_the_alarm_says_its_own():
+    results = MadeResults()
+    results.publish(0, "ok", **QUIET)
+    for number in (1, 2):
+        results.publish(number, "drift", clusters=NAMED, movers=[2, 1, 0], segments=[])
+    with serving(results) as server:
+        pages = [get(server, f"/?stream=resnet18-fc1&at=2025-11-03T0{hour}:00:00Z")[1] for hour in (1, 2)]
+    told = [Elements(body).text.count("cluster 1 (truck, automobile) went from") for body in pages]
+    # The box of the alarm is on both pages, and tells the one window that holds its evidence.
+    assert sorted(told) == [1, 2]
+
+
 FINDINGS = record_tree()["findings"]
 
 

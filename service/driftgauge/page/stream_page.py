@@ -189,7 +189,7 @@ def detail(
         parts: The starts, ms, and parts of windows with its baseline, for the trends of its own parts.
         told: The alarm that is told beside it; None without one.
     """
-    is_told = told is not None and (told.size_ms, told.evidence["kind"]) == (size_ms, row["kind"])
+    is_told = told is not None and (told.size_ms, told.evidence["start_ms"]) == (size_ms, row["start_ms"])
     starts = [start_ms for start_ms, _ in parts]
     positions = {cluster.id: at for at, cluster in enumerate(record.clusters)}
     examples = {example.cluster: example for example in record.examples}
