@@ -209,7 +209,8 @@ KAFKA = {
     ),
 }
 
-STATEFUL_SET = yaml.safe_load((ROOT / "deploy/kubernetes/base/stateful-set.yaml").read_text("utf-8"))
+MANIFESTS = yaml.safe_load_all((ROOT / "deploy/kubernetes/driftgauge.yaml").read_text("utf-8"))
+(STATEFUL_SET,) = (entry for entry in MANIFESTS if entry["kind"] == "StatefulSet")
 CODE = "".join(path.read_text("utf-8") for path in (ROOT / "service/driftgauge").rglob("*.py"))
 
 
