@@ -1,0 +1,404 @@
+"""The chart on a real Kubernetes, on this machine alone: `python -m tests.kubernetes.run`.
+
+It takes root on Linux with etcd, containerd and its network plugins, runc, Podman, Prometheus, Java and Go;
+the first run builds Kubernetes, for ten minutes. Each step prints what was seen, or ends the run.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from shutil import copyfile
+from typing import Any, Final
+
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+from deploy.demo.digits import (
+    DAY_MS,
+    EVENTS_PER_DAY,
+    MODEL_VERSION,
+    ImageQuality,
+    TrafficSource,
+    train_source,
+)
+from deploy.demo.run import check_days
+from deploy.demo.traffic import DAYS_PER_WEEK, STREAM, publish_weeks
+
+from driftgauge.baseline.artifact import save
+from driftgauge.cli.publish import Publication, publish
+from driftgauge.clock import SYSTEM_CLOCK
+from tests.deploy import engine
+from tests.deploy.helm import run_helm, tool
+from tests.deploy.manifests import CHART, EXAMPLES, RELEASE
+from tests.deploy.servers import Prometheus
+from tests.harness.broker import Broker
+from tests.harness.jars import fetch_jars
+from tests.kubernetes.binaries import VERSION, custom_resources, kubernetes
+from tests.kubernetes.cluster import HOST, Cluster
+from tests.processes import run_required
+from tests.waiting import wait_for
+
+_INSIDE: Final = "--inside"
+_TOPIC: Final = "embeddings"
+_PARTITIONS: Final = 4
+_DAYS: Final = len(ImageQuality) * DAYS_PER_WEEK
+_BOOTSTRAP: Final = f"{HOST}:9092"
+# It says nothing when the broker has ended.
+_CLIENT: Final = {"bootstrap.servers": _BOOTSTRAP, "log_level": 0}
+_CONFIG: Final = f"""\
+kafka: {{bootstrap.servers: "{_BOOTSTRAP}", group.id: driftgauge}}
+streams:
+  - name: {STREAM}
+    baseline: baselines/{STREAM}.safetensors
+    windows: [1d]
+    allowed_disorder: 1h
+    idle_timeout: 5s
+    smallest_drift: {{mean_shift: 0.1}}
+"""
+
+
+def main() -> None:
+    if sys.argv[1:2] == [_INSIDE]:
+        run(Path(sys.argv[2]))
+        return
+    with tempfile.TemporaryDirectory(prefix="driftgauge-kubernetes-") as name:
+        folder = Path(name)
+        prepare(folder)
+        words = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+        inner = [sys.executable, "-m", "tests.kubernetes.run", _INSIDE, folder]
+        try:
+            code = subprocess.run(["unshare", *words, *inner], check=False).returncode
+        finally:
+            remove_control_groups()
+    sys.exit(code)
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    say(f"{time.monotonic() - started:7.1f} s  {what}")
+
+
+def prepare(folder: Path) -> None:
+    """Fetch and build what the cluster needs, while the network of the machine is there."""
+    with timed(f"Kubernetes {VERSION}, Helm, and the jars of Kafka are there"):
+        programs = kubernetes()
+        (folder / "resources").mkdir()
+        for file in custom_resources():
+            copyfile(file, folder / "resources" / file.name)
+        tool("helm")
+        fetch_jars()
+    with timed("the images are there"):
+        pause = folder / "pause"
+        pause.mkdir()
+        (pause / "Dockerfile").write_text(
+            'FROM scratch\nCOPY pause /pause\nUSER 65535\nENTRYPOINT ["/pause"]\n'
+        )
+        (pause / "pause").write_bytes((programs / "pause").read_bytes())
+        (pause / "pause").chmod(0o755)
+        run_required("buildah", "buildah", "build", "--format=docker", "--tag=localhost/pause:1", pause)
+        for image, file in ((engine.build(), "driftgauge"), ("localhost/pause:1", "pause")):
+            run_required("podman", "podman", "save", "--output", folder / f"{file}.tar", image)
+
+
+def remove_control_groups() -> None:
+    """Remove what the kubelet leaves of its pods; all their processes have ended."""
+    for group in Path("/sys/fs/cgroup").glob("*/kubepods"):
+        for each in [*sorted(group.rglob("*/"), reverse=True), group]:
+            with suppress(OSError):
+                each.rmdir()
+
+
+def run(folder: Path) -> None:
+    """Run every step, in namespaces of this process's own."""
+    images = [folder / "pause.tar", folder / "driftgauge.tar"]
+    data = folder / "cluster"
+    data.mkdir()
+    cluster = Cluster(data, kubernetes(), images, [*(folder / "resources").iterdir()])
+    with timed("the cluster is up: two images imported, the node ready"):
+        cluster.start()
+    settings = {
+        "listeners": f"PODS://{_BOOTSTRAP}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PODS:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+    }
+    with Broker(settings=settings):
+        admin = AdminClient(_CLIENT)
+        admin.create_topics([NewTopic(_TOPIC, _PARTITIONS)])[_TOPIC].result(60)
+        story = Story(cluster, folder, admin)
+        steps = (
+            story.accept_examples,
+            story.install,
+            story.drift,
+            story.change,
+            story.mend,
+            story.evict,
+            story.kill,
+            story.uninstall,
+        )
+        try:
+            for step in steps:
+                step()
+        except BaseException:
+            say(cluster.describe())
+            raise
+
+
+class Story:
+    """The steps, in their order."""
+
+    def __init__(self, cluster: Cluster, folder: Path, admin: AdminClient) -> None:
+        self._cluster = cluster
+        self._folder = folder
+        self._admin = admin
+        self._source: TrafficSource = train_source()
+        self._producer = Producer(_CLIENT)
+
+    def accept_examples(self) -> None:
+        """The API server accepts the example of KEDA by KEDA's own definition."""
+        file = EXAMPLES / "keda.yaml"
+        self._cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "--filename", file)
+        say(f"           {file.name} is valid by KEDA's definition")
+
+    def install(self) -> None:
+        """The packaged chart is installed with everything that it can make, and its replicas become ready."""
+        baseline = self._folder / f"{STREAM}.safetensors"
+        end_ms = SYSTEM_CLOCK.wall_ms() // DAY_MS * DAY_MS
+        save(self._source.fit(STREAM, end_ms - _DAYS * DAY_MS), baseline)
+        options = ("create", "configmap", "driftgauge-baselines", f"--from-file={baseline}")
+        self._cluster.kubectl(*options)
+        run_helm("package", CHART, "--destination", self._folder)
+        with timed("installed, and both replicas ready"):
+            self._upgrade(_CONFIG)
+            self._roll_out()
+
+    def drift(self) -> None:
+        """The demo's three weeks drift on the page as they should, and Prometheus fires the chart's alert."""
+        (rule,) = self._cluster.get("prometheusrules")["items"]
+        end_ms = SYSTEM_CLOCK.wall_ms() // DAY_MS * DAY_MS
+        folder = self._folder / "prometheus"
+        folder.mkdir()
+        targets = [f"{address}:9464" for address in self._addresses()]
+        with Prometheus(folder, targets, {"rules.yml": rule["spec"]}) as prometheus:
+            with timed(f"three weeks of {EVENTS_PER_DAY:,} events a day, counted once, drift on the page"):
+                days = publish_weeks(self._producer, self._source, topic=_TOPIC, end_ms=end_ms)
+                windows = wait_for("all days on the page", lambda: self._windows(len(days)))
+                check_days(days, windows)
+            with timed("Prometheus fires DriftgaugeDrift"):
+                wait_for("the alert", lambda: _fires(prometheus, "DriftgaugeDrift"))
+
+    def change(self) -> None:
+        """A changed configuration replaces the pods one by one."""
+        before = self._cluster.ready()
+        with timed("a changed configuration rolled out"), self._watching() as counts:
+            self._upgrade(f"{_CONFIG}commit_interval: 500ms\n")
+            self._roll_out()
+        fewest = min(counts)
+        after = self._cluster.ready()
+        assert before.keys() == after.keys()
+        assert not set(before.values()) & set(after.values())
+        assert fewest >= 1, fewest
+        say(f"           at least {fewest} of 2 replicas ready meanwhile")
+
+    def mend(self) -> None:
+        """A wrong configuration stops at the first pod; its correction heals it."""
+        before = self._cluster.ready()
+        self._upgrade(f"{_CONFIG}no_such_key: 1\n")
+        message = wait_for("the first pod to end", self._termination_message)
+        assert "no_such_key" in message
+        time.sleep(20)
+        left = self._cluster.ready()
+        assert left.items() <= before.items()
+        assert len(left) == 1
+        say("           a wrong configuration stopped at the first pod, whose description names the key")
+        with timed("its correction healed the pod"):
+            self._upgrade(_CONFIG)
+            self._roll_out()
+
+    def evict(self) -> None:
+        """Of two evictions at once the second is refused."""
+        name = f"{RELEASE}-0"
+        before = self._cluster.ready()
+        first, second = (self._evict(f"{RELEASE}-{ordinal}") for ordinal in (0, 1))
+        assert first.returncode == 0, first.stderr
+        assert second.returncode != 0
+        assert "disruption budget" in second.stderr, second.stderr
+        say("           one replica evicted, the eviction of the second refused")
+        with timed("the evicted replica ready again"):
+            wait_for("its successor", lambda: self._cluster.ready().get(name, before[name]) != before[name])
+
+    def kill(self) -> None:
+        """After a kill -9 the other replica, or the pod's next process, counts on."""
+        name = f"{RELEASE}-0"
+        with self._live_events():
+            held = wait_for("a replica with partitions", lambda: self._held(name))
+            time.sleep(5)
+            os.kill(_process_of(name), signal.SIGKILL)
+            killed = time.monotonic()
+            before = self._committed(held)
+            wait_for(
+                "every partition to be counted on",
+                lambda: all(now > then for now, then in zip(self._committed(held), before, strict=True)),
+            )
+            counted = time.monotonic()
+            wait_for("the pod to be ready again", lambda: self._restarts(name) == 1)
+            ready = time.monotonic()
+        say(f"{counted - killed:7.1f} s  from kill -9 until all partitions that it held are counted on")
+        say(f"{ready - killed:7.1f} s  from kill -9 to both replicas ready")
+
+    def uninstall(self) -> None:
+        """The release goes, and what stays is what the document says."""
+        self._cluster.helm("uninstall", RELEASE, "--wait")
+        own = f"--selector=app.kubernetes.io/instance={RELEASE}"
+        wait_for("the pods to end", lambda: not self._cluster.get("pods", own)["items"])
+        kinds = "all,configmaps,networkpolicies,poddisruptionbudgets,serviceaccounts,servicemonitors"
+        left = {each["kind"] for each in self._cluster.get(kinds, own)["items"]}
+        assert left == {"ConfigMap"}, left
+        self._cluster.kubectl("delete", "configmaps", own)
+        say("           uninstalled; the configurations stayed until they were deleted")
+
+    def _upgrade(self, config: str) -> None:
+        file = self._folder / "driftgauge.yaml"
+        file.write_text(config)
+        (package,) = self._folder.glob("*.tgz")
+        parts = ("serviceMonitor", "prometheusRule", "alertmanagerConfig", "dashboards")
+        values = [
+            "image.repository=localhost/driftgauge-test",
+            "baselines.configMap.name=driftgauge-baselines",
+            *(f"monitoring.{part}=true" for part in parts),
+        ]
+        options = [f"--set={value}" for value in values]
+        self._cluster.helm("upgrade", "--install", RELEASE, package, *options, f"--set-file=config={file}")
+
+    def _roll_out(self) -> None:
+        self._cluster.kubectl("rollout", "status", "statefulset", RELEASE, "--timeout=240s")
+
+    def _addresses(self) -> list[str]:
+        pods = self._cluster.get("pods", "--selector=app.kubernetes.io/name=driftgauge")["items"]
+        return [pod["status"]["podIP"] for pod in pods]
+
+    def _windows(self, number: int) -> list[dict[str, Any]] | None:
+        """Return the windows on the page once there are so many."""
+        address, *_ = self._addresses()
+        url = f"http://{address}:9464/api/v1/windows?stream={STREAM}&window=1d"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            found: list[dict[str, Any]] = json.load(answer)["windows"]
+        return found if len(found) == number else None
+
+    @contextmanager
+    def _watching(self) -> Iterator[list[int]]:
+        """Yield a list that gets the number of ready replicas, time and again, until the context ends."""
+        counts: list[int] = []
+        with _repeatedly(lambda: counts.append(len(self._cluster.ready())), 0.2):
+            yield counts
+
+    @contextmanager
+    def _live_events(self) -> Iterator[None]:
+        """Publish events of now to all partitions until the context ends."""
+
+        def send() -> None:
+            now_ms = SYSTEM_CLOCK.wall_ms()
+            publication = Publication.spread(
+                topic=_TOPIC,
+                stream=STREAM,
+                vectors=self._source.embed(self._source.draw(40, ImageQuality.CLEAN)),
+                start_ms=now_ms - 200,
+                span_ms=200,
+                disorder_ms=0,
+                seed=0,
+                model_version=MODEL_VERSION,
+            )
+            publish(self._producer, publication, rate=None)
+
+        with _repeatedly(send, 0.2):
+            yield
+
+    def _termination_message(self) -> str:
+        """Return why a container of the replicas ended last, empty while none has."""
+        pods = self._cluster.get("pods", "--selector=app.kubernetes.io/name=driftgauge")["items"]
+        statuses = [status for pod in pods for status in pod["status"].get("containerStatuses", ())]
+        ended = [status.get("lastState", {}).get("terminated", {}) for status in statuses]
+        return "".join(state.get("message", "") for state in ended if state.get("exitCode") == 2)
+
+    def _restarts(self, name: str) -> int | None:
+        """Return how often the container of a ready pod was started again."""
+        (status,) = self._cluster.get("pod", name)["status"]["containerStatuses"]
+        return status["restartCount"] if status["ready"] else None
+
+    def _evict(self, name: str) -> Any:
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+        file = self._folder / "eviction.json"
+        file.write_text(json.dumps(eviction))
+        path = f"/api/v1/namespaces/driftgauge/pods/{name}/eviction"
+        return self._cluster.kubectl("create", "--raw", path, "--filename", file, check=False)
+
+    def _held(self, name: str) -> list[int]:
+        """Return the partitions of the events topic that a replica's metrics name."""
+        pod = self._cluster.get("pod", name)
+        with urllib.request.urlopen(f"http://{pod['status']['podIP']}:9464/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        mark = 'driftgauge_consumer_position_offset{partition="'
+        held = [line for line in lines if line.startswith(mark) and f'topic="{_TOPIC}"' in line]
+        return [int(line.removeprefix(mark).partition('"')[0]) for line in held]
+
+    def _committed(self, partitions: list[int]) -> list[int]:
+        asked = ConsumerGroupTopicPartitions("driftgauge")
+        found = self._admin.list_consumer_group_offsets([asked])["driftgauge"].result(60).topic_partitions
+        offsets = {each.partition: each.offset for each in found if each.topic == _TOPIC}
+        return [offsets[partition] for partition in partitions]
+
+
+@contextmanager
+def _repeatedly(act: Callable[[], object], pause_s: float) -> Iterator[None]:
+    """Act again and again, in a thread of its own, until the context ends."""
+    stopping = threading.Event()
+
+    def loop() -> None:
+        while not stopping.wait(pause_s):
+            act()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def _fires(prometheus: Prometheus, name: str) -> bool:
+    return any(
+        alert["state"] == "firing"
+        and alert["labels"]["alertname"] == name
+        and alert["labels"]["stream"] == STREAM
+        for alert in prometheus.alerts()
+    )
+
+
+def _process_of(replica: str) -> int:
+    """Return the process of a replica, as the namespace of this process numbers it."""
+    wanted = f"DRIFTGAUGE_REPLICA={replica}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return min(found)
+
+
+if __name__ == "__main__":
+    main()
