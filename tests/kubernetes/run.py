@@ -73,7 +73,7 @@ def main() -> None:
         folder = Path(name)
         prepare(folder)
         words = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-        inner = [sys.executable, "-m", "tests.kubernetes.run", _INSIDE, folder]
+        inner = [sys.executable, "-m", "tests.kubernetes.run", _INSIDE, str(folder)]
         try:
             code = subprocess.run(["unshare", *words, *inner], check=False).returncode
         finally:
