@@ -27,7 +27,7 @@ from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.window import Window
-from driftgauge.core.windows.changelog import PaneKey
+from driftgauge.core.windows.changelog import PaneCounts, PaneKey
 from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.judging import StreamJudge
 from driftgauge.core.windows.stream_state import StreamState
@@ -129,7 +129,7 @@ def judge_window(random: np.random.Generator, clusters: int, keys: tuple[str, ..
         window = Window(HOUR_MS, number * HOUR_MS)
         for name in names:
             values = of_segment(draw_tally(random, reference, count // SEGMENTS, mix), reference)
-            state.restore(PaneKey("judged", scheme.of_segments.key, window, name), values)
+            state.restore(PaneKey("judged", scheme.of_segments.key, window, name), PaneCounts(values))
         tally = Tally(draw_tally(random, reference, count, mix), scheme.fields)
         start = time.thread_time()
         result = judge.judge(window, tally, reference, Completeness(), 0)

@@ -17,6 +17,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import (
+    PaneCounts,
     PaneKey,
     PositionKey,
     PublishedKey,
@@ -124,7 +125,7 @@ def build_shard(
     for result in published:
         state.restore(PublishedKey(result.stream, result.window), result)
     for start_ms in panes:
-        values = np.ones(7, dtype=np.int64)
+        values = PaneCounts(np.ones(7, dtype=np.int64))
         state.restore(PaneKey(stream, "scheme", Window(HOUR_MS, start_ms)), values)
     if status:
         state.restore(StreamKey(stream), StreamStatus(**status))

@@ -30,7 +30,7 @@ def test_tally_is_same_for_any_split_and_order(number, events, cuts, random):
 
 @given(NUMBERS, EVENTS)
 def test_tally_counts_every_event_once(number, events):
-    tally = NumberTally(number.low, number.step, count(number, events))
+    tally = NumberTally(number, count(number, events))
     values = np.array([value for value, _ in events])
     assert tally.count + tally.missing == len(events)
     assert tally.missing == np.isnan(values).sum()
@@ -40,7 +40,7 @@ def test_tally_counts_every_event_once(number, events):
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, PLACES - 1)), min_size=2, max_size=40))
 def test_mean_and_variance_are_those_of_the_values(events):
     number = Number("confidence", 0.0, 1.0)
-    tally = NumberTally(number.low, number.step, count(number, events))
+    tally = NumberTally(number, count(number, events))
     values = np.array([value for value, _ in events])
     assert tally.mean == pytest.approx(values.mean(), abs=number.step)
     assert tally.variance == pytest.approx(values.var(ddof=1), abs=2 * number.step)
@@ -48,7 +48,7 @@ def test_mean_and_variance_are_those_of_the_values(events):
 
 def test_ends_of_the_range_are_exact():
     number = Number("correct", 0.0, 1.0)
-    tally = NumberTally(number.low, number.step, count(number, [(1.0, 0)] * 814 + [(0.0, 1)] * 186))
+    tally = NumberTally(number, count(number, [(1.0, 0)] * 814 + [(0.0, 1)] * 186))
     assert (tally.mean, tally.clipped) == (0.814, 0)
     assert tally.means[:2].tolist() == [1.0, 0.0]
     assert tally.squares.tolist() == [0.0] * PLACES

@@ -16,7 +16,7 @@ def tally(share, events=EVENTS):
     right = round(share * events)
     values = np.repeat([1.0, 0.0], [right, events - right])
     counted = CORRECT.count(values, np.zeros(events, np.intp), 1)
-    return NumberTally(CORRECT.low, CORRECT.step, counted)
+    return NumberTally(CORRECT, counted)
 
 
 def judge(number, shares, *, baseline=0.9, counted=EVENTS, is_conclusive=True):

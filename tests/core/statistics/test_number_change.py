@@ -15,7 +15,7 @@ EVENTS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, PLACES - 1)), min_si
 
 def tally(values, clusters, places=PLACES):
     values = CONFIDENCE.count(np.asarray(values, np.float64), np.asarray(clusters, np.intp), places)
-    return NumberTally(CONFIDENCE.low, CONFIDENCE.step, values)
+    return NumberTally(CONFIDENCE, values)
 
 
 @given(EVENTS, EVENTS)

@@ -1,4 +1,4 @@
-"""Numbers beside the embedding, such as a confidence: counted by cluster as integers, exact over any split."""
+"""Numbers beside the embedding, such as a confidence, counted by cluster: exact over any split."""
 
 from dataclasses import dataclass
 
@@ -61,7 +61,7 @@ class Number:
         steps = np.rint((inside - self.low) / self.step)
         is_clipped = is_there & (inside != values)
         rows = is_there, steps, steps * steps, ~is_there, is_clipped
-        return np.stack([np.bincount(place, row, places) for row in rows]).astype(np.int64)
+        return np.array([np.bincount(place, row, places) for row in rows], np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,19 +69,18 @@ class NumberTally:
     """The tally of a number, read in the number's own unit.
 
     Attributes:
-        low: The low end of the range.
-        step: The distance of two neighbouring values.
+        number: The number.
         values: (TALLY_ROWS, k) int64, by cluster.
     """
 
-    low: float
-    step: float
+    number: Number
     values: NDArray[np.int64]
 
     @property
     def counts(self) -> NDArray[np.int64]:
         """(k,) int64, the number of values of each cluster."""
-        return self.values[0]
+        counts: NDArray[np.int64] = self.values[0]
+        return counts
 
     @property
     def count(self) -> int:
@@ -102,7 +101,7 @@ class NumberTally:
     def means(self) -> NDArray[np.float64]:
         """(k,) float64, the mean of each cluster; NaN without a value."""
         with np.errstate(invalid="ignore"):
-            means: NDArray[np.float64] = self.low + self.step * self.values[1] / self.counts
+            means: NDArray[np.float64] = self.number.low + self.number.step * self.values[1] / self.counts
         return means
 
     @property
@@ -110,16 +109,16 @@ class NumberTally:
         """(k,) float64, the sum of the squared deviations from the mean of each cluster."""
         count, total, squares = self.values[:3].astype(np.float64)
         deviations: NDArray[np.float64] = squares - total * total / np.maximum(count, 1)
-        return np.maximum(deviations, 0) * self.step**2
+        return np.maximum(deviations, 0) * self.number.step**2
 
     @property
     def mean(self) -> float:
         """The mean of all values; there is one at least."""
-        return self.low + self.step * int(self.values[1].sum()) / self.count
+        return self.number.low + self.number.step * int(self.values[1].sum()) / self.count
 
     @property
     def variance(self) -> float:
         """The variance of all values; there is one at least."""
         count, total, squares = (int(each) for each in self.values[:3].sum(axis=1))
         # Python's integers are exact where the squares of sums no longer fit into 64 bits.
-        return (count * squares - total * total) / (count * max(count - 1, 1)) * self.step**2
+        return (count * squares - total * total) / (count * max(count - 1, 1)) * self.number.step**2
