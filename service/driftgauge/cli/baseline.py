@@ -180,7 +180,7 @@ def baseline_group() -> None:
     "numbers",
     type=NUMBER,
     multiple=True,
-    help="Count this number beside the vectors, such as confidence or score=1:5: a column, or a number of the "
+    help="Count this number beside the vectors, such as correct or score=1:5: a column, or a number of the "
     "events. Its range need not be the stream's.  Repeatable.  [default range: 0:1]",
 )
 @click.option("--training-set", is_flag=True, help="The vectors come from the model's training data.")

@@ -42,7 +42,8 @@ def api_routes(
 
     def asked(request: Request) -> SummaryRecords:
         query = read_query(results.history, streams, request.query_params)
-        return summary_records(query.series, query.rows[-read_last(request.query_params, MAX_LAST) :])
+        last = read_last(request.query_params, MAX_LAST)
+        return summary_records(query.series, query.rows[-last:], streams[query.series.stream].numbers)
 
     def windows(request: Request) -> Response:
         return _json(asked(request))

@@ -206,7 +206,7 @@ class Site:
         )
         alarm = configured.alarm(self._level)
         since_ms = min((each.since_ms for each in status.alarms), default=None) if query.at is None else None
-        page = stream_page(query, alarm, since_ms)
+        page = stream_page(query, alarm, since_ms, configured.numbers_of_events)
         until_ms = int(page.rows["start_ms"][-1]) + series.size_ms
         marks = self._marks.between(series.stream, int(page.rows["start_ms"][0]), until_ms)
         marks = sorted([*marks, *_callouts(page.rows, status)], key=lambda each: each.time)

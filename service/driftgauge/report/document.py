@@ -198,7 +198,9 @@ def report_record(report: Report) -> ReportRecord:
     return ReportRecord(
         status=records[0],
         window=report.material.results.whole(query.series, query.rows[query.chosen]),
-        windows=summary_records(query.series, query.rows[-MAX_LAST:]).windows,
+        windows=summary_records(
+            query.series, query.rows[-MAX_LAST:], settings.by_stream[query.series.stream].numbers
+        ).windows,
         others=tuple(records[1:]),
         origin=report.material.origin,
         notes=report.material.notes,

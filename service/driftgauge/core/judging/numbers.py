@@ -25,6 +25,7 @@ __all__ = ["NumberMemory", "NumberResult", "judge_number", "remember"]
 _RECENT_WINDOWS, _ALERT_WINDOWS = 3, 2
 _MOST_RATIOS, _FEWEST_RATIOS = 24, 8
 _MEDIAN_OF_CHI2 = 0.454936
+_MOST_MOVERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,15 @@ class NumberResult:
     fires: bool
     before: NumberMemory
     after: NumberMemory
+
+    @property
+    def movers(self) -> tuple[int, ...]:
+        """The clusters that hold most of the change, the largest part first."""
+        if self.change is None or not self.change.total.value:
+            return ()
+        parts = self.change.by_cluster / self.change.total.value
+        largest = np.argsort(-parts, kind="stable")[:_MOST_MOVERS].tolist()
+        return tuple(cluster for cluster in largest if parts[cluster] > 0)
 
 
 def judge_number(
