@@ -56,8 +56,8 @@ NOTABLE = 0.01
 the segment or of the clusters."""
 
 _MAX_NAMED = 5
-# Of the change of a number, the part that is of one cluster to a reader.
-_LEADS = 0.5
+# Of the change of a number: the part of a cluster that is named alone, and that of a cause.
+_LEADS, _MOSTLY = 0.5, 0.6
 _Z95 = 1.96
 # The largest of fewer windows says little of what is usual.
 _LEAST_USUAL = 20
@@ -335,18 +335,21 @@ def _tell_number(record: WindowRecord, name: str, number: NumberRecord) -> str:
 
 
 def _tell_part(record: WindowRecord, number: NumberRecord, change: EstimateRecord) -> str:
-    """Return by which part a number has changed most, such as "mostly within cluster 7 (night)"."""
-    parts = {"mix": number.mix, "within": number.within, "unshared": number.unshared}
+    """Return by which parts a number has changed most, such as "mostly within cluster 7 (night)"."""
+    parts = {
+        "changes within clusters": number.within,
+        "the mix of clusters": number.mix,
+        "clusters that only one side has": number.unshared,
+    }
     shares = {name: part.value / change.value for name, part in parts.items() if part is not None}
-    largest = max(shares, key=lambda name: shares[name])
+    first, second, _ = sorted(shares, key=lambda name: -shares[name])
     leading = " and ".join(cluster_name(record.clusters[each]) for each in number.movers[:2])
-    if largest == "within":
-        first = number.movers[0]
-        if (number.clusters[first].change or 0.0) / change.value > _LEADS:
-            return f"mostly within {cluster_name(record.clusters[first])}"
-        return f"mostly within clusters, most in {leading}"
-    what = "the mix of clusters" if largest == "mix" else "clusters that only one side has"
-    return f"mostly by {what}, most by {leading}"
+    if shares[first] < _MOSTLY:
+        return f"by {first} and {second}, most in {leading}"
+    held = (number.clusters[number.movers[0]].change or 0.0) / change.value
+    if parts[first] is number.within and held > _LEADS:
+        return f"mostly within {cluster_name(record.clusters[number.movers[0]])}"
+    return f"mostly by {first}, most in {leading}"
 
 
 def cluster_name(cluster: ClusterRecord) -> str:

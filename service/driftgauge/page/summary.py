@@ -1,4 +1,4 @@
-"""The summary of a window: what the page keeps of a window result, in some 200 bytes."""
+"""The summary of a window: what the page keeps of a window result, in 240 bytes."""
 
 import math
 import sys
