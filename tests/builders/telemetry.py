@@ -40,6 +40,7 @@ from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS, ManualClock
 from tests.builders.references import build_reference
 from tests.builders.results import (
     build_description,
+    build_number,
     build_result,
     build_score,
     build_segment,
@@ -138,6 +139,9 @@ def build_busy_shard() -> ShardState:
         build_result(
             missing=(HOME,),
             published_ms=DAY_MS * 2,
+            numbers={
+                "confidence": build_number((0.5,), (0.75, 1.5), baseline=((1.0,), (0.75, 0.25)), events=4)
+            },
             score=build_score(
                 (10, 20, 30, 40),
                 kind="novelty",
