@@ -189,7 +189,7 @@ STREAMS = [
     ({"numbers": {"confidence": [0]}}, "numbers.confidence.range.1: Field required"),
     ({"numbers": {"confidence": [1, 0]}}, "numbers.confidence: range is the least and the greatest value"),
     ({"numbers": {"confidence": [0, float("inf")]}}, "numbers.confidence: range is the least and the great"),
-    ({"numbers": dict.fromkeys("abc", [0, 1])}, "numbers: Dictionary should have at most 2 items"),
+    ({"numbers": {key: [0, 1] for key in "abc"}}, "numbers: Dictionary should have at most 2 items"),
     ({"numbers": {"a b": [0, 1]}}, "numbers.a b.[key]: String should match pattern"),
     *(
         ({"numbers": {"confidence": {"range": [0, 1], key: limit}}}, f"numbers.confidence{part}")
