@@ -139,9 +139,6 @@ def build_busy_shard() -> ShardState:
         build_result(
             missing=(HOME,),
             published_ms=DAY_MS * 2,
-            numbers={
-                "confidence": build_number((0.5,), (0.75, 1.5), baseline=((1.0,), (0.75, 0.25)), events=4)
-            },
             score=build_score(
                 (10, 20, 30, 40),
                 kind="novelty",
@@ -149,7 +146,11 @@ def build_busy_shard() -> ShardState:
             ),
         ),
         build_result(
-            size_ms=DAY_MS, segments=SEGMENTS, published_ms=DAY_MS * 2, measuring=Measuring(0, 14 * DAY_MS)
+            size_ms=DAY_MS,
+            segments=SEGMENTS,
+            published_ms=DAY_MS * 2,
+            measuring=Measuring(0, 14 * DAY_MS),
+            numbers={"confidence": build_number((0.5,), (0.75, 1.5), baseline=((1.0,), (0.75, 0.25)))},
         ),
         panes=[DAY_MS * 2],
         matches=["clip-*"],

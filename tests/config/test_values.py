@@ -176,6 +176,7 @@ def test_printed_mapping_can_be_loaded_again(load):
             ],
             "timestamp": {"path": "time", "unit": "s", "or": "record"},
             "segments": {"country": {"path": "data.country"}},
+            "numbers": {"confidence": {"path": "data.score"}},
             "vectors": [{"stream": {"constant": "images"}, "embedding": {"path": "v", "dtype": "f16"}}],
         }
     }

@@ -77,6 +77,7 @@ def test_windows_are_the_last_by_start_and_the_same_as_csv(api, results):
         assert row.pop("window") == "1h"
         values = {f"values.{name}": value for name, value in window.pop("values").items()}
         detectable = {f"detectable.{name}": value for name, value in window.pop("detectable").items()}
+        assert window.pop("numbers") == {}, "the stream names none"
         assert len(values) + 1 == len(detectable) == len(registry.STATISTICS)
         texts = {
             name: "" if value is None else str(value)
