@@ -6,10 +6,12 @@ With one BLAS thread; medians of repeats.
 import math
 import statistics
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from tests.builders.batches import build_columns, build_values, of_segment
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
@@ -19,8 +21,10 @@ from tests.output import say
 from threadpoolctl import threadpool_limits
 
 from driftgauge.core.counting.accumulator import Accumulator
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
+from driftgauge.core.counting.numbers import Number
 from driftgauge.core.counting.projection import MINOR_COMPONENTS, SPREAD_STEP, SPREADS
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
@@ -31,6 +35,9 @@ from driftgauge.core.windows.changelog import PaneCounts, PaneKey
 from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.judging import StreamJudge
 from driftgauge.core.windows.stream_state import StreamState
+from driftgauge.events.baseline_contract import BaselineContract
+from driftgauge.events.decoder import Decoder
+from driftgauge.events.records import Records, StoredRecord
 
 EVENTS = 1_000  # a typical poll
 PARTITIONS = 6
@@ -103,6 +110,38 @@ def count_relations(random: np.random.Generator, dimension: int, clusters: int) 
             own[number] = time.thread_time() - start
     both, without = np.median(seconds, axis=0)
     say(f"relations, k={clusters} d={dimension}: {both / without - 1:+.1%} of counting with assignment")
+
+
+def count_numbers(random: np.random.Generator, dimension: int) -> None:
+    """Measure what a number beside the vector adds to reading and counting: with and without, in turns."""
+    reference = build_random_reference("counted", random, dimension=dimension, clusters=CLUSTERS)
+    batch = draw_batch(random, dimension)
+    records, decoders, accumulators = [], [], []
+    for numbers in ((), (Number("confidence", 0.0, 1.0),)):
+        own = {"numbers": {"confidence": 0.9375}} if numbers else {}
+        events = [
+            {"stream": "counted", "timestamp": time_ms, "embedding_b64": b64encode(each).decode(), **own}
+            for time_ms, each in zip(batch.time_ms.tolist(), batch.vectors, strict=True)
+        ]
+        raw = [StoredRecord(orjson.dumps(each), stored_ms=each["timestamp"]) for each in events]
+        codes = batch.partition, batch.offset, batch.time_ms
+        records.append(Records(raw, *codes))
+        contract = BaselineContract(
+            *("counted", reference.key, dimension, None, DistanceMetric.EUCLIDEAN),
+            numbers=tuple(each.name for each in numbers),
+        )
+        decoders.append(Decoder([contract], lead_ms=0))
+        spec = replace(build_hourly("counted", reference, ()), numbers=numbers)
+        accumulators.append(Accumulator("counted", spec, reference))
+    seconds = np.empty((REPEATS, 2))
+    for own_s in seconds:
+        for number, (decoder, accumulator) in enumerate(zip(decoders, accumulators, strict=True)):
+            start = time.thread_time()
+            (read,) = decoder.decode(records[number]).batches
+            accumulator.add(read, accumulator.assign(read))
+            own_s[number] = time.thread_time() - start
+    without, both = np.median(seconds, axis=0) / EVENTS * 1e6
+    say(f"a number, d={dimension}: {both - without:.2f} us an event beside {without:.1f}, read and counted")
 
 
 def judge_window(random: np.random.Generator, clusters: int, keys: tuple[str, ...]) -> None:
@@ -180,6 +219,8 @@ def main() -> None:
             count_batch(random, dimension)
         for dimension, clusters in ((512, 64), (128, CLUSTERS)):
             count_relations(random, dimension, clusters)
+        for dimension in (128, 512):
+            count_numbers(random, dimension)
         for clusters in (2, 20, 300):
             for keys in ((), ("country",)):
                 judge_window(random, clusters, keys)

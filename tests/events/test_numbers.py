@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.config.inputs import InputSettings
+from driftgauge.events.columns import Columns
+from driftgauge.events.encodings import build_encoding
 from driftgauge.events.fields import to_numbers
+from driftgauge.events.needs import find_needs
 from driftgauge.events.records import StoredRecord
+from driftgauge.events.schemas import Schema
+from tests.events.both_ways import exactly, make_reader
 from tests.events.mapped import CONTRACTS, IMAGES, TIME_MS, decode, value
+from tests.events.schema_records import Embedded, Schemas, avro, framed, protobuf, stored
 
 NAMED = [replace(each, numbers=("confidence", "correct")) for each in CONTRACTS]
 OWN = {"stream": "images", "timestamp": TIME_MS, "embedding": [1, 2, 3, 4]}
@@ -99,3 +106,51 @@ def test_any_column_is_read_value_by_value(values):
     np.testing.assert_array_equal(
         to_numbers(column, "a"), np.array([to_numbers([each], "a")[0] for each in column])
     )
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_number_of_protobuf_without_presence_is_zero_where_it_is_not_written(shared):
+    mapping = {
+        **IMAGES,
+        "encoding": "protobuf",
+        "timestamp": "at",
+        "embedding": "numbers",
+        "numbers": {"confidence": "count", "correct": "note"},
+        "where": [{"path": "count", "not_in": [7]}] if shared else [],
+    }
+    settings = InputSettings.model_validate(mapping)
+    reader = make_reader(settings, protobuf()(find_needs(settings)))
+    records = []
+    for fields in ({"count": 3, "note": "0.5"}, {}):
+        message = Embedded(numbers=[1, 2, 3, 4], **fields)
+        message.at.FromMilliseconds(TIME_MS)
+        records.append(stored(framed(b"\0" + message.SerializeToString())))
+    for read_by in (reader, exactly(reader)):
+        columns = Columns()
+        read_by.read(records, 0, columns)
+        assert columns.refused == []
+        np.testing.assert_array_equal(to_numbers(columns.numbers, "confidence"), [3, 0])
+        np.testing.assert_array_equal(to_numbers(columns.numbers, "correct"), [0.5, math.nan])
+
+
+def test_avro_has_numbers_in_both_ways_of_reading():
+    mapping = {**IMAGES, "encoding": "avro", "timestamp": "at", "embedding": "vector"}
+    settings = InputSettings.model_validate(mapping | {"numbers": {"confidence": "score"}})
+    schema = {
+        "type": "record",
+        "name": "Embedded",
+        "fields": [
+            {"name": "at", "type": "long"},
+            {"name": "score", "type": ["null", "double"]},
+            {"name": "vector", "type": {"type": "array", "items": "float"}},
+        ],
+    }
+    source = Schemas(_7=Schema(json.dumps(schema)))
+    reader = make_reader(settings, build_encoding("", settings, source))
+    values = [{"at": TIME_MS, "score": score, "vector": [1.0, 2.0, 3.0, 4.0]} for score in (0.5, None, 0.0)]
+    records = [stored(framed(avro(each, schema))) for each in values]
+    for read_by in (reader, exactly(reader)):
+        columns = Columns()
+        read_by.read(records, 0, columns)
+        assert columns.refused == []
+        np.testing.assert_array_equal(to_numbers(columns.numbers, "confidence"), [0.5, math.nan, 0.0])

@@ -23,6 +23,7 @@ __all__ = [
     "Condition",
     "EncodingTraits",
     "InputSettings",
+    "NumberSource",
     "Source",
     "StreamSource",
     "TimeSource",
@@ -174,6 +175,10 @@ class TimeSource(Source):
         return self
 
 
+class NumberSource(Source):
+    """Where a number beside the vector is."""
+
+
 class VectorSource(Source):
     """Where a vector is, or several of one record.
 
@@ -271,7 +276,9 @@ class InputSettings(Section):
     segments: Annotated[
         dict[Annotated[str, Field(max_length=MAX_TEXT)], Source], Field(max_length=MAX_SEGMENTS)
     ] = Field(default_factory=dict)
-    numbers: Annotated[dict[NumberName, Source], Field(max_length=MAX_NUMBERS)] = Field(default_factory=dict)
+    numbers: Annotated[dict[NumberName, NumberSource], Field(max_length=MAX_NUMBERS)] = Field(
+        default_factory=dict
+    )
     vectors: Annotated[tuple[VectorSettings, ...], Field(strict=False), NOT_EMPTY]
 
     @property
