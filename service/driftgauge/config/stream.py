@@ -21,6 +21,7 @@ from driftgauge.config.fields import (
     format_time,
     require,
 )
+from driftgauge.config.urls import UrlTemplate
 from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import Alarm
 from driftgauge.core.statistics import registry
@@ -161,6 +162,9 @@ class StreamSettings(Section):
         labels: The labels of the stream's alerts.
         snippet_bytes: How much of the text of an example is kept, in UTF-8, to be shown behind the login of
             the page; by default nothing.
+        example_url: Where an event can be looked at, such as `https://images.example/{event_id}`; `{stream}`
+            may stand in it too. Without it, ids are text.
+        thumbnail_url: Where the picture of an event is, likewise.
         overdue_after: How long after a window closed the next one is overdue. By default two windows,
             `allowed_disorder`, and the longer of `idle_timeout` and `incomplete_after`. Set it longer for a
             stream that pauses at night.
@@ -189,6 +193,8 @@ class StreamSettings(Section):
     ] = ()
     labels: StreamLabels = StreamLabels()
     snippet_bytes: Annotated[int, Field(ge=0, le=256)] = 0
+    example_url: UrlTemplate | None = None
+    thumbnail_url: UrlTemplate | None = None
     overdue_after: PositiveDuration | None = None
 
     @field_validator("windows")
