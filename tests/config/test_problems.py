@@ -125,7 +125,11 @@ SECTIONS = [
         ({"page": {"path_prefix": prefix}}, "page.path_prefix: ")
         for prefix in ("drift", "/drift/", "/", "/a b", "//")
     ),
-    *(({"page": {key: url}}, part) for key in ("example_url", "thumbnail_url") for url, part in URLS),
+    *(
+        (yaml.safe_load(with_stream(**{key: url})), part)
+        for key in ("example_url", "thumbnail_url")
+        for url, part in URLS
+    ),
     (
         {**ORDERS, "inputs": {"other": MAPPING}},
         "inputs: topic other is not read; add it to topics.events",

@@ -13,7 +13,7 @@ from driftgauge.core.statistics.number_change import PARTS
 from driftgauge.page.status import Run, whole_run
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.html import Elements
-from tests.builders.page import MadeResults, build_rows, get, record_tree, serving, serving_by
+from tests.builders.page import MadeResults, build_rows, every_stream, get, record_tree, serving, serving_by
 from tests.builders.truth import NEW, OLD, TrueResults, configure
 
 SEGMENT = record_tree()["segments"][0]
@@ -441,7 +441,8 @@ def test_then_and_now_are_chosen_by_the_kind(kind, changes, expected):
 def test_texts_of_then_and_now_are_shown_behind_a_login_only():
     results = MadeResults()
     results.publish(0, "drift", kind="novelty", farthest=FAR)
-    with serving(results, example_url="https://images.example/{event_id}") as server:
+    links = every_stream(example_url="https://images.example/{event_id}")
+    with serving(results, streams=links) as server:
         _, body = get(server, "/?stream=resnet18-fc1")
     assert "https://images.example/far" in body
     assert "far now" not in body

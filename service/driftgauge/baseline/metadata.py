@@ -4,11 +4,11 @@ A later version adds fields with defaults. A reader ignores those that it does n
 names them in `must_understand`.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from driftgauge.config.fields import STREAM_NAME, check
+from driftgauge.config.fields import STREAM_NAME, check, require
 from driftgauge.config.inputs import MAX_TEXT
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.examples import can_be_example
@@ -129,11 +129,18 @@ class ExampleDescription(_Record):
 
     Attributes:
         example_ids: Their ids.
-        example_texts: The beginnings of their texts, each in one line; empty where the file holds none.
+        example_texts: The beginnings of their texts, each in one line and one for each id; empty if
+            the file holds none.
     """
 
     example_ids: Annotated[tuple[Annotated[str, _EXAMPLE], ...], Field(max_length=MAX_CLUSTER_EXAMPLES)] = ()
-    example_texts: Annotated[tuple[str, ...], Field(max_length=MAX_CLUSTER_EXAMPLES)] = ()
+    example_texts: tuple[Annotated[str, Field(max_length=MAX_TEXT)], ...] = ()
+
+    @model_validator(mode="after")
+    def _check_texts(self) -> Self:
+        is_whole = len(self.example_texts) in (0, len(self.example_ids))
+        require(is_whole, "give a text for each example id, or none")
+        return self
 
 
 class ClusterDescription(ExampleDescription):

@@ -265,6 +265,12 @@ def _fit(
         with show_progress() as track, counted_refusals() as refusals:
             report = partial(_report, warnings)
             read = _read_source(wanted, track, refusals, report, **source)
+            if text_bytes and not (read.event_ids and read.texts):
+                fault = (
+                    f"--keep-texts keeps texts of events with an id, and no event of {stream} has "
+                    f"{'a text' if read.event_ids else 'an id'}; name their column, or leave the option out"
+                )
+                raise InputError(fault)
             choices = segments if keys else choose_frequent(read.segments or (), clusters, message)
             baseline = fit_baseline(
                 read.vectors,

@@ -22,6 +22,7 @@ from driftgauge.config.fields import (
     format_time,
     require,
 )
+from driftgauge.config.urls import UrlTemplate
 from driftgauge.core.counting.numbers import MAX_NUMBERS, Number
 from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import Alarm
@@ -199,6 +200,9 @@ class StreamSettings(Section):
         labels: The labels of the stream's alerts.
         snippet_bytes: How much of the text of an example is kept, in UTF-8, to be shown behind the login of
             the page; by default nothing.
+        example_url: Where an event can be looked at, such as `https://images.example/{event_id}`; `{stream}`
+            may stand in it too. Without it, ids are text.
+        thumbnail_url: Where the picture of an event is, likewise.
         numbers: The numbers that events carry beside the vector, such as `{confidence: [0, 1]}`, two at most.
             They decide no verdict; each has alerts of its own, off by default.
         overdue_after: How long after a window closed the next one is overdue. By default two windows,
@@ -229,6 +233,8 @@ class StreamSettings(Section):
     ] = ()
     labels: StreamLabels = StreamLabels()
     snippet_bytes: Annotated[int, Field(ge=0, le=256)] = 0
+    example_url: UrlTemplate | None = None
+    thumbnail_url: UrlTemplate | None = None
     numbers: Annotated[dict[NumberName, NumberSettings], Field(max_length=MAX_NUMBERS)] = Field(
         default_factory=dict
     )

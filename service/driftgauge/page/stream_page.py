@@ -124,15 +124,15 @@ def stream_page(
     """Return what is shown of a series.
 
     Args:
-        query: The series, the chosen window, and the windows that charts show; where it names none, these
-            are so many that two lengths of the alarm are before it.
+        query: The series, the chosen window, and the windows that charts show; if it names none, or none is
+            left of them, these are so many that two lengths of the alarm are before it.
         since_ms: When the stream's alarm began, event time, ms; None: that of the chosen window's run.
         alarm: The level, and what is large.
         numbers: The numbers that the stream names.
     """
     rows, at = query.rows, query.chosen
     run = whole_run(rows, at)
-    if query.span is None:
+    if query.span is None or query.span[0] == len(rows):
         since = len(rows) - int(
             np.searchsorted(rows["start_ms"], run.since_ms if since_ms is None else since_ms)
         )
@@ -142,10 +142,10 @@ def stream_page(
         end = len(rows) if at >= len(rows) - shown else at + 1 + shown // 2
         span = _within(rows, end - shown, end)
     else:
-        begin, end = query.span
+        begin, end = _within(rows, *query.span)
         # A window outside the range, such as its neighbour, moves it as far as it must.
         moved = 0 if query.at is None else min(at - begin, 0) + max(at + 1 - end, 0)
-        span = _within(rows, begin + moved, end + moved)
+        span = begin + moved, end + moved
     window = rows[slice(*span)]
     conclusive = np.flatnonzero(np.isin(rows["verdict"][: at + 1], CONCLUSIVE))
     concluded = int(conclusive[-1]) if len(conclusive) else at
@@ -246,7 +246,7 @@ def detail(
 
 
 def then_and_now(record: WindowRecord, alarm: Alarm) -> tuple[str, EventsRecord] | None:
-    """Return the events that show an alarm best, after what they are; None where none has an id.
+    """Return the events that show an alarm best, after what they are; None if no event now has an id.
 
     Of novelty and spread they are the farthest, of others those of a cluster, rather of one that grew.
 
