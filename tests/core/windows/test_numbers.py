@@ -14,9 +14,10 @@ from driftgauge.records.changelog_records import decode, encode_value
 from driftgauge.records.messagepack import Format
 from driftgauge.records.partials import decode_part
 from tests.builders.batches import at
-from tests.builders.references import FIRST, build_reference
+from tests.builders.clocks import HOUR_MS, MINUTE_MS
+from tests.builders.references import FIRST, build_reference, build_segment_reference
 from tests.builders.results import CONFIDENCE, tally_number
-from tests.builders.specs import build_spec
+from tests.builders.specs import ALARM, build_schedule, build_spec
 from tests.core.shard import Shard
 
 # The first baseline, which knows the number: no other one.
@@ -118,3 +119,32 @@ def test_reader_without_the_field_reads_the_tally():
     part = decode_part(shard.log[row][1])
     assert part.panes[0].numbers.keys() == {CONFIDENCE.key}
     assert Format[Part](Part).must_understand(part) == []
+
+
+def test_revision_is_judged_with_what_was_remembered_at_first():
+    shard = Shard(SPEC, partitions=1)
+    for hour in range(3):
+        shard.read(at(hour), numbers={"confidence": [0.5]})
+        shard.commit()
+    # Of the second hour; the first one alone came before it.
+    shard.read(at(1.5), numbers={"confidence": [1.0]})
+    (revised,) = shard.commit()
+    number = revised.numbers["confidence"]
+    assert (revised.revision, number.count, number.mean.value) == (1, 2, pytest.approx(0.75, abs=2e-5))
+    assert number.before.recent == (True,)
+
+
+def test_window_adds_up_the_panes_of_all_events_and_segments_have_none():
+    sizes = (HOUR_MS, 15 * MINUTE_MS)
+    spec = replace(SPEC, sizes_ms=sizes, alarm=replace(ALARM, segment_keys=("country",)))
+    reference = replace(REFERENCE, segments=(build_segment_reference("country", "de", 4, 3, 2, 1),))
+    spec = replace(spec, baselines=build_schedule(first=reference))
+    shard = Shard(spec, partitions=1)
+    for quarter in range(5):
+        shard.read(at(quarter / 4), segments=[{"country": "de"}], numbers={"confidence": [quarter / 8]})
+    results = shard.commit()
+    assert [each.numbers["confidence"].count for each in results] == [1, 1, 1, 1, 4]
+    assert results[-1].numbers["confidence"].mean.value == pytest.approx(1.5 / 8, abs=2e-5)
+    panes = [decode(*entry)[1] for entry in shard.changelog.items() if b'"segment":["country"' in entry[0]]
+    assert panes
+    assert all(each.numbers == {} for each in panes)
