@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.projection import MINOR_COMPONENTS
-from driftgauge.core.counting.tally import Tally
+from driftgauge.core.counting.tally import Directions, Tally
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.minor_shift import MINOR_MOMENTS, MINOR_SHIFT, known_variances
 from driftgauge.core.statistics.nulls.means_null import describe
@@ -96,11 +96,13 @@ def test_component_of_rare_numbers_is_not_tested():
     assert known_variances(describe(numbers)).tolist() == [True, False, False]
 
 
-def test_baseline_of_few_numbers_has_no_minor_components():
+def test_nothing_is_counted_against_baseline_without_minor_components():
     random = np.random.default_rng(12)
-    reference = to_reference(fit(random.normal(size=(1_000, 8)), clusters=4))
-    finding, _ = find(reference, random.normal(size=(50, 8)).astype(np.float32))
-    # Else a p-value of 1 would weaken the combined one.
-    assert (finding.excess, *finding.p_values) == (0, None)
-    null = MINOR_SHIFT.null(reference, None, Overdispersion.independent(8))
-    assert null.least(50, 0.01) is None
+    baseline = fit(random.normal(size=(1_000, 8)), clusters=4)
+    reference, vectors = to_reference(baseline), random.normal(size=(50, 8)).astype(np.float32)
+    # A p-value of 1 would weaken the combined one, and fitting again would not help.
+    assert MINOR_SHIFT not in registry.counted(reference.arrays)
+    assert baseline.untested == ()
+    assert not MINOR_SHIFT.fields.keys() & {each.name for each in registry.fields_of(reference)}
+    events = registry.place(reference, vectors, reference.centroids.assign(vectors))
+    assert not any(isinstance(each, Directions) for each in registry.measure(reference, events))
