@@ -6,7 +6,13 @@ import pytest
 from driftgauge.core.counting.projection import MINOR_COMPONENTS
 from driftgauge.core.counting.tally import Directions, Tally
 from driftgauge.core.statistics import registry
-from driftgauge.core.statistics.minor_shift import MINOR_MOMENTS, MINOR_SHIFT, known_variances
+from driftgauge.core.statistics.minor_shift import (
+    MINOR_MOMENTS,
+    MINOR_SHIFT,
+    MINOR_SPECTRUM,
+    MINOR_SUMS,
+    known_variances,
+)
 from driftgauge.core.statistics.nulls.means_null import describe
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.streams import to_reference
@@ -87,6 +93,21 @@ def test_least_shift_is_found_in_most_windows(references):
         vectors = draw(random, COUNT) + (along @ reference.projection.minor[tested]).astype(np.float32)
         found.append(find(reference, vectors)[0].p_value < 0.01)
     assert np.mean(found) == pytest.approx(0.8, abs=0.1)
+
+
+@pytest.mark.parametrize("degrees", [4, 1_000])
+def test_chance_makes_no_correlation_in_spectrum(degrees):
+    random = np.random.default_rng(13)
+    numbers = random.standard_normal((2_000, MINOR_COMPONENTS))
+    numbers /= np.sqrt(random.chisquare(degrees, (2_000, 1)) / degrees)
+
+    def spectrum_of(numbers):
+        return MINOR_SHIFT.fit({MINOR_SUMS: numbers}, np.zeros(len(numbers), bool))[MINOR_SPECTRUM]
+
+    # By chance they lie between .6 and 1.5, and the test would find too little.
+    assert spectrum_of(numbers) == pytest.approx(1, abs=0.1)
+    numbers[:, :8] += 2 * numbers[:, :1]
+    assert spectrum_of(numbers)[-1] == pytest.approx(6.3, abs=0.7)
 
 
 def test_component_of_rare_numbers_is_not_tested():

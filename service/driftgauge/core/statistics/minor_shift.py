@@ -80,10 +80,10 @@ class _MinorShiftStatistic(Statistic[MinorShift]):
     ) -> dict[str, NDArray[Any]]:
         moments = describe(measured[MINOR_SUMS])
         moments *= known_variances(moments)
-        return {
-            MINOR_MOMENTS: moments,
-            MINOR_SPECTRUM: find_spectrum(measured[MINOR_SUMS], moments[2] > 0),
-        }
+        varies, kurtosis = moments[2] > 0, moments[4].sum() / _NORMAL_KURTOSIS
+        # A correlation of m independent vectors has a mean square of 1 / m, more if their tails are heavy.
+        noise = float(kurtosis * (varies.sum() - 1) / len(measured[MINOR_SUMS]))
+        return {MINOR_MOMENTS: moments, MINOR_SPECTRUM: find_spectrum(measured[MINOR_SUMS], varies, noise)}
 
     def varies(self, arrays: Mapping[str, NDArray[Any]]) -> bool:
         return bool((arrays[MINOR_MOMENTS][2] > 0).any())
