@@ -135,7 +135,7 @@ class _Null(Null[MinorShift]):
         self._components = int(varies.sum())
         self._kurtosis = max(float(moments[4, varies].mean()) / _NORMAL_KURTOSIS - 1, 0.0)
         self._group_kurtosis = overdispersion.kurtosis
-        self._degrees = float(np.median(self._null.degrees))
+        self._degrees = float(np.median(self._null.degrees[varies]))
 
     def test(self, tally: Tally) -> MinorShift:
         means, count = tally[MINOR_SUMS] / tally.count, tally.count
@@ -149,7 +149,7 @@ class _Null(Null[MinorShift]):
         return MinorShift(lengths - noise, self._total.tail(float(squares), inverse))
 
     def least(self, count: int, level: float) -> float:
-        noise = float(np.square(self._null.errors(count) / self._null.deviations)[self._null.varies].mean())
+        noise = float(np.square(self._null.errors(count) / self._null.deviations).mean())
         return shift_needed(self._components, self._components + self._degrees, level) * noise
 
     def standardized(self, tally: Tally) -> NDArray[np.float64]:
