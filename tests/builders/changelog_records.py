@@ -61,6 +61,7 @@ RECALL = VerdictMemory(
     SlowDrift(2.5, MONDAY_MS - HOUR_MS, ((MONDAY_MS - HOUR_MS, np.array(TALLY)),)),
     {("country", "de"): (False,)},
     has_fitted=True,
+    evidence=by_statistic(1.25, 0.375, 0.125, 0.0, 0.0, names=KINDS),
 )
 HISTORY = VerdictHistory(end_ms=MONDAY_MS + HOUR_MS, memory=RECALL)
 SUMS = WindowSums(

@@ -154,8 +154,8 @@ class Baseline:
     @property
     def untested(self) -> tuple[str, ...]:
         """The statistics that are not tested: the baseline was fitted before they were there."""
-        tested = registry.counted(self.arrays)
-        return tuple(each.name for each in registry.STATISTICS if each not in tested)
+        fitted = registry.fitted(self.arrays)
+        return tuple(each.name for each in registry.STATISTICS if each not in fitted)
 
     @property
     def names(self) -> tuple[str | None, ...]:
@@ -379,8 +379,8 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
     arrays = {name: getattr(baseline, name) for name in LAYOUT if name != "centroids"}
     arrays |= {**baseline.arrays, **baseline.later}
     arrays["centroids"] = baseline.centroids.values
-    tested = registry.counted(baseline.arrays)
-    varying = [each for each in tested if each.variances]
+    fitted = registry.fitted(baseline.arrays)
+    varying = [each for each in fitted if each.variances]
     if (whole := baseline.overdispersion) is not None:
         arrays |= {
             "overdispersion_counts": np.array([whole.counts], np.float64),
@@ -399,7 +399,7 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
             for part in _OVERDISPERSION
         }
         arrays |= {name: np.array(column, SEGMENTS[name][0]) for name, column in columns.items()}
-        for each in tested:
+        for each in fitted:
             for name, (dtype, _, _) in each.segment_arrays.items():
                 arrays[f"segment_{name}"] = np.array([own.arrays[name] for own in segments], dtype)
             if each.in_segments and each.variances:
