@@ -55,7 +55,7 @@ test-broker: $(STAMP) ## Run the tests on a real Kafka broker, a short chaos run
 	@$(PYTEST) -m broker $(ARGS)
 
 .PHONY: test-stack
-test-stack: $(STAMP) ## Run deploy/, the README and the page on real Prometheus, kubectl, Kafka, Chromium (needs all of them; ARGS)
+test-stack: $(STAMP) ## Run deploy/, the README and the page on real Prometheus, Helm, Kafka, Chromium (needs all of them; ARGS)
 	@$(PYTEST) --numprocesses 2 -m stack $(ARGS)
 
 .PHONY: check

@@ -118,9 +118,8 @@ READ = sorted(
         *(ROOT / "deploy/generate").glob("*.yml"),
         *(ROOT / "deploy/alertmanager").rglob("*.tmpl"),
         *(ROOT / "deploy/alertmanager").glob("*.yml"),
-        *(ROOT / "deploy/grafana/dashboards").glob("*.json"),
         *(ROOT / "deploy/prometheus").rglob("*.yml"),
-        *(ROOT / "deploy/kubernetes").rglob("*.yaml"),
+        *(path for path in (ROOT / "deploy/kubernetes").rglob("*.*") if path.suffix != ".safetensors"),
     }
 )
 ALERTS = set(re.findall(r"alert: (\w+)", (ROOT / "deploy/generate/alerts.yml").read_text("utf-8")))

@@ -11,17 +11,18 @@ from deploy.generate.schemas import json_schemas
 from deploy.generate.texts import to_json, to_yaml
 
 _ROOT = Path(__file__).parents[2]
+# The chart reads no files outside its folder, so what others use too is there.
+_SHARED = "deploy/kubernetes/chart/files"
 
 
 def files() -> Mapping[Path, str]:
     """Return the text of every generated file, by its path."""
     texts = {
-        "deploy/prometheus/rules/driftgauge-alerts.yml": to_yaml({"groups": alerts.groups()}),
-        "deploy/kubernetes/monitoring/prometheus-rule.yaml": to_yaml(alerts.manifest()),
-        "deploy/kubernetes/monitoring/alertmanager-config.yaml": to_yaml(alertmanager.manifest()),
+        f"{_SHARED}/rules/driftgauge-alerts.yml": to_yaml({"groups": alerts.groups()}),
+        f"{_SHARED}/alertmanager-config.yaml": to_yaml(alertmanager.spec()),
         "deploy/LICENCES.md": licences.document(),
         **{
-            f"deploy/grafana/dashboards/{dashboard['uid']}.json": to_json(dashboard)
+            f"{_SHARED}/dashboards/{dashboard['uid']}.json": to_json(dashboard)
             for dashboard in (drift.dashboard(), service.dashboard())
         },
         **{f"schemas/{name}": text for name, text in json_schemas().items()},

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["manifest"]
+__all__ = ["spec"]
 
 _FILE = Path(__file__).parents[1] / "alertmanager/alertmanager.yml"
 _SECRET = "driftgauge-notices"  # noqa: S105 - the name of a Secret, whose keys are the names of the secret files
@@ -27,25 +27,20 @@ _FOR_SLACK = ' | reReplaceAll "&" "&amp;" | reReplaceAll "<" "&lt;" | reReplaceA
 _SLACK = _TEXT.replace(".Annotations.description }}", f".Annotations.description{_FOR_SLACK}")
 
 
-def manifest() -> dict[str, Any]:
-    """Return routes, inhibitions and receivers of alertmanager.yml as an AlertmanagerConfig."""
+def spec() -> dict[str, Any]:
+    """Return the spec of an AlertmanagerConfig: routes, inhibitions and receivers of alertmanager.yml."""
     config = yaml.safe_load(_FILE.read_text("utf-8"))
     return {
-        "apiVersion": "monitoring.coreos.com/v1alpha1",
-        "kind": "AlertmanagerConfig",
-        "metadata": {"name": "driftgauge"},
-        "spec": {
-            "route": _route(config["route"]),
-            "inhibitRules": [
-                {
-                    "sourceMatch": _matchers(rule["source_matchers"]),
-                    "targetMatch": _matchers(rule["target_matchers"]),
-                    "equal": rule["equal"],
-                }
-                for rule in config["inhibit_rules"]
-            ],
-            "receivers": [_receiver(receiver) for receiver in config["receivers"]],
-        },
+        "route": _route(config["route"]),
+        "inhibitRules": [
+            {
+                "sourceMatch": _matchers(rule["source_matchers"]),
+                "targetMatch": _matchers(rule["target_matchers"]),
+                "equal": rule["equal"],
+            }
+            for rule in config["inhibit_rules"]
+        ],
+        "receivers": [_receiver(receiver) for receiver in config["receivers"]],
     }
 
 
@@ -65,7 +60,7 @@ def _route(route: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _matchers(texts: Iterable[str]) -> list[dict[str, str]]:
-    # Without matchType values are equal; kustomize writes "=" without quotes, which YAML 1.1 reads otherwise.
+    # Without matchType values are equal.
     return [
         {"name": name, **({} if kind == "=" else {"matchType": kind}), "value": value}
         for text in texts

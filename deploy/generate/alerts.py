@@ -15,7 +15,7 @@ from driftgauge.page.service_watch import LEAST_REFUSED, REFUSED_SHARE
 from driftgauge.page.status import LATE_SHARE, LEAST_LATE
 from driftgauge.statistic_words import WORDS
 
-__all__ = ["groups", "manifest"]
+__all__ = ["groups"]
 
 _FILE = Path(__file__).with_suffix(".yml")
 _RUNBOOKS = PageSettings().runbooks_url
@@ -93,16 +93,6 @@ def _describe_kinds() -> str:
         f'if eq .Labels.kind "{each.kind}" }}}}{WORDS[each.name].sentence}' for each in registry.STATISTICS
     )
     return f"{{{{ {'{{ else '.join(cases)}{{{{ end }}}}"
-
-
-def manifest() -> dict[str, object]:
-    """Return the rules as a PrometheusRule, the custom resource of the Prometheus operator."""
-    return {
-        "apiVersion": "monitoring.coreos.com/v1",
-        "kind": "PrometheusRule",
-        "metadata": {"name": "driftgauge"},
-        "spec": {"groups": groups()},
-    }
 
 
 def _rules(alert: Mapping[str, Any], dashboard: str) -> Iterator[dict[str, Any]]:

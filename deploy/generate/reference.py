@@ -84,9 +84,9 @@ The metrics are on `/metrics`, port 9464 by default. The health endpoints `/live
   the baseline knows (64 at most)."""
 
 _ALERTS = """\
-`deploy/prometheus/rules/driftgauge-alerts.yml` holds the rules. A critical alert is a page, a warning is a
-ticket. Where the severity is "of the stream", it is `labels.severity` of the stream in the configuration.
-The time says how long the condition must hold."""
+`deploy/kubernetes/chart/files/rules/driftgauge-alerts.yml` holds the rules. A critical alert is a page, a
+warning is a ticket. Where the severity is "of the stream", it is `labels.severity` of the stream in the
+configuration. The time says how long the condition must hold."""
 
 _STATISTICS = """\
 Each closed window is compared with the baseline by these statistics. Each has tests of its own, and the

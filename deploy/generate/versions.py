@@ -12,7 +12,8 @@ _ROOT: Final = Path(__file__).parents[2]
 _FILES: Final = (
     "deploy/docker/Dockerfile",
     "deploy/docker/compose.yaml",
-    "deploy/kubernetes/base/kustomization.yaml",
+    "deploy/kubernetes/chart/Chart.yaml",
+    "deploy/kubernetes/driftgauge.yaml",
     "service/docs/how-to/kubernetes.md",
     *(
         f"deploy/prometheus/tests/{name}.test.yml"
@@ -20,8 +21,9 @@ _FILES: Final = (
     ),
 )
 _NAMED: Final = re.compile(
-    r"(?P<before>\bdriftgauge(?:-demo)?:|driftgauge/blob/v|newTag: |app\.kubernetes\.io/version: |"
-    r"image\.version=\")\d[\w.]*\b"
+    r"(?P<before>\bdriftgauge(?:-demo)?:|driftgauge/blob/v|^version: |^appVersion: |"
+    r"helm\.sh/chart: driftgauge-|app\.kubernetes\.io/version: \"|image\.version=\")\d[\w.]*\b",
+    re.MULTILINE,
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from deploy.generate.labels import SOURCE
 
-DASHBOARDS = Path(__file__).parents[2] / "deploy/grafana/dashboards"
+DASHBOARDS = Path(__file__).parents[2] / "deploy/kubernetes/chart/files/dashboards"
 
 # Variables that Grafana itself sets, for a range of a few hours; callers may override them.
 GRAFANAS_OWN = {"__interval": "15s", "__rate_interval": "1m", "__range": "1h"}

@@ -1,6 +1,8 @@
-"""The rendered manifests of deploy/kubernetes, and the environment of their containers."""
+"""The chart's manifests, rendered with the values of examples, and the environment of their containers.
 
-import base64
+`python -m tests.deploy.manifests` writes driftgauge.yaml, the chart's output for those without Helm.
+"""
+
 import re
 from functools import cache
 from pathlib import Path
@@ -10,19 +12,34 @@ import yaml
 
 from driftgauge.config import ENV_PREFIX
 from tests.deploy.dockerfile import ROOT, only
-from tests.processes import run_required
+from tests.deploy.helm import run_helm
 
 FOLDER = ROOT / "deploy/kubernetes"
-BASE, MONITORING = "base", "monitoring"
-PRODUCTION, PAGE = "overlays/production", "overlays/page"
-RUNNING = (BASE, PRODUCTION, PAGE)
-"""The folders with a StatefulSet."""
+CHART = FOLDER / "chart"
+EXAMPLES = FOLDER / "examples"
+RENDERED = FOLDER / "driftgauge.yaml"
+
+RELEASE = "driftgauge"
+BASE, MONITORING, PRODUCTION, PAGE, STRIMZI = "base", "monitoring", "production", "page", "strimzi"
+_DIGITS = ("--values", EXAMPLES / "digits.yaml")
+_PARTS = ("serviceMonitor", "prometheusRule", "alertmanagerConfig", "dashboards")
+VALUES: dict[str, tuple[str | Path, ...]] = {
+    BASE: _DIGITS,
+    MONITORING: (*_DIGITS, *(f"--set=monitoring.{part}=true" for part in _PARTS)),
+    PRODUCTION: ("--values", EXAMPLES / "production.yaml"),
+    PAGE: (*_DIGITS, "--set=page.enabled=true"),
+    STRIMZI: ("--values", EXAMPLES / "strimzi-values.yaml"),
+}
+"""Helm's options for each rendering."""
 
 OPERATORS = "monitoring.coreos.com/"
 """Prefix of the API versions of custom resources."""
 
 # The partitions of the events topic in the example.
 PARTITIONS = 12
+
+RUNNING = (BASE, PRODUCTION, PAGE)
+"""The renderings whose pods are tested."""
 
 POD = "driftgauge-1"
 SECRET = {
@@ -44,34 +61,50 @@ MAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhALZBUm7cRXAkBoM89ETpcRB/v7wibj6x
 
 
 @cache
-def render(where: str | Path) -> tuple[dict[str, Any], ...]:
-    """The objects of a kustomization; a warning of kustomize fails an assertion."""
-    done = run_required("kubectl", "kubernetes-client", "kustomize", FOLDER / where)
+def output(*options: str | Path) -> str:
+    """What Helm makes of the chart with these options; a warning fails an assertion."""
+    done = run_helm("template", RELEASE, CHART, *options)
     assert done.stderr == ""
-    return tuple(yaml.safe_load_all(done.stdout))
+    return done.stdout
+
+
+def render(where: str) -> tuple[dict[str, Any], ...]:
+    """The objects of a rendering."""
+    return tuple(yaml.safe_load_all(output(*VALUES[where])))
+
+
+def document() -> str:
+    """The text of driftgauge.yaml."""
+    return (
+        "# The chart's output with examples/digits.yaml, for those without Helm. After a change of the\n"
+        "# configuration give its ConfigMap a new name, here and in the StatefulSet; that replaces pods.\n"
+        f"{output(*VALUES[BASE])}"
+    )
 
 
 def every(where: str, kind: str) -> list[dict[str, Any]]:
     return [entry for entry in render(where) if entry["kind"] == kind]
 
 
-def the(where: str, kind: str) -> dict[str, Any]:
-    (only,) = every(where, kind)
-    return only
+def the(where: str, kind: str, name: str = RELEASE) -> dict[str, Any]:
+    (found,) = (entry for entry in every(where, kind) if entry["metadata"]["name"] == name)
+    return found
 
 
 def pod(where: str) -> dict[str, Any]:
-    template: dict[str, Any] = the(where, "StatefulSet")["spec"]["template"]
+    """The pods' template: of the page in PAGE, of the replicas elsewhere."""
+    kind, name = ("Deployment", f"{RELEASE}-page") if where == PAGE else ("StatefulSet", RELEASE)
+    template: dict[str, Any] = the(where, kind, name)["spec"]["template"]
     return template
 
 
 def container(where: str) -> dict[str, Any]:
-    (only,) = pod(where)["spec"]["containers"]
-    return only
+    (found,) = pod(where)["spec"]["containers"]
+    return found
 
 
 def volumes(where: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """The mounted folder and the source of each volume, by name."""
+    """The mounted folder or file and the source of each volume, by name."""
     folders = {each["name"]: each["mountPath"] for each in container(where)["volumeMounts"]}
     return {each["name"]: (folders[each["name"]], each) for each in pod(where)["spec"]["volumes"]}
 
@@ -87,8 +120,8 @@ def environment(where: str, folder: Path) -> dict[str, str]:
         match variable:
             case {"name": name, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}:
                 values[name] = POD
-            case {"name": name, "value": value} if value == secrets:
-                values[name] = str(folder / "secrets")
+            case {"name": name, "value": value}:
+                values[name] = str(folder / "secrets") if value == secrets else value
             case _:
                 raise AssertionError(variable)
     return values
@@ -97,21 +130,25 @@ def environment(where: str, folder: Path) -> dict[str, str]:
 def mount(where: str, folder: Path) -> Path:
     """Write the volumes as the kubelet does; return the path of the configuration file.
 
-    The base stands for a cluster without the Secret.
+    The base stands for a cluster without the Secret. The baselines' volume holds the example's.
     """
-    mounted, volume = volumes(where)["config"]
-    maps = {entry["metadata"]["name"]: entry for entry in every(where, "ConfigMap")}
-    for source in volume["projected"]["sources"]:
-        content = maps[source["configMap"]["name"]]
-        for name, text in content.get("data", {}).items():
-            (folder / name).write_text(text)
-        for name, encoded in content.get("binaryData", {}).items():
-            (folder / name).write_bytes(base64.b64decode(encoded))
+    file, volume = volumes(where)["config"]
+    baselines, _ = volumes(where)["baselines"]
+    (mounted,) = {Path(file).parent, Path(baselines).parent}
+    config = folder / Path(file).relative_to(mounted)
+    config.write_text(the(where, "ConfigMap", volume["configMap"]["name"])["data"][config.name])
+    (folder / Path(baselines).name).symlink_to(EXAMPLES)
     secrets = folder / "secrets"
     secrets.mkdir()
     _, volume = volumes(where)["secrets"]
-    assert volume["secret"]["optional"]
-    for item in volume["secret"]["items"] if where != BASE else ():
-        (secrets / item["path"]).write_text(SECRET[item["key"]])
+    for source in volume["projected"]["sources"]:
+        assert where != BASE or source["secret"]["optional"]
+        for item in source["secret"]["items"] if where != BASE else ():
+            (secrets / item["path"]).write_text(SECRET[item["key"]])
     *_, config_path = container(where)["args"]
-    return folder / Path(config_path).relative_to(mounted)
+    assert config_path == file
+    return config
+
+
+if __name__ == "__main__":
+    RENDERED.write_text(document(), encoding="utf-8")

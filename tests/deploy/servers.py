@@ -18,7 +18,7 @@ from tests.harness.node import free_ports
 from tests.needed import required
 from tests.waiting import wait_for
 
-RULES = sorted((Path(__file__).parents[2] / "deploy/prometheus/rules").glob("*.yml"))
+RULES = sorted((Path(__file__).parents[2] / "deploy/kubernetes/chart/files/rules").glob("*.yml"))
 
 # The waits of rules and routes. Ranges inside expressions are no waits.
 _WAITS = {"for", "keep_firing_for", "group_wait", "group_interval", "repeat_interval"}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from deploy.generate.alertmanager import manifest
+from deploy.generate.alertmanager import spec
 from deploy.generate.alerts import groups
 
 from driftgauge.page.advice import silence_of
@@ -251,16 +251,18 @@ def test_operator_gets_the_same_routes_inhibitions_and_secrets():
             (read(each["matchers"]), each["receiver"], routes(each, read)) for each in tree.get("routes", ())
         ]
 
-    shipped, spec = config(), manifest()["spec"]
-    assert routes(spec["route"], written) == routes(shipped["route"], list)
+    shipped, operator = config(), spec()
+    assert routes(operator["route"], written) == routes(shipped["route"], list)
     assert [
         (written(rule["sourceMatch"]), written(rule["targetMatch"]), rule["equal"])
-        for rule in spec["inhibitRules"]
+        for rule in operator["inhibitRules"]
     ] == [
         (rule["source_matchers"], rule["target_matchers"], rule["equal"]) for rule in shipped["inhibit_rules"]
     ]
     names = [re.findall(rf"{SECRETS}/([\w-]+)", str(each)) for each in shipped["receivers"]]
-    assert [re.findall(r"'key': '([\w-]+-(?:key|url))'", str(each)) for each in spec["receivers"]] == names
+    assert [
+        re.findall(r"'key': '([\w-]+-(?:key|url))'", str(each)) for each in operator["receivers"]
+    ] == names
 
 
 @pytest.mark.stack

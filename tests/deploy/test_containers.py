@@ -312,6 +312,10 @@ def test_servers_find_each_other_by_compose_names():
     replicas = range(1, 1 + SERVICES["driftgauge"]["deploy"]["replicas"])
     assert {f"{STACK['name']}-driftgauge-{number}" for number in replicas} <= set(found["names"])
     assert job["relabel_configs"] == [{"source_labels": ["__meta_dns_name"], "target_label": "instance"}]
+    (glob,) = config["rule_files"]
+    folders = {target: source for source, target, _ in mounts("prometheus")}
+    rules = Path(os.path.normpath(f"/etc/prometheus/{glob}"))
+    assert [*(DOCKER / folders[str(rules.parent)]).glob(rules.name)]
     ((alertmanager,),) = (each["static_configs"] for each in config["alerting"]["alertmanagers"])
     assert alertmanager["targets"] == ["alertmanager:9093"]
     (source,) = read("grafana/provisioning/datasources/prometheus.yml")["datasources"]

@@ -19,8 +19,9 @@ from driftgauge.core.durations import parse_duration
 from tests.deploy import promql
 from tests.processes import run_command, run_required
 
-PROMETHEUS = Path(__file__).parents[2] / "deploy/prometheus"
-RULES = PROMETHEUS / "rules/driftgauge-alerts.yml"
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "deploy/prometheus"
+RULES = ROOT / "deploy/kubernetes/chart/files/rules/driftgauge-alerts.yml"
 TESTS = sorted(PROMETHEUS.glob("tests/*.test.yml"))
 
 RUNBOOKS = f"https://github.com/driftgauge/driftgauge/blob/v{version('driftgauge')}/deploy/runbooks"
@@ -74,7 +75,7 @@ def test_promtool_accepts_rules_and_example_configuration():
 
 def test_example_configuration_reads_rules_and_names_their_job():
     config = read(PROMETHEUS / "prometheus.yml")
-    assert [path for glob in config["rule_files"] for path in PROMETHEUS.glob(glob)] == [RULES]
+    assert [path.resolve() for glob in config["rule_files"] for path in PROMETHEUS.glob(glob)] == [RULES]
     (job,) = (scrape["job_name"] for scrape in config["scrape_configs"])
     assert set(re.findall(r'job="([^"]+)"', RULES.read_text("utf-8"))) == {job}
 
@@ -90,7 +91,7 @@ def exclude_older_edge(text: str) -> str:
 def test_rules_pass_their_unit_tests(tmp_path: Path, path: Path, version: str):
     if version == "3":
         (tmp_path / "rules.yml").write_text(exclude_older_edge(RULES.read_text("utf-8")))
-        text = path.read_text("utf-8").replace(f"../rules/{RULES.name}", "rules.yml")
+        text = re.sub(r"(?<=rule_files: \[).+(?=\])", "rules.yml", path.read_text("utf-8"))
         path = tmp_path / path.name
         path.write_text(text)
     promtool("test", "rules", path)
@@ -182,7 +183,6 @@ def test_unit_tests_use_only_exported_series():
                     promql.assert_exported(series["series"])
 
 
-ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/runbooks"
 OVERVIEW = FOLDER / "README.md"
 PAGES = sorted(set(FOLDER.glob("*.md")) - {OVERVIEW})
@@ -209,7 +209,8 @@ KAFKA = {
     ),
 }
 
-STATEFUL_SET = yaml.safe_load((ROOT / "deploy/kubernetes/base/stateful-set.yaml").read_text("utf-8"))
+MANIFESTS = yaml.safe_load_all((ROOT / "deploy/kubernetes/driftgauge.yaml").read_text("utf-8"))
+(STATEFUL_SET,) = (entry for entry in MANIFESTS if entry["kind"] == "StatefulSet")
 CODE = "".join(path.read_text("utf-8") for path in (ROOT / "service/driftgauge").rglob("*.py"))
 
 

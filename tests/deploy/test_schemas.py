@@ -24,11 +24,15 @@ def check_settings(document):
     Draft202012Validator(json.loads(json_schemas()["settings.schema.json"])).validate(document)
 
 
-@pytest.mark.parametrize(
-    "path", [*ROOT.glob("deploy/**/driftgauge.yaml"), *ROOT.glob("deploy/examples/**/*.yaml")]
-)
+@pytest.mark.parametrize("path", [DOCKER / "driftgauge.yaml", *ROOT.glob("deploy/examples/**/*.yaml")])
 def test_schema_of_settings_accepts_our_files(path):
     check_settings(yaml.safe_load(path.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("name", ["digits", "production", "strimzi-values"])
+def test_schema_of_settings_accepts_configurations_of_charts_values(name):
+    values = yaml.safe_load((ROOT / f"deploy/kubernetes/examples/{name}.yaml").read_text("utf-8"))
+    check_settings(yaml.safe_load(values["config"]))
 
 
 STREAM = {"name": "s", "baseline": "b.safetensors", "windows": ["1h"]}

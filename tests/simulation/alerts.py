@@ -21,7 +21,7 @@ from tests.simulation.page import Samples, read_metrics
 from tests.simulation.plan import Plan, draw
 from tests.simulation.run import Run
 
-_RULES = Path(__file__).parents[2] / "deploy/prometheus/rules/driftgauge-alerts.yml"
+_RULES = Path(__file__).parents[2] / "deploy/kubernetes/chart/files/rules/driftgauge-alerts.yml"
 _METRICS = (
     "alarm_active",
     "drifts_passed_total",
