@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.fitting import Provenance, fit_baseline
 from driftgauge.baseline.windows import Traffic
+from driftgauge.core.counting.numbers import Number
 
 __all__ = [
     "CLUSTERS",
@@ -117,9 +118,14 @@ class TrafficSource:
             images.flat @ self.network.coefs_[0] + self.network.intercepts_[0], dtype=np.float32
         )
 
-    def accuracy(self, images: DigitImages) -> float:
-        """Return the share of the images that the network classifies correctly."""
-        return float(self.network.score(images.flat, images.labels))
+    def numbers(self, images: DigitImages) -> dict[str, NDArray[np.float64]]:
+        """Return the network's confidence in n images, and whether each is classified correctly, (n,)."""
+        probabilities = self.network.predict_proba(images.flat)
+        found = self.network.classes_[probabilities.argmax(axis=1)]
+        return {
+            "confidence": probabilities.max(axis=1),
+            "correct": (found == images.labels).astype(np.float64),
+        }
 
     def fit(self, stream: str, created_ms: int) -> Baseline:
         """Return a stream's baseline, fitted on days without drift: all images, each with several shifts.
@@ -137,7 +143,11 @@ class TrafficSource:
             seed=_SEED,
             created_ms=created_ms,
             progress=lambda _: None,
-            provenance=Provenance(days, labels=[f"digit {digit}" for digit in shifted.labels]),
+            provenance=Provenance(
+                days,
+                labels=[f"digit {digit}" for digit in shifted.labels],
+                numbers={Number(name, 0.0, 1.0): values for name, values in self.numbers(shifted).items()},
+            ),
         )
 
 

@@ -53,6 +53,8 @@ _POLL_S = 0.1
 _REQUEST_S = 5.0
 _STOP_S = 10.0
 _TAIL_LINES = 10
+# The API's means are of 32 bits.
+_ROUNDING = 1e-6
 
 Window = dict[str, Any]
 """A window as the API gives it."""
@@ -149,6 +151,7 @@ def _save_stream(baseline: Baseline, out: Path, window_ms: int, disorder_ms: int
         "idle_timeout": "5s",
         # A day's events detect so small a drift, even where the live stream takes most of the budget.
         "smallest_drift": {"mean_shift": 0.1},
+        "numbers": {"confidence": [0, 1], "correct": [0, 1]},
     }
 
 
@@ -174,14 +177,19 @@ def _weeks(
         yield quality, [pair for pair in zip(days, windows, strict=True) if pair[0].quality is quality]
 
 
+def _accuracy(window: Window) -> float:
+    """Return the share of a window's images that the network classified correctly, as the service counted."""
+    return float(window["numbers"]["correct"])
+
+
 def _table(days: Sequence[Day], windows: Sequence[Window]) -> Iterator[str]:
     """Yield a line for each day, and for each week its means."""
     yield "  day         images     events  divergence  noise floor  accuracy  verdict"
     for day, window in zip(days, windows, strict=True):
         yield (
             f"  {window['start'][:10]}  {day.quality:<9}{window['count']:>8,}"
-            f"{window['js_divergence'] or 0:>12.4f}{window['noise_floor'] or 0:>13.4f}{day.accuracy:>10.1%}"
-            f"  {window['verdict']}"
+            f"{window['js_divergence'] or 0:>12.4f}{window['noise_floor'] or 0:>13.4f}"
+            f"{_accuracy(window):>10.1%}  {window['verdict']}"
         )
     yield ""
     for quality, week in _weeks(days, windows):
@@ -189,7 +197,7 @@ def _table(days: Sequence[Day], windows: Sequence[Window]) -> Iterator[str]:
             sum(window[name] or 0 for _, window in week) / len(week)
             for name in ("js_divergence", "noise_floor")
         )
-        accuracy = sum(day.accuracy for day, _ in week) / len(week)
+        accuracy = sum(_accuracy(window) for _, window in week) / len(week)
         yield (
             f"  {quality:<9} mean divergence {divergence:.4f}, {divergence / floor:.1f} times the noise "
             f"floor; mean accuracy {accuracy:.1%}"
@@ -198,13 +206,22 @@ def _table(days: Sequence[Day], windows: Sequence[Window]) -> Iterator[str]:
 
 
 def check_days(days: Sequence[Day], windows: Sequence[Window]) -> None:
-    """Raise DemoError unless each day was counted whole and once, and divergence rose from week to week."""
+    """Check that each day was counted whole and once, and that divergence rose from week to week.
+
+    Raises:
+        DemoError: Not so; or the accuracy that the service counted is not the one that was sent.
+    """
     problems = [
         f"{window['start'][:10]}: {window['count']:,} events were counted, {EVENTS_PER_DAY:,} were published"
         for window in windows
         if window["count"] != EVENTS_PER_DAY
     ]
     problems += [f"{window['start'][:10]}: events may be lost" for window in windows if window["events_lost"]]
+    problems += [
+        f"{window['start'][:10]}: an accuracy of {_accuracy(window):.4f} was counted, {day.accuracy:.4f} sent"
+        for day, window in zip(days, windows, strict=True)
+        if abs(_accuracy(window) - day.accuracy) > _ROUNDING
+    ]
     divergences = [
         (quality, [window["js_divergence"] or 0 for _, window in week])
         for quality, week in _weeks(days, windows)

@@ -44,7 +44,7 @@ class Day:
     Attributes:
         start_ms: Its first millisecond, UTC.
         quality: The quality of its images.
-        accuracy: The share of its images that the network classified correctly; the service never sees it.
+        accuracy: The share of its images that the network classified correctly.
     """
 
     start_ms: int
@@ -62,7 +62,9 @@ def publish_weeks(producer: Producer, source: TrafficSource, *, topic: str, end_
     days = []
     for number, quality in enumerate(qualities):
         images = source.draw(EVENTS_PER_DAY, quality)
-        days.append(Day(end_ms - (len(qualities) - number) * DAY_MS, quality, source.accuracy(images)))
+        numbers = source.numbers(images)
+        accuracy = float(numbers["correct"].mean())
+        days.append(Day(end_ms - (len(qualities) - number) * DAY_MS, quality, accuracy))
         publication = Publication.spread(
             topic=topic,
             stream=STREAM,
@@ -72,6 +74,7 @@ def publish_weeks(producer: Producer, source: TrafficSource, *, topic: str, end_
             disorder_ms=DISORDER_MS,
             seed=0,
             model_version=MODEL_VERSION,
+            numbers=numbers,
         )
         publish(producer, publication, rate=None)
     return days
@@ -126,10 +129,12 @@ def publish_live(
         # No event lies in the future: a period is sent after it has ended.
         if (ahead_ms := start_ms + _PERIOD_MS - clock_ms()) > 0:
             time.sleep(ahead_ms / 1_000)
+        images = source.draw(_EVENTS_PER_PERIOD, quality)
         publication = Publication.spread(
             topic=topic,
             stream=LIVE_STREAM,
-            vectors=source.embed(source.draw(_EVENTS_PER_PERIOD, quality)),
+            vectors=source.embed(images),
+            numbers=source.numbers(images),
             start_ms=start_ms,
             span_ms=_PERIOD_MS,
             disorder_ms=0,

@@ -23,7 +23,7 @@ _MODELS: dict[str, type[BaseModel]] = {
 }
 # What the models' validators also accept: short forms of lists, and a path as text.
 _WITH_SHORT_FORMS = (StreamSettings, InputSettings)
-_PATHS = ("Source", "TimeSource", "VectorSource")
+_PATHS = ("Source", "NumberSource", "TimeSource", "VectorSource")
 # Of CloudEvents the timestamp has a default.
 _REQUIRED_TIME = {
     "required": [],

@@ -21,8 +21,10 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.examples import FarExample
+from driftgauge.core.counting.numbers import Number, NumberTally
 from driftgauge.core.counting.tally import Tally, tally_batch
 from driftgauge.core.judging.calibration import Calibration, CalibrationSummary, Measuring, Source
+from driftgauge.core.judging.numbers import NumberMemory, NumberResult
 from driftgauge.core.judging.scoring import Score, SegmentResult, WindowScorer
 from driftgauge.core.judging.verdict import SlowDrift, Verdict, VerdictMemory
 from driftgauge.core.partition import Partition
@@ -33,6 +35,7 @@ from driftgauge.core.statistics.divergence import DIVERGENCE, Divergence
 from driftgauge.core.statistics.duplicates import DUPLICATES, Duplicates
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT, MeanShift
 from driftgauge.core.statistics.novelty import NOVELTY, Novelty
+from driftgauge.core.statistics.number_change import Estimate, NumberChange
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.relations import RELATIONS, RelationChange, Relations
 from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange
@@ -69,6 +72,7 @@ __all__ = [
     "Divergence",
     "DriftgaugeError",
     "Duplicates",
+    "Estimate",
     "ExampleDescription",
     "FarExample",
     "Findings",
@@ -77,6 +81,11 @@ __all__ = [
     "Measuring",
     "Members",
     "Novelty",
+    "Number",
+    "NumberChange",
+    "NumberMemory",
+    "NumberResult",
+    "NumberTally",
     "Overdispersion",
     "ParsedEvent",
     "Partition",

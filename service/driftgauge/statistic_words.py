@@ -200,8 +200,7 @@ WORDS: dict[str, StatisticWords] = {
             ),
             "minor_shift_p_value": (
                 "probability",
-                "p-value of that shift: the probability of one this large without drift. Null without minor"
-                " components.",
+                "p-value of that shift: the probability of one this large without drift.",
             ),
         },
     ),

@@ -134,6 +134,7 @@ def build_contracts(streams: Iterable[ConfiguredStream]) -> list[BaselineContrac
             model_version=baseline.metadata.model_version,
             metric=baseline.centroids.metric,
             from_ms=scheduled.from_ms or 0,
+            numbers=tuple(each.name for each in stream.spec.numbers),
         )
         for stream in streams
         for scheduled, baseline in zip(stream.spec.baselines, stream.baselines, strict=True)
@@ -195,6 +196,7 @@ def to_reference(baseline: Baseline) -> Reference:
         overdispersion_ms=metadata.window_ms,
         segments=baseline.segments,
         groups=groups,
+        numbers=baseline.numbers,
     )
 
 
@@ -227,6 +229,13 @@ def _load(listed: BaselineSettings, stream: StreamSettings) -> Baseline:
                 "remedy": "fit the baseline again",
             },
         )
+    compared = {name for name, each in stream.numbers.items() if each.alert_change is not None}
+    if uncounted := sorted(compared - baseline.numbers.keys()):
+        message = (
+            f"{listed.file} does not know {', '.join(uncounted)}, of which alert_change needs the baseline's "
+            f"mean; fit it again with --number {uncounted[0]}, which is no other baseline"
+        )
+        raise BaselineError(message)
     unknown = set(stream.segments) - {segment.key for segment in baseline.segments}
     if unknown:
         message = (
@@ -256,4 +265,5 @@ def _to_spec(stream: StreamSettings, baselines: Sequence[Baseline], level: float
         alarm=stream.alarm(level),
         snippet_bytes=stream.snippet_bytes,
         most=stream.most,
+        numbers=stream.numbers_of_events,
     )

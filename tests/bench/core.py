@@ -6,10 +6,12 @@ With one BLAS thread; medians of repeats.
 import math
 import statistics
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from tests.builders.batches import build_columns, build_values, of_segment
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
@@ -19,18 +21,23 @@ from tests.output import say
 from threadpoolctl import threadpool_limits
 
 from driftgauge.core.counting.accumulator import Accumulator
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
+from driftgauge.core.counting.numbers import Number
 from driftgauge.core.counting.projection import MINOR_COMPONENTS, SPREAD_STEP, SPREADS
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.window import Window
-from driftgauge.core.windows.changelog import PaneKey
+from driftgauge.core.windows.changelog import PaneCounts, PaneKey
 from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.judging import StreamJudge
 from driftgauge.core.windows.stream_state import StreamState
+from driftgauge.events.baseline_contract import BaselineContract
+from driftgauge.events.decoder import Decoder
+from driftgauge.events.records import Records, StoredRecord
 
 EVENTS = 1_000  # a typical poll
 PARTITIONS = 6
@@ -105,6 +112,40 @@ def count_relations(random: np.random.Generator, dimension: int, clusters: int) 
     say(f"relations, k={clusters} d={dimension}: {both / without - 1:+.1%} of counting with assignment")
 
 
+def count_numbers(random: np.random.Generator, dimension: int) -> None:
+    """Measure what a number beside the vector adds to reading and counting: with and without, in turns."""
+    reference = build_random_reference("counted", random, dimension=dimension, clusters=CLUSTERS)
+    batch = draw_batch(random, dimension)
+    records, decoders, accumulators = [], [], []
+    for numbers in ((), (Number("confidence", 0.0, 1.0),)):
+        own = {"numbers": {"confidence": 0.9375}} if numbers else {}
+        events = [
+            {"stream": "counted", "timestamp": time_ms, "embedding_b64": b64encode(each).decode(), **own}
+            for time_ms, each in zip(batch.time_ms.tolist(), batch.vectors, strict=True)
+        ]
+        raw = [StoredRecord(orjson.dumps(each), stored_ms=each["timestamp"]) for each in events]
+        codes = batch.partition, batch.offset, batch.time_ms
+        records.append(Records(raw, *codes))
+        contract = BaselineContract(
+            *("counted", reference.key, dimension, None, DistanceMetric.EUCLIDEAN),
+            numbers=tuple(each.name for each in numbers),
+        )
+        decoders.append(Decoder([contract], lead_ms=0))
+        spec = replace(build_hourly("counted", reference, ()), numbers=numbers)
+        accumulators.append(Accumulator("counted", spec, reference))
+    seconds = np.empty((REPEATS, 2))
+    for own_s in seconds:
+        for number, (decoder, accumulator) in enumerate(zip(decoders, accumulators, strict=True)):
+            start = time.thread_time()
+            (read,) = decoder.decode(records[number]).batches
+            accumulator.add(read, accumulator.assign(read))
+            own_s[number] = time.thread_time() - start
+    # Of pairs, since a busy machine slows both of one.
+    added, without = np.median(np.diff(seconds)), np.median(seconds[:, 0])
+    of_event = 1e6 / EVENTS
+    say(f"a number, d={dimension}: {added * of_event:.2f} us an event beside {without * of_event:.1f}")
+
+
 def judge_window(random: np.random.Generator, clusters: int, keys: tuple[str, ...]) -> None:
     """Measure judging a closed window, after a warm-up and in slow drift; each has its own count."""
     reference = build_random_reference("judged", random, dimension=128, clusters=clusters, segments=SEGMENTS)
@@ -129,7 +170,7 @@ def judge_window(random: np.random.Generator, clusters: int, keys: tuple[str, ..
         window = Window(HOUR_MS, number * HOUR_MS)
         for name in names:
             values = of_segment(draw_tally(random, reference, count // SEGMENTS, mix), reference)
-            state.restore(PaneKey("judged", scheme.of_segments.key, window, name), values)
+            state.restore(PaneKey("judged", scheme.of_segments.key, window, name), PaneCounts(values))
         tally = Tally(draw_tally(random, reference, count, mix), scheme.fields)
         start = time.thread_time()
         result = judge.judge(window, tally, reference, Completeness(), 0)
@@ -180,6 +221,7 @@ def main() -> None:
             count_batch(random, dimension)
         for dimension, clusters in ((512, 64), (128, CLUSTERS)):
             count_relations(random, dimension, clusters)
+        count_numbers(random, 128)
         for clusters in (2, 20, 300):
             for keys in ((), ("country",)):
                 judge_window(random, clusters, keys)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,7 @@ def build_columns(  # noqa: PLR0913 - the columns of a batch
     event_ids: Sequence[str] = (),
     segments: Sequence[Any] = (),
     snippets: Sequence[str | None] = (),
+    numbers: Mapping[str, Sequence[float]] = MappingProxyType({}),
 ) -> EventBatch:
     """Return a batch of these columns; event times are credible by default."""
     return EventBatch(
@@ -122,6 +124,7 @@ def build_columns(  # noqa: PLR0913 - the columns of a batch
         event_ids=event_ids,
         segments=segments,
         snippets=snippets,
+        numbers={name: np.array(values, np.float64) for name, values in numbers.items()},
     )
 
 

@@ -27,6 +27,7 @@ from driftgauge.core.windows.changelog import (
     HistoryKey,
     Key,
     MeasurementKey,
+    PaneCounts,
     PaneKey,
     PositionKey,
     PublishedKey,
@@ -38,18 +39,29 @@ from driftgauge.core.windows.changelog import (
 )
 from driftgauge.records.changelog_records import encode_value
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
-from tests.builders.results import KINDS, build_result, build_score, build_small_segment, by_statistic
+from tests.builders.results import (
+    CONFIDENCE,
+    KINDS,
+    build_number,
+    build_result,
+    build_score,
+    build_small_segment,
+    by_statistic,
+    tally_number,
+)
 
 NULL = -(2**63)
 IDENTITY = "0123456789abcdef" * 4
 PANE = Window(HOUR_MS, MONDAY_MS)
 SCHEME = f"{IDENTITY[:16]}-89abcdef"
+NUMBER_TALLY = tally_number(CONFIDENCE, (0.75, 0.5, 2.0), (math.nan, 1.0)).values
 TALLY = 700, 500, 7, 5, -300, 40, 1_200, 1_100, 30, 20
 RECALL = VerdictMemory(
     (False, True),
     SlowDrift(2.5, MONDAY_MS - HOUR_MS, ((MONDAY_MS - HOUR_MS, np.array(TALLY)),)),
     {("country", "de"): (False,)},
     has_fitted=True,
+    evidence=by_statistic(1.25, 0.375, 0.125, 0.0, 0.0, names=KINDS),
 )
 HISTORY = VerdictHistory(end_ms=MONDAY_MS + HOUR_MS, memory=RECALL)
 SUMS = WindowSums(
@@ -101,12 +113,12 @@ CALIBRATION = Calibration(
 GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
     "pane": (
         PaneKey("resnet18-fc1", SCHEME, PANE),
-        np.array([0, 7, 300, 3, -2, 2**33], np.int64),
+        PaneCounts(np.array([0, 7, 300, 3, -2, 2**33], np.int64), {CONFIDENCE.key: NUMBER_TALLY}),
         b'["pane",{"stream":"resnet18-fc1","scheme":"0123456789abcdef-89abcdef","pane":{"size_ms":3600000,"start_ms":1762128000000},"segment":null}]',
     ),
     "segment": (
         PaneKey("resnet18-fc1", SCHEME, PANE, ("city/country", "köln, de")),
-        np.array([1, 0, 0, 0, -5, 6], np.int64),
+        PaneCounts(np.array([1, 0, 0, 0, -5, 6], np.int64)),
         b'["pane",{"stream":"resnet18-fc1","scheme":"0123456789abcdef-89abcdef",'
         b'"pane":{"size_ms":3600000,"start_ms":1762128000000},"segment":["city/country","k\xc3\xb6ln, de"]}]',
     ),
@@ -156,6 +168,7 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
             segments=(build_small_segment("other"),),
             examples={1: ("0193f3a2", "köln")},
             farthest=(FarExample(2_125, 48_879_000, "köln", "eine Kuh"),),
+            numbers={"confidence": build_number((0.5, 0.75), (0.5,), baseline=((0.75, 1.0), (0.75,)))},
             memory=RECALL,
             counted_twice=True,
         ),

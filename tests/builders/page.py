@@ -48,6 +48,11 @@ EVERY_STREAM = ({"match": "*", "most": 100},)
 """The settings that hold for every stream, and list none."""
 
 
+def every_stream(**settings: Any) -> tuple[dict[str, Any], ...]:
+    """Return the entry that matches every stream, with some settings."""
+    return tuple(each | settings for each in EVERY_STREAM)
+
+
 def build_settings(streams: Sequence[dict[str, Any]] = EVERY_STREAM, **page: Any) -> Settings:
     """Return a configuration with settings of some streams, and of the page."""
     return Settings.model_validate(

@@ -1,5 +1,6 @@
 """Examples, strategies and builders of partials, shared by their tests."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from driftgauge.core.counting.tally import CLUSTER_COUNTS, TallyField
 from driftgauge.core.reference import Segment
 from driftgauge.records.partials import decode_part, encode_commit
 from tests.builders.clocks import MONDAY_MS
+from tests.builders.results import CONFIDENCE, tally_number
 from tests.builders.strategies import EXAMPLE_ROWS, FARTHEST, LAST, PARTITIONS, SEGMENTS, STREAMS, TEXTS
 
 OFFSETS = st.integers(0, LAST)
@@ -151,6 +153,7 @@ PART = Part(
             build_pane(),
             examples=(Example(1, 12, "köln"),),
             farthest=(FarExample(2_125, 12, "köln", "eine"),),
+            numbers={CONFIDENCE.key: tally_number(CONFIDENCE, (0.75, 2.0), (math.nan,)).values},
         ),
         GERMANY,
     ),

@@ -18,10 +18,11 @@ STREAM = "resnet18-fc1"
 def report_on(results: Results, notes: tuple[str, ...] = (), **asked: Any) -> Report:
     """Return the report of results in memory, made a minute after the first was published.
 
-    `asked` are `stream`, `size_ms` and `at_ms`; the `watch`; and the `settings`, or those of the `page`.
+    `asked` are those of `build_report`; the `watch`; and the `settings`, or those of every stream and the
+    `page`.
     """
     settings = asked.pop("settings", None) or build_settings(
-        [{"name": STREAM}, *EVERY_STREAM], **asked.pop("page", {})
+        asked.pop("streams", [{"name": STREAM}, *EVERY_STREAM]), **asked.pop("page", {})
     )
     watch = asked.pop("watch", None) or ServiceWatch()
     material = Material(results, "the window results in a.jsonl", notes, watch)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from driftgauge.core.counting.numbers import Number, NumberTally
+from driftgauge.core.judging.numbers import NumberMemory, NumberResult, judge_number
 from driftgauge.core.judging.scoring import Score, SegmentResult
 from driftgauge.core.judging.verdict import Verdict, VerdictMemory
 from driftgauge.core.reference import Segment
@@ -108,6 +110,39 @@ def build_description(
         names,
         tuple((number / 2, -float(number)) for number in range(len(names))),
         tuple(map(BaselineExamples, [()] * len(names) if example_ids is None else example_ids)),
+    )
+
+
+CONFIDENCE = Number("confidence", 0.0, 1.0, alert_below=0.8)
+
+
+def tally_number(number: Number, *values: Iterable[float]) -> NumberTally:
+    """Return the tally of a number, given its values in each cluster."""
+    clusters = [np.full(len([*each]), cluster) for cluster, each in enumerate(values)]
+    counted = number.count(
+        np.concatenate([np.array([*each], np.float64) for each in values]),
+        np.concatenate(clusters).astype(np.intp),
+        len(values),
+    )
+    return NumberTally(number, counted)
+
+
+def build_number(
+    *values: Iterable[float],
+    baseline: Iterable[Iterable[float]] | None = None,
+    events: int | None = None,
+    before: NumberMemory | None = None,
+    is_conclusive: bool = True,
+    number: Number = CONFIDENCE,
+) -> NumberResult:
+    """Return what a window says of a number, given its values in each cluster, and those of the baseline."""
+    return judge_number(
+        number,
+        tally_number(number, *values),
+        None if baseline is None else tally_number(number, *baseline),
+        before or NumberMemory(),
+        events=sum(len([*each]) for each in values) if events is None else events,
+        is_conclusive=is_conclusive,
     )
 
 

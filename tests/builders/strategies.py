@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as arrays
 
 from driftgauge.config.fields import STREAM_NAME
 from driftgauge.core.counting.examples import Example, Examples, FarExample
+from driftgauge.core.counting.numbers import TALLY_ROWS
 from driftgauge.core.judging.calibration import Calibration, PartCalibration, Source
 from driftgauge.core.judging.clean_windows import CleanWindows, WindowSums
 from driftgauge.core.judging.measuring import Measurement
@@ -157,6 +158,11 @@ def results(clusters: int) -> st.SearchStrategy[WindowResult]:
 
 RESULTS = st.integers(1, 5).flatmap(results)
 
+NUMBER_TALLIES = st.dictionaries(
+    TEXTS,
+    arrays.arrays(np.int64, st.tuples(st.just(TALLY_ROWS), st.integers(1, 4)), elements=st.integers(0, LAST)),
+    max_size=2,
+)
 EXAMPLE_ROWS = st.lists(
     st.builds(Example, st.integers(0, 5), st.integers(0, 2**32 - 1), TEXTS), max_size=6
 ).map(tuple)

@@ -17,6 +17,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import (
+    PaneCounts,
     PaneKey,
     PositionKey,
     PublishedKey,
@@ -39,6 +40,7 @@ from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS, ManualClock
 from tests.builders.references import build_reference
 from tests.builders.results import (
     build_description,
+    build_number,
     build_result,
     build_score,
     build_segment,
@@ -124,7 +126,7 @@ def build_shard(
     for result in published:
         state.restore(PublishedKey(result.stream, result.window), result)
     for start_ms in panes:
-        values = np.ones(7, dtype=np.int64)
+        values = PaneCounts(np.ones(7, dtype=np.int64))
         state.restore(PaneKey(stream, "scheme", Window(HOUR_MS, start_ms)), values)
     if status:
         state.restore(StreamKey(stream), StreamStatus(**status))
@@ -144,7 +146,11 @@ def build_busy_shard() -> ShardState:
             ),
         ),
         build_result(
-            size_ms=DAY_MS, segments=SEGMENTS, published_ms=DAY_MS * 2, measuring=Measuring(0, 14 * DAY_MS)
+            size_ms=DAY_MS,
+            segments=SEGMENTS,
+            published_ms=DAY_MS * 2,
+            measuring=Measuring(0, 14 * DAY_MS),
+            numbers={"confidence": build_number((0.5,), (0.75, 1.5), baseline=((1.0,), (0.75, 0.25)))},
         ),
         panes=[DAY_MS * 2],
         matches=["clip-*"],

@@ -351,7 +351,7 @@ def test_memory_follows_from_client_properties_streams_and_page(tmp_path):
         return json.loads(document)["memory_bytes"]
 
     default = memory()
-    assert sum(default.values()) < 512 * 1024**2, "the memory limit of the manifests"
+    assert sum(default.values()) < 528 * 1024**2, "the memory limit of the manifests"
     larger = memory({**kafka, "queued.max.messages.kbytes": 64 * 1024, "message.max.bytes": 20_000_000})
     fetched = (64 + 8) * 1024**2
     assert (larger["fetch queues"], larger["polls"]) == (3 * fetched, fetched)

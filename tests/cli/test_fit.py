@@ -92,6 +92,34 @@ def test_step_is_told_from_bursts_with_its_time(tmp_path, mix, mean, spread, cha
     assert f"\nwarning: {warning}\n" in done.stderr
 
 
+def test_number_of_events_table_and_archive_is_counted_and_no_part_of_the_identity(tmp_path):
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(400, 4)).astype("f4")
+    scores = np.where(random.random(400) < 0.1, np.nan, 1 + 4 * random.random(400))
+    given = [None if np.isnan(each) else each for each in scores.tolist()]
+    lines = [
+        line(vector, MONDAY_MS, numbers={"score": each}) for vector, each in zip(vectors, given, strict=True)
+    ]
+    pa.parquet.write_table(pa.table({"v": list(vectors), "score": given}), tmp_path / "a.parquet")
+    np.savez(tmp_path / "a.npz", v=vectors, score=scores)
+    sources = [write_events(tmp_path / "a.jsonl", lines), tmp_path / "a.parquet", tmp_path / "a.npz"]
+    fits = [fit(tmp_path, source, *more) for source in sources for more in (("--number", "score=1:5"), ())]
+    assert [done.returncode for done, _ in fits] == [0] * 6
+    counted, without = ([shown for _, shown in fits[start::2]] for start in (0, 1))
+    for each, other in zip(counted, without, strict=True):
+        assert (each["identity"], other["numbers"]) == (other["identity"], {})
+        score = each["numbers"]["score"]
+        assert score["mean"] == pytest.approx(np.nanmean(scores), abs=1e-4)
+        assert (score["count"], score["missing"], score["clipped"]) == (
+            *np.bincount(np.isnan(scores)),
+            0,
+        )
+    done, _ = fit(tmp_path, sources[0], "--number", "scores")
+    assert (done.returncode, "no vector has a number 'scores'" in done.stderr) == (2, True)
+    done, _ = fit(tmp_path, sources[0], "--number", "score=5:1")
+    assert (done.returncode, "write a name, and its range if it is not 0:1" in done.stderr) == (2, True)
+
+
 def test_streams_of_a_file_are_fitted_in_one_run(tmp_path):
     names = ("clicks", "models:sentence-transformers/all-MiniLM@v2")
     random = np.random.default_rng(0)

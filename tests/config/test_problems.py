@@ -125,7 +125,11 @@ SECTIONS = [
         ({"page": {"path_prefix": prefix}}, "page.path_prefix: ")
         for prefix in ("drift", "/drift/", "/", "/a b", "//")
     ),
-    *(({"page": {key: url}}, part) for key in ("example_url", "thumbnail_url") for url, part in URLS),
+    *(
+        (yaml.safe_load(with_stream(**{key: url})), part)
+        for key in ("example_url", "thumbnail_url")
+        for url, part in URLS
+    ),
     (
         {**ORDERS, "inputs": {"other": MAPPING}},
         "inputs: topic other is not read; add it to topics.events",
@@ -185,6 +189,22 @@ STREAMS = [
     ({"smallest_drift": 0.1}, "smallest_drift: must be a mapping"),
     ({"window": ["1h"]}, "window: no such key; did you mean windows?"),
     ({"basline": "b"}, "basline: no such key; did you mean baseline?"),
+    ({"numbers": ["confidence"]}, "numbers: must be a mapping"),
+    ({"numbers": {"confidence": [0]}}, "numbers.confidence.range.1: Field required"),
+    ({"numbers": {"confidence": [1, 0]}}, "numbers.confidence: range is the least and the greatest value"),
+    ({"numbers": {"confidence": [0, float("inf")]}}, "numbers.confidence: range is the least and the great"),
+    ({"numbers": {key: [0, 1] for key in "abc"}}, "numbers: Dictionary should have at most 2 items"),
+    ({"numbers": {"a b": [0, 1]}}, "numbers.a b.[key]: String should match pattern"),
+    *(
+        ({"numbers": {"confidence": {"range": [0, 1], key: limit}}}, f"numbers.confidence{part}")
+        for key, limit, part in (
+            ("alert_below", 0, ": alert_below lies outside the range"),
+            ("alert_below", 1.5, ": alert_below lies outside the range"),
+            ("alert_change", 0, ".alert_change: Input should be greater than 0"),
+            ("alert_change", 1, ": alert_change is as large as the range"),
+            ("alert_above", 1, ".alert_above: no such key"),
+        )
+    ),
     ({"segments": "country"}, "segments: must be a list"),
     ({"segments": ["country", "country"]}, "segments: a key occurs twice; keep one"),
     ({"segments": ["country", False]}, "segments.1: Input should be a valid string"),

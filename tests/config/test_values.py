@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from driftgauge.config import is_secret, load_settings
 from driftgauge.config.inputs import MAX_SEGMENTS, MAX_TEXT, InputSettings, Source, StreamSource
-from driftgauge.config.page import PageSettings, fill_template
 from driftgauge.config.paths import Choice, Json, parse_path
+from driftgauge.config.urls import fill_template, origin
 from tests.builders.configs import FULL, MINIMAL, SECRET, warmed_up, with_kafka, with_stream
 
 
@@ -140,17 +140,18 @@ def test_other_properties_are_no_secrets(name):
 
 
 def test_links_of_page_quote_ids_and_keep_their_host(load):
-    page = load(MINIMAL).page
-    assert page.example_url is page.thumbnail_origin is None
-    page = PageSettings(
-        example_url="https://shop.example:8443/{stream}?id={event_id}&x={event_id}",
-        thumbnail_url="http://images.example:81/{event_id}.png?size=48",
+    (stream,) = load(MINIMAL).streams
+    assert stream.example_url is stream.thumbnail_url is None
+    shop, pictures = (
+        "https://shop.example:8443/{stream}?id={event_id}&x={event_id}",
+        "http://images.example:81/{event_id}.png?size=48",
     )
-    link = fill_template(page.example_url, "a.b", "javascript:alert(1)/../?&#\"'<>ö")
+    (stream,) = load(with_stream(example_url=shop, thumbnail_url=pictures)).streams
+    link = fill_template(stream.example_url, "a.b", "javascript:alert(1)/../?&#\"'<>ö")
     quoted = "javascript%3Aalert%281%29%2F..%2F%3F%26%23%22%27%3C%3E%C3%B6"
     assert link == f"https://shop.example:8443/a.b?id={quoted}&x={quoted}"
-    assert page.thumbnail_origin == "http://images.example:81"
-    assert fill_template(page.thumbnail_url, "s", "7") == "http://images.example:81/7.png?size=48"
+    assert origin(stream.thumbnail_url) == "http://images.example:81"
+    assert fill_template(stream.thumbnail_url, "s", "7") == "http://images.example:81/7.png?size=48"
 
 
 VECTOR = {"stream": {"constant": "images"}, "embedding": "vector"}
@@ -176,6 +177,7 @@ def test_printed_mapping_can_be_loaded_again(load):
             ],
             "timestamp": {"path": "time", "unit": "s", "or": "record"},
             "segments": {"country": {"path": "data.country"}},
+            "numbers": {"confidence": {"path": "data.score"}},
             "vectors": [{"stream": {"constant": "images"}, "embedding": {"path": "v", "dtype": "f16"}}],
         }
     }

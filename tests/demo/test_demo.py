@@ -125,6 +125,11 @@ def test_ctrl_c_during_publishing_ends_all_processes(tmp_path):
         (0, {"count": 2_000}, "2025-11-03: 2,000 events were counted, 1,000 were published"),
         (20, {"events_lost": True}, "2025-11-23: events may be lost"),
         (
+            1,
+            {"numbers": {"correct": 0.8}},
+            "2025-11-04: an accuracy of 0.8000 was counted, 0.9000 sent",
+        ),
+        (
             3,
             {"js_divergence": 0.3},
             "the highest divergence of the clean week, 0.3000, is not below the lowest of the blurred week, ",
@@ -137,7 +142,13 @@ def test_demo_fails_unless_days_are_counted_once_and_drift_grows(number, change,
         days.append(Day(MONDAY_MS + day * DAY_MS, tuple(ImageQuality)[day // 7], 0.9))
         start = f"2025-11-{3 + day:02}T00:00:00Z"
         windows.append(
-            {"start": start, "count": 1_000, "events_lost": False, "js_divergence": 10.0 ** (day // 7 - 2)}
+            {
+                "start": start,
+                "count": 1_000,
+                "events_lost": False,
+                "js_divergence": 10.0 ** (day // 7 - 2),
+                "numbers": {"correct": 0.9},
+            }
         )
     windows[number] |= change
     if problem is None:

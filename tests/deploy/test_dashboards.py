@@ -185,6 +185,8 @@ SHOWN = {
     ("Size by kind of drift", "{{kind}}"): (3, "percentunit"),
     ("Slow drift", "slow drift"): (0.75, "percentunit"),
     ("Least detectable drift", "{{kind}}"): (1.5, "percentunit"),
+    ("Numbers beside the embeddings", "{{number}}"): (0.625, "none"),
+    ("Numbers beside the embeddings", "{{number}}, baseline"): (0.875, "none"),
     (CLUSTERS, "contribution"): (1, "percentunit"),
     (CLUSTERS, "share now"): (0.75, "percentunit"),
     (CLUSTERS, "share in baseline"): (0.25, "percentunit"),
@@ -233,6 +235,10 @@ def gauges(replica: Mapping[str, str] = REPLICA, name: str = "") -> list[dict[st
         series("driftgauge_window_cluster_contribution", 2**-16, **of_window, **cluster, kind="novelty"),
         series("driftgauge_window_cluster_ratio", 0.75, **of_window, **cluster),
         series("driftgauge_baseline_cluster_ratio", 0.25, **of_window, **cluster),
+        *(
+            series("driftgauge_number_mean", value, **of_window, number="confidence", of=of)
+            for of, value in (("window", 0.625), ("baseline", 0.875), ("error", 0.5))
+        ),
     ]
 
 

@@ -134,7 +134,7 @@ def test_alert_has_summary_links_and_severity(rule: dict[str, Any]):
 def test_drift_pages_at_once_and_blindness_after_half_an_hour():
     waits: dict[Any, dict[str, str]] = {}
     for name, each in ALERTS.items():
-        assert len(ALERTS) <= 15
+        assert len(ALERTS) <= 16
         for rule in each:
             of_reason = waits.setdefault((name, rule["labels"].get("reason")), {})
             of_reason[rule["labels"]["severity"]] = rule.get("for", "0s")
@@ -187,7 +187,7 @@ FOLDER = ROOT / "deploy/runbooks"
 OVERVIEW = FOLDER / "README.md"
 PAGES = sorted(set(FOLDER.glob("*.md")) - {OVERVIEW})
 SECTIONS = ["What it means", "Look at", "What to do"]
-MOST_WORDS = 4_780
+MOST_WORDS = 4_960
 
 EACH_PAGE = pytest.mark.parametrize("page", [OVERVIEW, *PAGES], ids=lambda page: page.stem)
 

@@ -243,7 +243,7 @@ def test_rejection_names_only_configured_stream():
 
 
 def as_columns(row, event):
-    return {"row": [row], **{name: [entry] for name, entry in event._asdict().items()}}
+    return {"row": [row], "numbers": [None], **{name: [entry] for name, entry in event._asdict().items()}}
 
 
 class Script(Reader):

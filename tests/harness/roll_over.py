@@ -55,7 +55,8 @@ class Publisher(BackgroundThread):
 
 def make_case(folder: Path, bootstrap: str) -> Case:
     """Return a case whose baselines the later version has written."""
-    case = Case(folder, bootstrap, streams=STREAMS, stream_settings={"allowed_lateness": "1d"})
+    settings = {"allowed_lateness": "1d", "numbers": {"confidence": [0, 1]}}
+    case = Case(folder, bootstrap, streams=STREAMS, stream_settings=settings)
     vectors = folder / "vectors.npy"
     np.save(vectors, np.random.default_rng(7).normal(size=(800, DIMENSION)).astype(np.float32))
     for stream in STREAMS:
@@ -91,6 +92,9 @@ def roll_over(case: Case, earlier: Mapping[str, Sequence[str]], later: Mapping[s
             replica.kill()
     results = case.final_results().values()
     assert not any(each["events_lost"] or each["incomplete_reason"] for each in results)
+    # The events have no number: each counts as missing once, whichever version held it.
+    numbers = [(each["numbers"]["confidence"], each["count"]) for each in results]
+    assert all((own["missing"], own["partial"]) == (count, False) for own, count in numbers)
     for topic in (case.partials_topic, case.changelog_topic, case.windows_topic):
         assert any(b"further" in (each.value() or b"") for each in case.read(topic)), topic
 

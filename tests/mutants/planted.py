@@ -260,7 +260,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
 
 
 _FURTHER = "    further: int = 7\n"
-_LAST_OF_DELTA = "    farthest: tuple[FarExample, ...] = ()\n"
+_LAST_OF_DELTA = "    numbers: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)\n"
 _LAST_OF_STATUS = "    retired_ms: int | None = None\n"
 _LAST_OF_RECORD = "    must_understand: tuple[str, ...] = ()\n"
 LATER_VERSIONS: Final[Mapping[str, Sequence[Edit]]] = {
@@ -285,8 +285,8 @@ LATER_VERSIONS: Final[Mapping[str, Sequence[Edit]]] = {
         ),
         Edit(
             "core/counting/accumulator.py",
-            "examples.farthest,\n            )",
-            "examples.farthest, 2)",
+            "{} if number else self._of_numbers.get(start_ms, {}),\n            )",
+            "{} if number else self._of_numbers.get(start_ms, {}), 2)",
         ),
     ],
 }

@@ -71,12 +71,17 @@ def test_windows_are_the_last_by_start_and_the_same_as_csv(api, results):
     assert (
         len(api(f"windows?{STREAM}&last=10000")["windows"]) == len(api(f"windows?{STREAM}")["windows"]) == 6
     )
+    asked = "from=2025-11-03T01:00:00Z&until=2025-11-03T03:00:00Z"
+    ranged = api(f"windows?{STREAM}&{asked}")["windows"]
+    assert [window["count"] for window in ranged] == [101, 102]
+    assert api(f"windows?{STREAM}&{asked}&last=1")["windows"] == ranged[1:]
     rows = list(csv.DictReader(io.StringIO(api(f"windows.csv?{STREAM}&last=3", content_type="text/csv"))))
     for row, window in zip(rows, windows["windows"], strict=True):
         assert row.pop("stream") == "resnet18-fc1"
         assert row.pop("window") == "1h"
         values = {f"values.{name}": value for name, value in window.pop("values").items()}
         detectable = {f"detectable.{name}": value for name, value in window.pop("detectable").items()}
+        assert window.pop("numbers") == {}, "the stream names none"
         assert len(values) + 1 == len(detectable) == len(registry.STATISTICS)
         texts = {
             name: "" if value is None else str(value)
@@ -117,6 +122,7 @@ def test_window_is_the_published_record_that_holds_a_time(api, results, query, s
         ("windows", 400, "stream: name a stream"),
         ("windows?stream=", 400, "stream: name a stream"),
         (f"windows?{STREAM}&last=10001", 400, "last: '10001' is no whole number from 1 to 10,000"),
+        (f"windows?{STREAM}&from=2026-01-01T00:00:00Z", 404, "from, until: no window starts in this range"),
         (f"windows?{STREAM}&last=0", 400, "last: '0' is no whole number from 1 to 10,000"),
         (f"windows?{STREAM}&last=-1", 400, "last: '-1' is no whole number from 1 to 10,000"),
         (f"windows?{STREAM}&last=1.5", 400, "last: '1.5' is no whole number from 1 to 10,000"),

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from tests.builders.clocks import DAY_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.html import as_shown
-from tests.builders.page import MadeResults, record_tree, serving
+from tests.builders.page import MadeResults, every_stream, record_tree, serving
 from tests.page.browser import barriers, chromium, overflow, visit
 
 pytestmark = pytest.mark.stack
@@ -59,8 +59,9 @@ def test_hostile_names_are_text_and_execute_nothing(browser):
     results = MadeResults()
     for name in HOSTILE:
         results.publish(7, **named(name))
+    links = every_stream(example_url="https://shop.example/{stream}/{event_id}")
     with (
-        serving(results, example_url="https://shop.example/{stream}/{event_id}") as server,
+        serving(results, streams=links) as server,
         visit(browser, f"http://127.0.0.1:{server.port}") as page,
     ):
         page.clock.install()
@@ -96,7 +97,9 @@ def test_pictures_come_from_configured_origin(browser, results):
     with serving(MadeResults()) as pictures:
         origin = f"http://127.0.0.1:{pictures.port}"
         with (
-            serving(results, thumbnail_url=f"{origin}/static/icon.svg?{{event_id}}") as server,
+            serving(
+                results, streams=every_stream(thumbnail_url=f"{origin}/static/icon.svg?{{event_id}}")
+            ) as server,
             visit(browser, f"http://127.0.0.1:{server.port}", pictures=origin) as page,
         ):
             page.goto(STREAM)

@@ -93,6 +93,9 @@ def status_of(windows, late_ms=0, settings=HOURLY, **options):
         ("ooo", "ok", [], [], None),
         ("oDD", "drift", [1], [], "DriftgaugeDrift"),
         ("oWDW", "drift", [1], [], "DriftgaugeDrift"),
+        # Of the last six windows of an alarm none says drift.
+        ("oDWWWWW", "drift", [1], [], "DriftgaugeDrift"),
+        ("oDWWWWWW", "warning", [1], [], "DriftgaugeDrift"),
         ("oLL", "warning", [0], [], "DriftgaugeSlowDrift"),
         ("oLP", "drift", [0], [], "DriftgaugeDrift"),
         ("oNN", "warning", [1], [], "DriftgaugeSlowDrift"),

@@ -1,5 +1,6 @@
 """The story of a stream as the page tells it, also of streams whose truth is known."""
 
+import json
 import re
 from html import unescape
 from pathlib import Path
@@ -8,10 +9,11 @@ import pytest
 from deploy.generate.alerts import groups
 
 from driftgauge.core.durations import format_duration
+from driftgauge.core.statistics.number_change import PARTS
 from driftgauge.page.status import Run, whole_run
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.html import Elements
-from tests.builders.page import MadeResults, build_rows, get, record_tree, serving, serving_by
+from tests.builders.page import MadeResults, build_rows, every_stream, get, record_tree, serving, serving_by
 from tests.builders.truth import NEW, OLD, TrueResults, configure
 
 SEGMENT = record_tree()["segments"][0]
@@ -169,6 +171,60 @@ def test_stream_page_tells_its_story(verdicts, at, changes, parts, snapshot):
     for part in parts:
         assert part in story
     assert story.removesuffix("<end>") == snapshot
+
+
+def number_tree(before, after, **shares):
+    """Return the record of a number, of whose change each part, and two clusters, hold these shares."""
+    change = after - before
+    parts = {name: {"value": shares.get(name, 0.0) * change, "error": 0.01} for name in PARTS}
+    clusters = [
+        {"id": each, "mean": 0.5, "baseline_mean": 0.75, "change": share * change}
+        for each, share in enumerate((shares["first"], 1 - shares["first"], 0.0))
+    ]
+    counts = {"count": 900, "missing": 100, "clipped": 7, "partial": False, "overdispersion": 1.0}
+    estimates = {"mean": {"value": after, "error": 0.02}, "change": {"value": change, "error": 0.02}}
+    flags = {"movers": [0, 1], "exceeds": True, "fires": True}
+    return {**counts, **estimates, **parts, **flags, "baseline_mean": before, "clusters": clusters}
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (
+            number_tree(0.91, 0.64, within=0.8, mix=0.2, first=0.9),
+            "Mean confidence fell from 0.910 to 0.640, mostly within cluster 0 (night).",
+        ),
+        (
+            number_tree(0.5, 0.75, mix=0.9, within=0.1, first=0.9),
+            "Mean confidence rose from 0.500 to 0.750, mostly by the mix of clusters, most in cluster 0 "
+            "(night) and cluster 1.",
+        ),
+        (
+            number_tree(0.91, 0.64, within=0.5, mix=0.5, first=0.4),
+            "Mean confidence fell from 0.910 to 0.640, by changes within clusters and the mix of clusters, ",
+        ),
+        (
+            number_tree(0.91, 0.9, within=1.0, first=0.9),
+            "Mean confidence is 0.900, no clear change from the baseline's 0.910.",
+        ),
+    ],
+)
+def test_page_tells_and_draws_a_number_below_the_divergence(number, sentence):
+    results = MadeResults()
+    clusters = [CLUSTERS[0] | {"name": "night"}, *CLUSTERS[1:]]
+    for hour in range(3):
+        results.publish(hour, "drift", clusters=clusters, numbers={"confidence": number})
+    stream = {"match": "*", "most": 100, "numbers": {"confidence": {"range": [0, 1], "alert_below": 0.7}}}
+    with serving(results, streams=[stream]) as server:
+        _, body = get(server, "/?stream=resnet18-fc1")
+        _, windows = get(server, "/api/v1/windows?stream=resnet18-fc1")
+    assert sentence in Elements(body).text
+    titles = re.findall(r"<figcaption><b>(.*?)</b>", body)
+    assert titles[titles.index("Divergence") + 1] == "Mean confidence"
+    assert titles.count("Divergence") == 1
+    assert "confidence, baseline" in body
+    means = [each["numbers"]["confidence"] for each in json.loads(windows)["windows"]]
+    assert means == pytest.approx([number["mean"]["value"]] * 3)
 
 
 def test_what_happened_and_where_is_said_once():
@@ -385,7 +441,8 @@ def test_then_and_now_are_chosen_by_the_kind(kind, changes, expected):
 def test_texts_of_then_and_now_are_shown_behind_a_login_only():
     results = MadeResults()
     results.publish(0, "drift", kind="novelty", farthest=FAR)
-    with serving(results, example_url="https://images.example/{event_id}") as server:
+    links = every_stream(example_url="https://images.example/{event_id}")
+    with serving(results, streams=links) as server:
         _, body = get(server, "/?stream=resnet18-fc1")
     assert "https://images.example/far" in body
     assert "far now" not in body

@@ -18,6 +18,7 @@ from driftgauge.core.windows.changelog import (
     DataLoss,
     EventTimeKey,
     ExamplesKey,
+    PaneCounts,
     PaneKey,
     PositionKey,
     PublishedKey,
@@ -38,6 +39,7 @@ from tests.builders.strategies import (
     EXAMPLES,
     JUDGING,
     LAST,
+    NUMBER_TALLIES,
     PARTITIONS,
     RESULTS,
     SEGMENTS,
@@ -48,7 +50,7 @@ from tests.builders.strategies import (
 )
 from tests.examples import examples
 
-TALLY = encode_value(np.zeros(1, np.int64))
+TALLY = encode_value(PaneCounts(np.zeros(1, np.int64)))
 SOUND = b'["pane",{"stream":"s","scheme":"ab","pane":{"size_ms":1,"start_ms":0},"segment":null}]'
 
 
@@ -152,8 +154,8 @@ RECORDS = st.one_of(
     ),
     st.tuples(st.builds(StreamKey, STREAMS), STATUSES),
     st.tuples(st.builds(EventTimeKey, STREAMS, TOPICS, BLOCKS), blocks(2)),
-    st.tuples(st.builds(PaneKey, STREAMS, SCHEMES, PANES), TALLIES),
-    st.tuples(st.builds(PaneKey, STREAMS, SCHEMES, PANES, SEGMENTS), TALLIES),
+    st.tuples(st.builds(PaneKey, STREAMS, SCHEMES, PANES), st.builds(PaneCounts, TALLIES, NUMBER_TALLIES)),
+    st.tuples(st.builds(PaneKey, STREAMS, SCHEMES, PANES, SEGMENTS), st.builds(PaneCounts, TALLIES)),
     st.tuples(st.builds(ExamplesKey, STREAMS, SCHEMES, PANES), EXAMPLES),
     st.tuples(st.builds(PublishedKey, STREAMS, PANES), RESULTS),
     st.tuples(JUDGING, STREAMS, INTEGERS, SCHEMES).map(_keyed),

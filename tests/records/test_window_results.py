@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from driftgauge.core.counting.examples import FarExample
+from driftgauge.core.counting.numbers import Number
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
@@ -24,6 +25,7 @@ from tests.builders.results import (
     KINDS,
     STATISTICS,
     build_description,
+    build_number,
     build_result,
     build_score,
     build_segment,
@@ -69,6 +71,12 @@ RESULTS = {
         ),
         slow_drift=1.375,
         slow_drift_since_ms=MONDAY_MS - DAY_MS,
+        numbers={
+            "confidence": build_number(
+                (0.5, 0.75, 2.0), (0.5, math.nan), baseline=((0.75, 1.0), (0.75, 0.25)), events=1_000
+            ),
+            "score": build_number((), (3.5,), number=Number("score", 1.0, 5.0), events=1_000),
+        },
     ),
     "too-few-events": build_golden((1, 0), Window(500, MONDAY_MS + 500), revision=2),
     "incomplete-and-events-lost": build_golden(

@@ -23,6 +23,7 @@ from tests.builders.page import (
     MadeResults,
     build_record,
     build_settings,
+    every_stream,
     get,
     record_tree,
     serving,
@@ -135,7 +136,8 @@ def test_unknown_stream_size_or_time_is_told_with_the_known(streams, asked, mess
 
 
 URL = "https://a.example/{stream}/{event_id}"
-PAGE = {"example_url": URL, "thumbnail_url": URL, "grafana_url": "https://grafana.example"}
+PAGE = {"grafana_url": "https://grafana.example"}
+LINKED = every_stream(example_url=URL, thumbnail_url=URL)
 
 
 def part_of(html, start, end="</section>"):
@@ -145,11 +147,18 @@ def part_of(html, start, end="</section>"):
 
 def test_status_and_comparison_are_those_of_the_page():
     results = results_of("ok", "ok", "drift", "drift")
-    html = render_report(report_on(results, ("Refused events of a, undecodable: 3.",), page=PAGE))
+    html = render_report(
+        report_on(
+            results,
+            ("Refused events of a, undecodable: 3.",),
+            streams=LINKED,
+            page=PAGE,
+        )
+    )
     assert_inert(html)
     # The second chart is the measure of the kind of drift, here a shift.
     assert re.findall("<figcaption><b>(.*?)</b>", html) == ["Evidence", "Mean shift"]
-    with serving(results, MONDAY_MS + MINUTE_MS, [{"name": STREAM}], **PAGE) as server:
+    with serving(results, MONDAY_MS + MINUTE_MS, [LINKED[0]], **PAGE) as server:
         opened = "at=2025-11-03T03:00:00Z&compare=2025-11-03T01:00:00Z"
         body = get(server, f"/?stream={STREAM}&{opened}")[1]
     # A report, which loads nothing, shows the ids of events instead of their pictures.
@@ -204,7 +213,7 @@ def test_hostile_names_are_text():
     results = MadeResults()
     results.publish(**{"number": 0, **tree, "stream": HOSTILE})
     results.publish(**{"number": 0, **tree, "stream": f"z{HOSTILE}"})
-    html = render_report(report_on(results, (HOSTILE,), page={"example_url": URL}))
+    html = render_report(report_on(results, (HOSTILE,), streams=every_stream(example_url=URL)))
     assert_inert(html)
     shown = Elements(html)
     assert sum(as_shown(HOSTILE) in text for text in shown.texts) > 8
@@ -265,11 +274,12 @@ PIXEL = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
 
 
 class Pictures(BaseHTTPRequestHandler):
-    """Pictures by their names; broken ones fail, large ones are too large, and others are no pictures."""
+    """Pictures by their names: broken ones fail, large ones are too large, others moved, or are text."""
 
     def do_GET(self):
         name = self.path.rpartition("/")[2]
-        self.send_response(404 if name == "broken" else 200)
+        self.send_response({"broken": 404, "moved": 302}.get(name, 200))
+        self.send_header("location", self.path.replace("moved", "a"))
         self.send_header("content-type", "text/html" if name == "text" else "image/svg+xml")
         self.end_headers()
         self.wfile.write(PIXEL + b" " * MOST_BYTES * (name == "large"))
@@ -290,15 +300,15 @@ def pictures():
 
 
 def test_pictures_and_texts_of_then_and_now_are_in_the_file_if_asked_for(pictures):
-    far = {"event_ids": ["a", "broken", "large", "text"], "snippets": ["<i>ship</i>", "", "", ""]}
+    far = {"event_ids": ["a", "broken", "large", "moved", "text"], "snippets": ["<i>ship</i>", *[""] * 4]}
     results = results_of("drift", kind="novelty", farthest=far | {"baseline_event_ids": ["b"]})
-    report = report_on(results, page={"thumbnail_url": pictures})
-    html = render_report(report, shows_examples=True)
+    streams = every_stream(thumbnail_url=pictures)
+    html = render_report(report_on(results, streams=streams, shows_examples=True))
     data = f"data:image/svg+xml;base64,{base64.b64encode(PIXEL).decode()}"
     (sides,) = re.findall(r'<div class="sides">.*?</ol>', html, re.DOTALL)
     assert re.findall(r'<img src="([^"]*)" alt="(\w+)"', sides) == [(data, "b"), (data, "a")]
     assert "&lt;i&gt;ship&lt;/i&gt;" in sides
-    assert set(re.findall(r"<code>(\w+)</code>", sides)) == {"broken", "large", "text"}
+    assert set(re.findall(r"<code>(\w+)</code>", sides)) == {"broken", "large", "moved", "text"}
     assert "127.0.0.1" not in html
     assert len(re.findall("<img", html)) <= MOST_PICTURES
-    assert not re.search("<img|ship", render_report(report))
+    assert not re.search("<img|ship", render_report(report_on(results, streams=streams)))

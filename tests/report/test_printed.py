@@ -55,8 +55,8 @@ def topic_that_grows(folder):
 
 def of_truth(folder, stream):
     settings = configure(folder)
-    report = report_on(TrueResults(settings, stream), settings=settings)
-    return render_report(report, shows_examples=True)
+    report = report_on(TrueResults(settings, stream), settings=settings, shows_examples=True)
+    return render_report(report)
 
 
 def much_of_everything(_):

@@ -22,6 +22,8 @@ from tests.simulation.run import Run
 
 _ALARMS = ("warning", "drift")
 _SEEN = ("ok", *_ALARMS)
+# Of a number of 16 bits.
+_STEP = CLUSTERS / 2**16
 Events = Counter[WindowKey]
 
 
@@ -29,6 +31,7 @@ def check_settled(run: Run) -> None:
     """Check the counts, the letters and the totals of a run that has settled."""
     check_letters(run)
     check_counts(run)
+    check_numbers(run)
     if run.plan.commit_bytes == MAX_BYTES:  # else a round deletes a few records
         check_kept(run)
     if run.plan.is_calm:
@@ -122,6 +125,30 @@ def check_counts(run: Run) -> None:
             assert key not in doubtful or is_marked, f"lost events are not marked: {key}"
     for key in run.results.keys() - expected.keys():
         assert len(run.deployments) > 1 or run.shard_of(key[0]) in stopped, f"without events: {key}"
+
+
+def check_numbers(run: Run) -> None:
+    """Each event that a window counts is in its number once: by its value in its cluster, or as missing."""
+    every, own = Events(), Events()
+    for (topic, _), log in run.logs.items():
+        # A topic that was deleted is kept with what it was.
+        is_own = ENCODINGS[run.plan.encodings[topic.partition(" ")[0]]][0] is None
+        for sent in log:
+            for key in () if sent.fault else windows_of(run.spec_of(run.last, sent.stream), sent):
+                every[key] += len(sent.vectors)
+                own[key] += len(sent.vectors) * is_own
+    for key, result in run.results.items():
+        found = result["numbers"]["cluster"]
+        assert found["count"] + found["missing"] == result["count"], f"{key}: {found}"
+        assert not found["partial"], f"{key}: {found}"
+        # All events near a centroid say the same, whatever its number in the baseline.
+        means = [each["mean"] or 0.0 for each in found["clusters"]]
+        assert all(abs(mean - round(mean)) < _STEP for mean in means), f"{key}: {found}"
+        if not found["missing"] and result["count"]:
+            total = sum(mean * each["count"] for mean, each in zip(means, result["clusters"], strict=True))
+            assert abs(found["mean"]["value"] - total / result["count"]) < _STEP, f"{key}: {found}"
+        if run.plan.is_calm and result["count"] == every[key]:
+            assert found["count"] == own[key], f"{key}: {found['count']} values of {own[key]}"
 
 
 def check_examples(run: Run) -> None:

@@ -190,6 +190,8 @@ class _Drawing:
             if "sparse" in features
             else random.choice([1, 5]),
             "baselines": [{"file": f"{family}-{random.choice([0, 2])}.safetensors"}],
+            # What events of the own contract say of themselves; of others it is missing.
+            "numbers": {"cluster": [0, CLUSTERS - 1]},
         }
         patience = ["1h"] * 3
         if not self.is_calm:

@@ -101,6 +101,7 @@ def _own(fields: Fields, name: str, value: object) -> Content:
         "event_id": fields.event_id,
         "snippet": f"text of {fields.time_ms}",
         "segments": None if fields.country is None else {"country": fields.country},
+        "numbers": {"cluster": int(fields.vectors[0].argmax())},
     }
     return json.dumps(event).encode(), ()
 

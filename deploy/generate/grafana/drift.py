@@ -231,6 +231,17 @@ def _evidence() -> Sequence[Panel]:
             steps=True,
             line_at=1,
         ),
+        draw(
+            "Numbers beside the embeddings",
+            "driftgauge_number_mean of the numbers that the stream names, such as a confidence, of each"
+            " window and of its baseline. The page says by what they changed, and where." + _LATER,
+            {
+                name: f'max by (number) (driftgauge_number_mean{{{OF_WINDOW}, of="{of}"}})'
+                for name, of in (("{{number}}", "window"), ("{{number}}, baseline", "baseline"))
+            },
+            unit="none",
+            steps=True,
+        ),
     )
 
 

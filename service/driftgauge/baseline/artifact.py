@@ -26,11 +26,13 @@ from driftgauge.baseline.metadata import (
     BaselineMetadata,
     ClusterDescription,
     ExampleDescription,
+    NumberDescription,
     Requirements,
     SegmentName,
     faults,
 )
 from driftgauge.core.counting.assignment import Centroids
+from driftgauge.core.counting.numbers import TALLY_ROWS, Number, NumberTally
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
@@ -79,6 +81,8 @@ class Baseline:
         segments: The reference of each segment; at most 64.
         descriptions: The description of each cluster, k of them; empty where none has a name or examples.
         farthest: The vectors that lie farthest beyond the radius of their cluster; None where unknown.
+        numbers: The tallies of the numbers beside the vectors, those that the centroids were fitted on too,
+            by name.
         later: The arrays of later versions by name: they decide nothing here, and are written again.
         identity: "sha256:" and the hash of everything that decides a result. It covers the format
             version, the stream, the model version, the metric, the fitted count, the length of the windows
@@ -86,7 +90,7 @@ class Baseline:
             a reader must understand. The seed, the library versions and
             the time of creation are left out, so repeating a fit gives the same identity.
             The descriptions are left out as well: they decide no result, and a cluster with another name
-            is the same cluster.
+            is the same cluster. So are the numbers: to add one is no other baseline.
 
     Raises:
         BaselineError: The parts contradict each other.
@@ -107,6 +111,7 @@ class Baseline:
     segments: tuple[SegmentReference, ...] = ()
     descriptions: tuple[ClusterDescription, ...] = ()
     farthest: ExampleDescription | None = None
+    numbers: Mapping[str, NumberTally] = field(default_factory=dict)
     later: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     identity: str = field(init=False)
 
@@ -134,6 +139,9 @@ class Baseline:
         if len(self.descriptions) not in (0, clusters):
             message = f"{len(self.descriptions)} descriptions of clusters, but there are {clusters} clusters"
             raise BaselineError(message)
+        if any(tally.values.shape != (TALLY_ROWS, clusters) for tally in self.numbers.values()):
+            message = f"the tally of a number is not by the {clusters} clusters"
+            raise BaselineError(message)
         if len(set(names)) < len(names):
             message = "two segments have the same key and value"
             raise BaselineError(message)
@@ -146,8 +154,8 @@ class Baseline:
     @property
     def untested(self) -> tuple[str, ...]:
         """The statistics that are not tested: the baseline was fitted before they were there."""
-        tested = registry.counted(self.arrays)
-        return tuple(each.name for each in registry.STATISTICS if each not in tested)
+        fitted = registry.fitted(self.arrays)
+        return tuple(each.name for each in registry.STATISTICS if each not in fitted)
 
     @property
     def names(self) -> tuple[str | None, ...]:
@@ -206,8 +214,17 @@ def serialize(baseline: Baseline) -> bytes:
         segments=_names(baseline),
         descriptions=baseline.descriptions,
         farthest=baseline.farthest,
+        numbers={
+            name: NumberDescription(
+                low=tally.number.low,
+                high=tally.number.high,
+                tally=tuple(map(tuple, tally.values.tolist())),
+            )
+            for name, tally in baseline.numbers.items()
+        },
     )
-    empty = {name for name in ("must_understand", "descriptions", "farthest") if not getattr(header, name)}
+    optional = "must_understand", "descriptions", "farthest", "numbers"
+    empty = {name for name in optional if not getattr(header, name)}
     return save_tensors(_arrays(baseline), metadata={HEADER_KEY: header.model_dump_json(exclude=empty)})
 
 
@@ -300,9 +317,24 @@ def parse(content: bytes) -> Baseline:
         segments=tuple(segments),
         descriptions=header.descriptions,
         farthest=header.farthest,
+        numbers={name: _to_tally(name, each) for name, each in header.numbers.items()},
         later={name: arrays[name] for name in arrays.keys() - known_arrays()},
         **{name: arrays[name] for name in LAYOUT if name != "centroids"},
     )
+
+
+def _to_tally(name: str, description: NumberDescription) -> NumberTally:
+    """Return the tally of a number.
+
+    Raises:
+        BaselineError: Its rows differ in length.
+    """
+    try:
+        values = np.array(description.tally, np.int64)
+    except ValueError as error:
+        message = f"the tally of the number {name} is no table: {error}"
+        raise BaselineError(message) from error
+    return NumberTally(Number(name, description.low, description.high), values)
 
 
 def _overdispersion(
@@ -347,8 +379,8 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
     arrays = {name: getattr(baseline, name) for name in LAYOUT if name != "centroids"}
     arrays |= {**baseline.arrays, **baseline.later}
     arrays["centroids"] = baseline.centroids.values
-    tested = registry.counted(baseline.arrays)
-    varying = [each for each in tested if each.variances]
+    fitted = registry.fitted(baseline.arrays)
+    varying = [each for each in fitted if each.variances]
     if (whole := baseline.overdispersion) is not None:
         arrays |= {
             "overdispersion_counts": np.array([whole.counts], np.float64),
@@ -367,7 +399,7 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
             for part in _OVERDISPERSION
         }
         arrays |= {name: np.array(column, SEGMENTS[name][0]) for name, column in columns.items()}
-        for each in tested:
+        for each in fitted:
             for name, (dtype, _, _) in each.segment_arrays.items():
                 arrays[f"segment_{name}"] = np.array([own.arrays[name] for own in segments], dtype)
             if each.in_segments and each.variances:

@@ -1,7 +1,8 @@
 """What is read from a source of vectors, and its collection in one growing matrix."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -57,6 +58,7 @@ class TableColumns:
         segments: The segment keys, which are the names of columns.
         name: The labels or texts that clusters are named by; None reads none.
         event_id: The event ids; None reads none.
+        numbers: The numbers beside the vectors, which are the names of columns.
     """
 
     vector: str | None = None
@@ -67,6 +69,7 @@ class TableColumns:
     segments: tuple[str, ...] = ()
     name: NameColumn | None = None
     event_id: str | None = None
+    numbers: tuple[str, ...] = ()
 
 
 def shorten(text: str, most: int) -> str:
@@ -89,6 +92,7 @@ class VectorSet:
         labels: n labels, None for a vector without one; None where no column of labels was asked for.
         texts: The beginnings of n texts, likewise.
         event_ids: n event ids, None for a vector without one; None where no vector has one.
+        numbers: (n,) float64 by name, the numbers beside the vectors; NaN where one is missing.
     """
 
     vectors: NDArray[np.float32]
@@ -98,6 +102,7 @@ class VectorSet:
     labels: Sequence[str | None] | None = None
     texts: Sequence[str | None] | None = None
     event_ids: Sequence[str | None] | None = None
+    numbers: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 class Collector:
@@ -132,6 +137,7 @@ class Collector:
         self._texts: list[str | None] | None = [] if name is not None and name.holds_texts else None
         self._names: dict[str, str] = {}
         self._event_ids: list[str | None] = []
+        self._numbers: dict[str, list[NDArray[np.float64]]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -149,6 +155,7 @@ class Collector:
         segments: Sequence[Mapping[str, str] | None] | None = None,
         names: Sequence[str | None] | None = None,
         event_ids: Sequence[str | None] | None = None,
+        numbers: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
     ) -> None:
         """Append n vectors.
 
@@ -159,6 +166,7 @@ class Collector:
             names: n labels, of which 80 bytes each are kept, or texts, of which 400 characters are; for all
                 additions of a collection with a column of them.
             event_ids: n event ids; for all additions, or for none.
+            numbers: (n,) float64 by name, the same names in all additions.
         """
         end = self._count + len(vectors)
         if end > len(self._matrix):
@@ -179,6 +187,8 @@ class Collector:
             self._texts += [name and name[:MAX_CHARACTERS] for name in names]
         if event_ids is not None:
             self._event_ids += event_ids
+        for name, values in numbers.items():
+            self._numbers.setdefault(name, []).append(values)
 
     def finish(self, model_version: str | None) -> VectorSet:
         """Return all vectors; the collector cannot be used afterwards."""
@@ -186,8 +196,9 @@ class Collector:
         times_ms = np.concatenate(self._times_ms) if self._times_ms else None
         segments = tuple(self._segments) if self._segments else None
         event_ids = self._event_ids if any(self._event_ids) else None
+        numbers = {name: np.concatenate(parts) for name, parts in self._numbers.items()}
         return VectorSet(
-            self._matrix, times_ms, model_version, segments, self._labels, self._texts, event_ids
+            self._matrix, times_ms, model_version, segments, self._labels, self._texts, event_ids, numbers
         )
 
     def _share(self, labels: Mapping[str, str]) -> Mapping[str, str]:

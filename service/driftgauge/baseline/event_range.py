@@ -118,6 +118,7 @@ class EventSelection:
             batch.segments or unknown,
             None if self._names is None else self._names.of_batch(batch, records),
             batch.event_ids or unknown,
+            batch.numbers,
         )
         self._first_ms = min(self._first_ms, int(batch.time_ms.min()))
         self._last_ms = max(self._last_ms, int(batch.time_ms.max()))

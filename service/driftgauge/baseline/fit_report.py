@@ -81,6 +81,18 @@ class ClusterSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class NumberSummary:
+    """A number beside the vectors: its range, how many values, how many missing and clipped, their mean."""
+
+    low: float
+    high: float
+    count: int
+    missing: int
+    clipped: int
+    mean: float
+
+
+@dataclass(frozen=True, slots=True)
 class BaselineReport:
     """The contents of a baseline's file, without its centroids, components and covariances.
 
@@ -99,6 +111,7 @@ class BaselineReport:
         segments: The segments.
         clusters: The clusters, in the order of their numbers.
         farthest: The vectors that lie farthest beyond the radius of their cluster; None where unknown.
+        numbers: The numbers beside the vectors, by name.
         against: How it differs from another baseline; None where none is named.
         refused: The number of events that a fit refused, by reason; None of a baseline that was loaded.
         warnings: What a fit warned of, likewise.
@@ -117,6 +130,7 @@ class BaselineReport:
     segments: list[SegmentSummary]
     clusters: list[ClusterSummary]
     farthest: ExampleDescription | None
+    numbers: dict[str, NumberSummary]
     against: Difference | None
     refused: dict[str, int] | None
     warnings: list[str] | None
@@ -177,6 +191,12 @@ def report_baseline(
             )
         ],
         farthest=baseline.farthest,
+        numbers={
+            name: NumberSummary(
+                tally.number.low, tally.number.high, tally.count, tally.missing, tally.clipped, tally.mean
+            )
+            for name, tally in baseline.numbers.items()
+        },
         against=against,
         refused=refused,
         warnings=warnings,
@@ -252,6 +272,7 @@ def describe(report: BaselineReport) -> list[Block]:
         "texts": f"held: {metadata.text_bytes} bytes of each example's"
         if metadata.text_bytes
         else "none held",
+        "numbers": ", ".join(f"{name} {each.mean:.4g}" for name, each in report.numbers.items()) or "none",
         "seed": f"{metadata.seed}",
         "created": format_timestamp(metadata.created_ms),
         "with": ", ".join(f"{name} {version}" for name, version in metadata.versions.items()),

@@ -7,7 +7,7 @@ them than new ones, so the counts and moments that windows are compared with are
 import logging
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -53,6 +53,7 @@ from driftgauge.baseline.windows import (
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS, SIGN_BINS
+from driftgauge.core.counting.numbers import Number, NumberTally
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.minor_shift import MINOR_DIRECTIONS
@@ -95,6 +96,7 @@ class Provenance:
             vectors nearest to its centroid, and the baseline those of the five farthest. An id that is not
             printable or longer than 64 bytes is skipped.
         text_bytes: How much of the texts of these vectors is kept too, in UTF-8; 0: nothing.
+        numbers: The values of each number beside the vectors, (n,) float64; NaN for a vector without one.
     """
 
     traffic: Traffic | None = None
@@ -106,6 +108,7 @@ class Provenance:
     texts: Sequence[str | None] | None = None
     event_ids: Sequence[str | None] | None = None
     text_bytes: int = 0
+    numbers: Mapping[Number, NDArray[np.float64]] = field(default_factory=dict)
 
 
 _UNKNOWN = Provenance()
@@ -304,7 +307,38 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             event_ids=provenance.event_ids,
             text_bytes=provenance.text_bytes,
         ),
+        numbers=_count_numbers(vectors, clustered, provenance.numbers, progress),
     )
+
+
+def _count_numbers(
+    vectors: NDArray[np.float32],
+    clustered: "_Clustered",
+    numbers: Mapping[Number, NDArray[np.float64]],
+    progress: Callable[[str], None],
+) -> dict[str, NumberTally]:
+    """Return the tally of each number over all vectors, and report its mean.
+
+    Raises:
+        BaselineError: No vector has a number.
+    """
+    if not numbers:
+        return {}
+    rows = np.concatenate([clustered.fit_rows, clustered.reference_rows])
+    fitted, _ = _measure(clustered.centroids, vectors, clustered.fit_rows)
+    ids, clusters = np.concatenate([fitted, clustered.ids]), len(clustered.counts)
+    tallies = {}
+    for number, values in numbers.items():
+        tally = NumberTally(number, number.count(values[rows], ids, clusters))
+        if not tally.count:
+            message = f"no vector has a number {number.name!r}; correct the name, or leave out --number"
+            raise BaselineError(message)
+        progress(
+            f"{number.name}: mean {tally.mean:.4g} of {tally.count:,} values, {tally.missing:,} missing, "
+            f"{tally.clipped:,} outside {number.low:g} to {number.high:g}"
+        )
+        tallies[number.name] = tally
+    return tallies
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -428,8 +462,9 @@ def _check_lengths(count: int, provenance: Provenance) -> None:
     Raises:
         BaselineError: There are more or fewer.
     """
-    for name in ("labels", "texts", "event_ids"):
-        column = getattr(provenance, name)
+    columns = {name: getattr(provenance, name) for name in ("labels", "texts", "event_ids")}
+    columns |= {f"values of {number.name}": values for number, values in provenance.numbers.items()}
+    for name, column in columns.items():
         if column is not None and len(column) != count:
             message = (
                 f"{len(column):,} {name.replace('_', ' ')} of {count:,} vectors; give one for each, None "

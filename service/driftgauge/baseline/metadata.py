@@ -4,14 +4,15 @@ A later version adds fields with defaults. A reader ignores those that it does n
 names them in `must_understand`.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from driftgauge.config.fields import STREAM_NAME, check
+from driftgauge.config.fields import STREAM_NAME, check, require
 from driftgauge.config.inputs import MAX_TEXT
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.examples import can_be_example
+from driftgauge.core.counting.numbers import TALLY_ROWS
 from driftgauge.events.timestamps import LAST_MS
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "BaselineMetadata",
     "ClusterDescription",
     "ExampleDescription",
+    "NumberDescription",
     "Requirements",
     "SegmentName",
     "faults",
@@ -127,11 +129,18 @@ class ExampleDescription(_Record):
 
     Attributes:
         example_ids: Their ids.
-        example_texts: The beginnings of their texts, each in one line; empty where the file holds none.
+        example_texts: The beginnings of their texts, each in one line and one for each id; empty if
+            the file holds none.
     """
 
     example_ids: Annotated[tuple[Annotated[str, _EXAMPLE], ...], Field(max_length=MAX_CLUSTER_EXAMPLES)] = ()
-    example_texts: Annotated[tuple[str, ...], Field(max_length=MAX_CLUSTER_EXAMPLES)] = ()
+    example_texts: tuple[Annotated[str, Field(max_length=MAX_TEXT)], ...] = ()
+
+    @model_validator(mode="after")
+    def _check_texts(self) -> Self:
+        is_whole = len(self.example_texts) in (0, len(self.example_ids))
+        require(is_whole, "give a text for each example id, or none")
+        return self
 
 
 class ClusterDescription(ExampleDescription):
@@ -142,6 +151,26 @@ class ClusterDescription(ExampleDescription):
     """
 
     name: Annotated[str, Field(min_length=1), _NAME] | None = None
+
+
+class NumberDescription(_Record):
+    """The tally of a number beside the vectors, by cluster.
+
+    Attributes:
+        low, high: The ends of its range.
+        tally: Five rows of k integers, see `Number.count`.
+    """
+
+    low: Annotated[float, Field(allow_inf_nan=False)]
+    high: Annotated[float, Field(allow_inf_nan=False)]
+    tally: Annotated[tuple[tuple[int, ...], ...], Field(min_length=TALLY_ROWS, max_length=TALLY_ROWS)]
+
+    @model_validator(mode="after")
+    def _check_range(self) -> "NumberDescription":
+        if not self.low < self.high:
+            message = "the range of a number is empty"
+            raise ValueError(message)
+        return self
 
 
 class Requirements(_Record):
@@ -166,6 +195,7 @@ class ArtifactHeader(Requirements):
         descriptions: The descriptions of the clusters, in their order; empty where there are none.
         farthest: The reference vectors that lie farthest beyond the radius of their cluster, by the distance
             in radii, the farthest first; None where unknown.
+        numbers: The numbers beside the vectors, by name.
     """
 
     identity: str
@@ -173,6 +203,7 @@ class ArtifactHeader(Requirements):
     segments: tuple[SegmentName, ...]
     descriptions: tuple[ClusterDescription, ...] = ()
     farthest: ExampleDescription | None = None
+    numbers: dict[str, NumberDescription] = {}
 
 
 def faults(error: ValidationError) -> str:

@@ -36,6 +36,7 @@ class TopicEvents:
         metric: The metric of the baseline; under cosine, zero vectors are refused.
         keys: The segment keys to keep; None keeps all.
         name: The labels or texts that clusters are named by; None reads none.
+        numbers: The names of the numbers to read.
     """
 
     topic: str
@@ -47,6 +48,7 @@ class TopicEvents:
     metric: DistanceMetric = DistanceMetric.EUCLIDEAN
     keys: Collection[str] | None = ()
     name: NameColumn | None = None
+    numbers: tuple[str, ...] = ()
 
 
 class StreamDecoder:
@@ -130,7 +132,9 @@ class StreamDecoder:
         if known != (self._dimensions, self.model_version):
             versions = {wanted.stream: self.model_version}
             self._decoder = self._build(
-                BaselineContract(stream, "", dimension, versions.get(stream), wanted.metric)
+                BaselineContract(
+                    stream, "", dimension, versions.get(stream), wanted.metric, numbers=wanted.numbers
+                )
                 for stream, dimension in self._dimensions.items()
             )
         decoded = self._decoder.check(columns, records)

@@ -101,9 +101,8 @@ def _collect(
 ) -> VectorSet:
     vector = _vector_column(path, schema, columns.vector)
     naming = None if columns.name is None else columns.name.column
-    others = [
-        name for name in (columns.time, *columns.segments, naming, columns.event_id) if name is not None
-    ]
+    named = columns.time, *columns.segments, naming, columns.event_id, *columns.numbers
+    others = [name for name in named if name is not None]
     for name in others:
         if name not in schema.names:
             message = f"{path}: no column {name!r}; the columns are {_list(schema)}"
@@ -147,6 +146,7 @@ def _collect(
                 None
                 if columns.event_id is None
                 else _to_labels(path, batch, columns.event_id, "--id-column"),
+                {name: _to_number(path, batch, name) for name in columns.numbers},
             )
     if collector is None:
         message = f"{path}: no rows; give a file that has some"
@@ -326,6 +326,23 @@ def _to_labels(path: Path, batch: Any, name: str, option: str) -> list[str | Non
         )
         raise InputError(message) from error
     return labels
+
+
+def _to_number(path: Path, batch: Any, name: str) -> NDArray[np.float64]:
+    """Return the column of a batch that --number names, (n,) float64; NaN where it is null.
+
+    Raises:
+        InputError: The column holds no numbers.
+    """
+    column = batch[name]
+    try:
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.int8())
+        values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowException as error:
+        message = f"{path}: column {name!r} of --number holds {column.type}; give numbers, null without one"
+        raise InputError(message) from error
+    return values
 
 
 def _is_bytes(kind: Any) -> bool:

@@ -76,7 +76,9 @@ def read_vectors(
         if columns.event_id is not None:
             message = f"{path}: leave out --id-column; events have their event_id"
             raise InputError(message)
-        wanted = TopicEvents("", stream, model_version=model_version, keys=keys, name=columns.name)
+        wanted = TopicEvents(
+            "", stream, model_version=model_version, keys=keys, name=columns.name, numbers=columns.numbers
+        )
         return read_events(path, wanted, build_own_reader(), track, refusals).finish(str(path))
     if path.suffix in TABLE_SUFFIXES:
         try:
@@ -156,18 +158,36 @@ def _with_columns(
         None if columns.event_id is None else _read_column(path, columns.event_id, "--id-column", count)
     )
     labels, texts = (None, names) if name is not None and name.holds_texts else (names, None)
-    return VectorSet(vectors, None, model_version, None, labels, texts, event_ids)
+    numbers = {each: _read_number(path, each, count) for each in columns.numbers}
+    return VectorSet(vectors, None, model_version, None, labels, texts, event_ids, numbers)
 
 
-def _read_column(path: Path, key: str, option: str, count: int) -> list[str]:
-    """Return the array of a .npz file that an option names as text."""
+def _read_number(path: Path, key: str, count: int) -> NDArray[np.float64]:
+    """Return the array of a .npz file that --number names, NaN where a value is missing."""
+    array = _read_beside(path, key, "--number")
+    if array.shape != (count,) or array.dtype.kind not in "fiub":
+        message = (
+            f"{path}: array {key!r} of --number holds {array.dtype} of shape {array.shape}; give numbers, "
+            f"one for each of the {count:,} vectors"
+        )
+        raise InputError(message)
+    return array.astype(np.float64)
+
+
+def _read_beside(path: Path, key: str, option: str) -> NDArray[Any]:
+    """Return the array of a .npz file that an option names."""
     if path.suffix == ".npy":
         message = (
             f"{path}: a .npy file holds vectors alone, and no {key!r}; save both arrays into a .npz "
             f"file with np.savez, and name that"
         )
         raise InputError(message)
-    array = _read_array(path, key, option)
+    return _read_array(path, key, option)
+
+
+def _read_column(path: Path, key: str, option: str, count: int) -> list[str]:
+    """Return the array of a .npz file that an option names as text."""
+    array = _read_beside(path, key, option)
     if array.shape != (count,) or array.dtype.kind not in "Uiub":
         message = (
             f"{path}: array {key!r} of {option} holds {array.dtype} of shape {array.shape}; give text or "

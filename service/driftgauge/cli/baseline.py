@@ -13,6 +13,7 @@ from driftgauge.baseline.segments import SegmentChoice
 from driftgauge.baseline.stream_decoder import TopicEvents
 from driftgauge.cli.options import (
     FILE,
+    NUMBER,
     RECORDED,
     SEGMENT,
     WINDOW_LENGTH,
@@ -35,6 +36,7 @@ from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings, StreamSettings
 from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.core.counting.numbers import Number
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.timestamps import LAST_MS, format_timestamp
@@ -173,6 +175,14 @@ def baseline_group() -> None:
     help="Keep the beginnings of the examples' texts, of --text, in the file: the page shows them beside "
     "those of a drift.  [default: no text is kept]",
 )
+@click.option(
+    "--number",
+    "numbers",
+    type=NUMBER,
+    multiple=True,
+    help="Count this number beside the vectors, such as correct or score=1:5: a column, or a number of the "
+    "events. Its range need not be the stream's.  Repeatable.  [default range: 0:1]",
+)
 @click.option("--training-set", is_flag=True, help="The vectors come from the model's training data.")
 @click.option(
     "--keep-all",
@@ -196,6 +206,7 @@ def _fit(
     label: str | None,
     text: str | None,
     text_bytes: int | None,
+    numbers: tuple[Number, ...],
     *,
     mixed_windows: bool,
     training_set: bool,
@@ -242,12 +253,24 @@ def _fit(
         if len(files) > 1:
             message(f"stream {stream}, to {file}:")
         wanted = TopicEvents(
-            "", stream, model_version=model_version, metric=DistanceMetric(metric), keys=keys, name=name
+            "",
+            stream,
+            model_version=model_version,
+            metric=DistanceMetric(metric),
+            keys=keys,
+            name=name,
+            numbers=tuple(number.name for number in numbers),
         )
         warnings: list[str] = []
         with show_progress() as track, counted_refusals() as refusals:
             report = partial(_report, warnings)
             read = _read_source(wanted, track, refusals, report, **source)
+            if text_bytes and not (read.event_ids and read.texts):
+                fault = (
+                    f"--keep-texts keeps texts of events with an id, and no event of {stream} has "
+                    f"{'a text' if read.event_ids else 'an id'}; name their column, or leave the option out"
+                )
+                raise InputError(fault)
             choices = segments if keys else choose_frequent(read.segments or (), clusters, message)
             baseline = fit_baseline(
                 read.vectors,
@@ -273,6 +296,7 @@ def _fit(
                     texts=read.texts,
                     event_ids=read.event_ids,
                     text_bytes=text_bytes or 0,
+                    numbers={number: read.numbers[number.name] for number in numbers},
                 ),
                 keep_all=keep_all,
             )
@@ -368,7 +392,15 @@ def _read_source(
             track=track,
             keys=keys,
             columns=TableColumns(
-                vector_column, number, time_column, time_unit, assume_utc, keys, name, id_column
+                vector_column,
+                number,
+                time_column,
+                time_unit,
+                assume_utc,
+                keys,
+                name,
+                id_column,
+                wanted.numbers,
             ),
         )
     if name is not None and not any(read.labels or read.texts or ()):

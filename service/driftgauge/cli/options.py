@@ -16,6 +16,8 @@ from driftgauge.baseline.segments import parse_choice
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings, load_settings
 from driftgauge.config.inputs import InputSettings
+from driftgauge.config.stream import NumberSettings
+from driftgauge.core.counting.numbers import Number
 from driftgauge.core.durations import parse_duration
 from driftgauge.errors import InputError, refuse_problems
 from driftgauge.events.schemas import SchemaSource, WaitingSource
@@ -24,6 +26,7 @@ from driftgauge.events.timestamps import parse_timestamp
 __all__ = [
     "DURATION",
     "FILE",
+    "NUMBER",
     "RECORDED",
     "SEGMENT",
     "TIME",
@@ -97,11 +100,24 @@ def _parse_window_length(text: str) -> int:
     return length_ms
 
 
+def _parse_number(text: str) -> Number:
+    """Return a number by its name, and its range, which is 0 to 1 without one."""
+    name, _, span = text.partition("=")
+    low, _, high = (span or "0:1").partition(":")
+    try:
+        ends = NumberSettings(range=(float(low), float(high))).range
+    except ValueError:
+        message = f"{text!r} is no number; write a name, and its range if it is not 0:1, as in score=1:5"
+        raise ValueError(message) from None
+    return Number(name, *ends)
+
+
 RECORDED = _Recorded(dir_okay=False)
 DURATION = _Parsed("duration", parse_duration)
 WINDOW_LENGTH = _Parsed("duration", _parse_window_length)
 TIME = _Parsed("time", parse_timestamp)
 SEGMENT = _Parsed("key=value,…", parse_choice)
+NUMBER = _Parsed("name[=low:high]", _parse_number)
 
 
 def join_options(*options: Callable[..., Any]) -> Callable[..., Any]:

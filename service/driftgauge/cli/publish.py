@@ -2,9 +2,10 @@
 
 import base64
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import click
 import numpy as np
@@ -165,6 +166,7 @@ class Publication:
         times_ms: (n,) int64, the event time of each vector.
         model_version: The events' model version; None leaves it out.
         as_base64: Send the vectors as base64 of little-endian float32 rather than JSON numbers.
+        numbers: (n,) by name, the numbers beside the vectors.
     """
 
     topic: str
@@ -173,6 +175,7 @@ class Publication:
     times_ms: NDArray[np.int64]
     model_version: str | None = None
     as_base64: bool = False
+    numbers: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
     def spread(
@@ -187,6 +190,7 @@ class Publication:
         seed: int,
         model_version: str | None = None,
         as_base64: bool = False,
+        numbers: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
     ) -> "Publication":
         """Return (n, d) vectors spread evenly over event time [start, start + span), in sending order.
 
@@ -195,7 +199,8 @@ class Publication:
         times_ms = start_ms + np.arange(len(vectors), dtype=np.int64) * span_ms // len(vectors)
         delay_ms = np.random.default_rng(seed).uniform(0, disorder_ms, len(vectors))
         order = np.argsort(times_ms + delay_ms, kind="stable")
-        return cls(topic, stream, vectors[order], times_ms[order], model_version, as_base64)
+        sent = {name: values[order] for name, values in numbers.items()}
+        return cls(topic, stream, vectors[order], times_ms[order], model_version, as_base64, sent)
 
     def event(self, row: int) -> bytes:
         """Return the event of one row, encoded by the contract."""
@@ -207,6 +212,8 @@ class Publication:
             event["embedding_b64"] = base64.b64encode(vector.astype("<f4").tobytes()).decode()
         else:
             event["embedding"] = vector
+        if self.numbers:
+            event["numbers"] = {name: float(values[row]) for name, values in self.numbers.items()}
         return orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY)
 
 

@@ -84,8 +84,9 @@ def report_command(
             size_ms=size_ms,
             at_ms=at_ms,
             made_ms=SYSTEM_CLOCK.wall_ms(),
+            shows_examples=shows_examples,
         )
-        html = render_report(report, shows_examples=shows_examples)
+        html = "" if out is None else render_report(report)
         record = report_record(report) if as_json else None
     if out is not None:
         with writing(out, "the report"):

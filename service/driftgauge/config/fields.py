@@ -24,6 +24,7 @@ __all__ = [
     "CommitInterval",
     "Duration",
     "IdleTimeout",
+    "NumberName",
     "PositiveDuration",
     "Section",
     "StreamName",
@@ -136,4 +137,5 @@ Topic = Annotated[str, Field(pattern=f"^{TOPIC}$")]
 STREAM_NAME = r"[A-Za-z0-9._/:@-]{1,128}"
 """A stream's name as a regular expression: with the characters of a model's name in registries."""
 StreamName = Annotated[str, Field(pattern=f"^{STREAM_NAME}$")]
+NumberName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 StreamPattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/:@*-]*\*[A-Za-z0-9._/:@*-]*$", max_length=128)]

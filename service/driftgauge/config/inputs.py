@@ -12,8 +12,9 @@ from pydantic import (
     model_validator,
 )
 
-from driftgauge.config.fields import NOT_EMPTY, Section, StreamName, require
+from driftgauge.config.fields import NOT_EMPTY, NumberName, Section, StreamName, require
 from driftgauge.config.paths import Every, Step, parse_path
+from driftgauge.core.counting.numbers import MAX_NUMBERS
 
 __all__ = [
     "ENCODINGS",
@@ -22,6 +23,7 @@ __all__ = [
     "Condition",
     "EncodingTraits",
     "InputSettings",
+    "NumberSource",
     "Source",
     "StreamSource",
     "TimeSource",
@@ -173,6 +175,10 @@ class TimeSource(Source):
         return self
 
 
+class NumberSource(Source):
+    """Where a number beside the vector is."""
+
+
 class VectorSource(Source):
     """Where a vector is, or several of one record.
 
@@ -254,6 +260,7 @@ class InputSettings(Section):
         model_version: Where the model's version is, if it is in the record.
         snippet: Where the event's text is; see `snippet_bytes` of a stream.
         segments: Where the segments are, by key; 16 keys at most.
+        numbers: Where the numbers are that a stream of the topic names, by name; 2 at most.
         vectors: The vectors of a record, each with its stream.
     """
 
@@ -269,6 +276,9 @@ class InputSettings(Section):
     segments: Annotated[
         dict[Annotated[str, Field(max_length=MAX_TEXT)], Source], Field(max_length=MAX_SEGMENTS)
     ] = Field(default_factory=dict)
+    numbers: Annotated[dict[NumberName, NumberSource], Field(max_length=MAX_NUMBERS)] = Field(
+        default_factory=dict
+    )
     vectors: Annotated[tuple[VectorSettings, ...], Field(strict=False), NOT_EMPTY]
 
     @property
@@ -291,8 +301,9 @@ class InputSettings(Section):
     def sources(self) -> list[Source]:
         """The sources of an event's fields, and of the shapes of its vectors."""
         vectors = [(each.embedding, each.stream, each.embedding.shape_source) for each in self.vectors]
-        others = self.timestamp, self.event_id, self.model_version, self.snippet, *self.segments.values()
-        return [source for source in (*chain(*vectors), *others) if source is not None]
+        others = self.timestamp, self.event_id, self.model_version, self.snippet
+        by_name = *self.segments.values(), *self.numbers.values()
+        return [source for source in (*chain(*vectors), *others, *by_name) if source is not None]
 
     @model_validator(mode="before")
     @classmethod

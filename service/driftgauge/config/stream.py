@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from math import gcd, lcm
+from math import gcd, isfinite, lcm
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,6 +12,7 @@ from driftgauge.config.fields import (
     NOT_EMPTY,
     Duration,
     IdleTimeout,
+    NumberName,
     PositiveDuration,
     Section,
     StreamName,
@@ -21,6 +22,8 @@ from driftgauge.config.fields import (
     format_time,
     require,
 )
+from driftgauge.config.urls import UrlTemplate
+from driftgauge.core.counting.numbers import MAX_NUMBERS, Number
 from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import Alarm
 from driftgauge.core.statistics import registry
@@ -28,7 +31,7 @@ from driftgauge.core.statistics.overdispersion import fewest_windows
 from driftgauge.core.statistics.statistic import Statistic
 from driftgauge.statistic_words import WORDS
 
-__all__ = ["BaselineSettings", "SmallestDrift", "StreamLabels", "StreamSettings", "WarmUp"]
+__all__ = ["BaselineSettings", "NumberSettings", "SmallestDrift", "StreamLabels", "StreamSettings", "WarmUp"]
 
 # A closing sums a window's panes: 1,440 of them with 1m beside 1d. With more, ten streams would keep the loop
 # busy for a second per round.
@@ -85,6 +88,42 @@ class StreamLabels(Section):
     owner: LabelValue | None = None
     team: LabelValue | None = None
     severity: Literal["critical", "warning", "info"] = "warning"
+
+
+class NumberSettings(Section):
+    """A number that the stream's events carry beside the vector. A list is the short form of `range`.
+
+    Attributes:
+        range: The least and the greatest value; values beyond count as the nearer of these, and as clipped.
+        alert_below: A window whose mean is below counts for the alert, which two of three windows fire.
+        alert_change: So does a window whose mean differs from the baseline's by more, in either direction.
+    """
+
+    range: Annotated[tuple[float, float], Field(strict=False)]
+    alert_below: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    alert_change: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, number: object) -> object:
+        return {"range": number} if isinstance(number, list | tuple) else number
+
+    @model_validator(mode="after")
+    def _check_range(self) -> "NumberSettings":
+        low, high = self.range
+        require(
+            low < high and isfinite(high - low),
+            "range is the least and the greatest value, such as [0, 1], the least first",
+        )
+        require(
+            self.alert_below is None or low < self.alert_below <= high,
+            "alert_below lies outside the range; no mean, or every mean, would be below",
+        )
+        require(
+            self.alert_change is None or self.alert_change < high - low,
+            "alert_change is as large as the range; no mean changes by more",
+        )
+        return self
 
 
 class BaselineSettings(Section):
@@ -161,6 +200,11 @@ class StreamSettings(Section):
         labels: The labels of the stream's alerts.
         snippet_bytes: How much of the text of an example is kept, in UTF-8, to be shown behind the login of
             the page; by default nothing.
+        example_url: Where an event can be looked at, such as `https://images.example/{event_id}`; `{stream}`
+            may stand in it too. Without it, ids are text.
+        thumbnail_url: Where the picture of an event is, likewise.
+        numbers: The numbers that events carry beside the vector, such as `{confidence: [0, 1]}`, two at most.
+            They decide no verdict; each has alerts of its own, off by default.
         overdue_after: How long after a window closed the next one is overdue. By default two windows,
             `allowed_disorder`, and the longer of `idle_timeout` and `incomplete_after`. Set it longer for a
             stream that pauses at night.
@@ -189,6 +233,11 @@ class StreamSettings(Section):
     ] = ()
     labels: StreamLabels = StreamLabels()
     snippet_bytes: Annotated[int, Field(ge=0, le=256)] = 0
+    example_url: UrlTemplate | None = None
+    thumbnail_url: UrlTemplate | None = None
+    numbers: Annotated[dict[NumberName, NumberSettings], Field(max_length=MAX_NUMBERS)] = Field(
+        default_factory=dict
+    )
     overdue_after: PositiveDuration | None = None
 
     @field_validator("windows")
@@ -249,6 +298,14 @@ class StreamSettings(Section):
             smallest=self.smallest_drift.model_dump(),
             warm_up=None if self.warm_up is None else (self.warm_up.start, self.warm_up.end),
             segment_keys=self.segments,
+        )
+
+    @property
+    def numbers_of_events(self) -> tuple[Number, ...]:
+        """The numbers that the stream's events carry."""
+        return tuple(
+            Number(name, *each.range, each.alert_below, each.alert_change)
+            for name, each in self.numbers.items()
         )
 
     @property

@@ -1,13 +1,14 @@
 """References: the frozen baseline, and its segments, that windows are compared with."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.assignment import Centroids
+from driftgauge.core.counting.numbers import NumberTally
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.statistics.overdispersion import Overdispersion
 
@@ -92,6 +93,7 @@ class Reference:
         segments: The references of segments.
         groups: The overdispersion of its own events by groups; None where there are none, or windows measured
             it.
+        numbers: The tallies of the numbers that it knows, by name.
     """
 
     baseline_id: str
@@ -108,6 +110,7 @@ class Reference:
     overdispersion_ms: int | None
     segments: tuple[SegmentReference, ...]
     groups: Overdispersion | None = None
+    numbers: Mapping[str, NumberTally] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

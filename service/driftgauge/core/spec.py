@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import gcd
 
+from driftgauge.core.counting.numbers import Number
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry
@@ -82,6 +83,7 @@ class StreamSpec:
         alarm: The significance level, and the size of drift worth finding.
         snippet_bytes: How much of the text of an example is kept, in UTF-8; 0: nothing.
         most: How many streams a shard admits to a specification that they share.
+        numbers: The numbers that its events carry beside the vector.
     """
 
     name: str
@@ -96,6 +98,7 @@ class StreamSpec:
     alarm: Alarm
     snippet_bytes: int = 0
     most: int = 1
+    numbers: tuple[Number, ...] = ()
 
     def baseline_at(self, time_ms: int) -> Reference:
         """Return the baseline in force at an event time; for a window, use its start."""

@@ -20,6 +20,7 @@ class BaselineContract:
         metric: The distance metric; a zero vector has no direction under cosine.
         from_ms: The event time from which the baseline is in force; 0, the earliest event time, for a
             stream's first.
+        numbers: The names of the numbers that its events carry.
     """
 
     stream: str
@@ -28,6 +29,7 @@ class BaselineContract:
     model_version: str | None
     metric: DistanceMetric
     from_ms: int = 0
+    numbers: tuple[str, ...] = ()
 
 
 def in_force(schedule: Iterable[BaselineContract], time_ms: int) -> BaselineContract:

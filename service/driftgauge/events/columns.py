@@ -42,6 +42,7 @@ class Columns:
         model_version: The model's version; None without one.
         segments: The segments by key; None without any.
         snippet: The event's text; None without one.
+        numbers: The values by the names of numbers; anything else than a mapping without any.
         filtered: The rows of the records that the configuration filters out.
         refused: The rows of the records that are refused as a whole, each with why.
         pending: The rows of the records that cannot be read yet.
@@ -56,6 +57,7 @@ class Columns:
     model_version: list[str | None] = field(default_factory=list)
     segments: list[dict[str, str] | None] = field(default_factory=list)
     snippet: list[str | None] = field(default_factory=list)
+    numbers: list[object] = field(default_factory=list)
     filtered: list[int] = field(default_factory=list)
     refused: list[tuple[int, Exception]] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)

@@ -18,7 +18,7 @@ from driftgauge.core.counting.event_ids import RecordIds
 from driftgauge.core.durations import format_duration, round_duration
 from driftgauge.events.baseline_contract import BaselineContract, in_force
 from driftgauge.events.columns import Columns, RecordId
-from driftgauge.events.fields import is_stream
+from driftgauge.events.fields import is_stream, to_numbers
 from driftgauge.events.own_contract import build_own_reader
 from driftgauge.events.reader import Reader
 from driftgauge.events.records import RawRecord, Records
@@ -228,6 +228,7 @@ class Decoder:
             event_ids=_name_events(events.event_id, row, records),
             segments=events.segments if any(events.segments) else (),
             snippets=events.snippet if any(events.snippet) else (),
+            numbers={name: to_numbers(events.numbers, name) for name in contract.numbers},
         )
 
     def _describe(

@@ -4,11 +4,16 @@ A value that is not what it must be raises its fault in words. `Reader` then rea
 refuses the record that has the fault.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from driftgauge.config.fields import STREAM_NAME
 from driftgauge.config.inputs import MAX_TEXT, InputSettings, Source, VectorSettings
@@ -36,11 +41,13 @@ from driftgauge.events.vectors import (
 __all__ = [
     "Field",
     "FoundVectors",
+    "NumberFields",
     "SegmentFields",
     "VectorField",
     "are_times",
     "compile_fields",
     "is_stream",
+    "to_numbers",
 ]
 
 ToText: TypeAlias = Callable[[Any], str | None]
@@ -50,6 +57,7 @@ _TEXTS = {str, type(None)}
 _FLAT = {bytes, memoryview, list}
 _FORMATS = {"f": F32, "d": F64}
 _MOST_NAMES = 4_096
+_NUMBERS = {float, int, bool, type(None)}
 _IS_STREAM = re.compile(STREAM_NAME).fullmatch
 
 
@@ -132,6 +140,57 @@ class SegmentFields:
             {key: text for key, text in zip(self._fields, texts, strict=True) if text is not None}
             for texts in zip(*columns, strict=True)
         ]
+
+
+class NumberFields:
+    """The numbers of events, each from a place of its own.
+
+    Attributes:
+        source, place: As of a `Field`.
+    """
+
+    source = None
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._columns = {name: compile_column(source) for name, source in sources.items()}
+        self.place = ", ".join(map(describe_source, sources.values())) or "not mapped"
+
+    def read(self, batch: Batch) -> Sequence[object]:
+        """Return the values of each entry by name, of any type; None without a mapping."""
+        if not self._columns:
+            return [None] * len(batch.records)
+        columns = [_read_any(get, batch) for get in self._columns.values()]
+        return [dict(zip(self._columns, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _read_any(get: Callable[[Batch], Sequence[Any]], batch: Batch) -> Sequence[Any]:
+    """Return a field of each entry; None of one whose text is no JSON, which refuses no event."""
+    try:
+        return get(batch)
+    except EventError:
+        if len(batch.records) == 1:
+            return [None]
+    entries = zip(batch.records, batch.values, batch.items, strict=True)
+    return [_read_any(get, Batch([record], [value], [item], {}))[0] for record, value, item in entries]
+
+
+def to_numbers(column: Sequence[object], name: str) -> NDArray[np.float64]:
+    """Return a number of n events as (n,) float64, given their values by name; NaN where it is missing.
+
+    True is 1 and false 0. A text may hold a number, as headers do. Everything else is missing.
+    """
+    found = [each.get(name) if type(each) is dict else None for each in column]
+    if _NUMBERS.issuperset(map(type, found)):
+        with suppress(OverflowError):
+            return np.array(found, np.float64)
+    return np.fromiter(map(_to_number, found), np.float64, len(found))
+
+
+def _to_number(value: Any) -> float:
+    try:
+        return math.nan if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 class FoundVectors(NamedTuple):
@@ -230,7 +289,7 @@ class VectorField:
 
 def compile_fields(
     settings: InputSettings, to_text: ToText = to_optional_text
-) -> dict[str, Field | SegmentFields]:
+) -> dict[str, Field | SegmentFields | NumberFields]:
     """Return the fields of a mapping but those of its vectors, by the column that each fills."""
     time, to_short = settings.timestamp, partial(_to_short, to_text=to_text)
     are_usual = are_times if time.unit == "ms" else lambda _: False
@@ -240,6 +299,7 @@ def compile_fields(
         "model_version": Field("model_version", settings.model_version, to_short, _are_short),
         "segments": SegmentFields(settings.segments),
         "snippet": Field("snippet", settings.snippet, to_text, _are_texts),
+        "numbers": NumberFields(settings.numbers),
     }
 
 

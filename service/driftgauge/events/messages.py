@@ -14,23 +14,27 @@ __all__ = ["field_getter", "is_timestamp", "message_field_getter", "timestamp_ms
 
 # FieldDescriptor.TYPE_INT64 and others.
 _INT64, _INT32, _STRING, _ENUM = 3, 5, 9, 14
+_NO_NUMBERS = frozenset((_STRING, 12, _ENUM))  # and bytes
 _TYPES = 4_096
 
 
-def field_getter(value_type: type, name: str) -> Callable[[Any], object]:
-    """Return the function that gets a field of the values of a type: a message's or mapping's, else None."""
+def field_getter(value_type: type, name: str, *, is_number: bool = False) -> Callable[[Any], object]:
+    """Return the function that gets a field of the values of a type: a message's or mapping's, else None.
+
+    `is_number` is that of `message_field_getter`.
+    """
     descriptor: Any = getattr(value_type, "DESCRIPTOR", None)
     if descriptor is None:
         return methodcaller("get", name) if issubclass(value_type, Mapping) else _get_nothing
-    return message_field_getter(descriptor, name)
+    return message_field_getter(descriptor, name, is_number=is_number)
 
 
-def message_field_getter(descriptor: Any, name: str) -> Callable[[Any], object]:
+def message_field_getter(descriptor: Any, name: str, *, is_number: bool = False) -> Callable[[Any], object]:
     """Return the function that gets a field of a message; it raises EventError for a text that is not UTF-8.
 
     A field without presence is missing, None, where it has its default value, because the wire does not tell
-    the two apart. A repeated field is a list, of messages also where it is empty; a map is a mapping by text,
-    and an enum's value its name.
+    the two apart; with `is_number` it is 0 there. A repeated field is a list, of messages also where it is
+    empty; a map is a mapping by text, and an enum's value its name.
     """
     field = descriptor.fields_by_name.get(name)
     if field is None:
@@ -40,6 +44,8 @@ def message_field_getter(descriptor: Any, name: str) -> Callable[[Any], object]:
     get, convert = attrgetter(name), _converter(field)
     if field.has_presence:
         return lambda message: convert(get(message)) if message.HasField(name) else None
+    if is_number and field.type not in _NO_NUMBERS:
+        return get
     return lambda message: convert(value) if (value := get(message)) else None
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from driftgauge.config.inputs import InputSettings, Source, TimeSource, VectorSource
+from driftgauge.config.inputs import InputSettings, NumberSource, Source, TimeSource, VectorSource
 from driftgauge.config.paths import Choice, Json, parse_path
 
 __all__ = ["Kind", "Need", "find_needs"]
 
-Kind: TypeAlias = Literal["value", "ms", "vector"]
+Kind: TypeAlias = Literal["value", "ms", "vector", "number"]
 
 
 @dataclass(slots=True)
@@ -20,12 +20,20 @@ class Need:
     Attributes:
         fields: What it reads of fields, by name.
         items: What it reads of the items of a list.
-        kinds: What it makes of the value itself: any value, the time in milliseconds, a vector.
+        kinds: What it makes of the value itself: any value, the time in milliseconds, a vector, a number.
     """
 
     fields: dict[str, Need] = field(default_factory=dict)
     items: Need | None = None
     kinds: set[Kind] = field(default_factory=set)
+
+    @property
+    def has_shared_number(self) -> bool:
+        """Whether a number is also read in another way."""
+        inner = [*self.fields.values(), *([self.items] if self.items else [])]
+        return ("number" in self.kinds and len(self.kinds) > 1) or any(
+            each.has_shared_number for each in inner
+        )
 
     def of_items(self) -> Need | None:
         """Return what a mapping reads of a list's items, None for nothing; a list is read with its items."""
@@ -49,6 +57,8 @@ def find_needs(settings: InputSettings) -> Need:
 def _find_kind(source: Source) -> Kind:
     if isinstance(source, VectorSource):
         return "vector"
+    if isinstance(source, NumberSource):
+        return "number"
     return "ms" if isinstance(source, TimeSource) and source.unit == "ms" else "value"
 
 

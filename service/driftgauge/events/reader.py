@@ -12,7 +12,7 @@ from driftgauge.errors import BrokerError
 from driftgauge.events.columns import RECORD_ID, Columns, default_id
 from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.encodings.encoding import Encoding
-from driftgauge.events.fields import Field, FoundVectors, SegmentFields, VectorField
+from driftgauge.events.fields import Field, FoundVectors, NumberFields, SegmentFields, VectorField
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.sources import Batch, compile_steps
@@ -46,7 +46,7 @@ class Reader:
         self,
         settings: InputSettings,
         encoding: Encoding,
-        fields: Mapping[str, Field | SegmentFields],
+        fields: Mapping[str, Field | SegmentFields | NumberFields],
         vectors: Sequence[VectorField],
         *,
         is_own: bool = False,

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import orjson
 
-from driftgauge.config.inputs import Source, TimeSource
+from driftgauge.config.inputs import NumberSource, Source, TimeSource
 from driftgauge.config.paths import Every, Json, Step, parse_path
 from driftgauge.events.messages import field_getter, timestamp_ms
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord, read_headers
@@ -53,6 +53,9 @@ _NO_OFFSET = (
 _DECIMAL = re.compile(r"([0-9]{1,309})(?:\.([0-9]{1,9})[0-9]*)?")
 _TYPES = 4_096
 _find_getter: Callable[[type, str], Callable[[object], object]] = lru_cache(_TYPES)(field_getter)
+_find_number_getter: Callable[[type, str], Callable[[object], object]] = lru_cache(_TYPES)(
+    partial(field_getter, is_number=True)
+)
 # All items of a record, and all of its conditions, that are in one text parse it once.
 _parse_json = lru_cache(maxsize=1)(orjson.loads)
 
@@ -99,7 +102,7 @@ def compile_column(source: Source | None) -> Callable[[Batch], Sequence[Any]]:
     start = steps.index(Every()) + 1 if Every() in steps else 0
     if Json() in steps[start:]:
         return _compile_parsed(steps, start)
-    get, name = compile_steps(steps[start:]), steps[0]
+    get, name = compile_steps(steps[start:], is_number=isinstance(source, NumberSource)), steps[0]
     if start or len(steps) > 1 or not isinstance(name, str):
         return lambda batch: [*map(get, batch.items if start else batch.values)]
     # The usual case, in a third of the time.
@@ -246,9 +249,11 @@ _OF_RECORD: Mapping[str, Getter] = {
 }
 
 
-def compile_steps(steps: Sequence[Step]) -> Callable[[object], object]:
-    """Return the function that follows steps into a value; see `compile_path`."""
+def compile_steps(steps: Sequence[Step], *, is_number: bool = False) -> Callable[[object], object]:
+    """Return the function that follows steps into a value, or to a number; see `compile_path`."""
     takes = [_compile_step(step) for step in steps]
+    if is_number and steps and isinstance(steps[-1], str):
+        takes[-1] = _compile_number(steps[-1])
     if len(takes) == 1:
         return takes[0]
     named = list(zip(steps, takes, strict=True))
@@ -260,6 +265,12 @@ def compile_steps(steps: Sequence[Step]) -> Callable[[object], object]:
         return value
 
     return follow
+
+
+def _compile_number(name: str) -> Callable[[object], object]:
+    return lambda value: (
+        value.get(name) if type(value) is dict else _find_number_getter(type(value), name)(value)
+    )
 
 
 def _compile_step(step: Step) -> Callable[[object], object]:

@@ -1,5 +1,6 @@
 """The fields of a record, each as its topic's reader finds it."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,13 +15,14 @@ from driftgauge.config.inputs import Source
 from driftgauge.config.paths import parse_path
 from driftgauge.events.columns import RECORD_ID, Columns, default_id
 from driftgauge.events.fields import Field as EventField
-from driftgauge.events.fields import SegmentFields, VectorField
+from driftgauge.events.fields import NumberFields, SegmentFields, VectorField, to_numbers
 from driftgauge.events.reader import Reader
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.sources import Batch
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.events.unread_items import ListItems, find_items
+from driftgauge.events.vectors import describe_kind
 from driftgauge.inspection.values import measure_vector, walk
 from driftgauge.nearest import suggest
 
@@ -113,7 +115,7 @@ def find_fields(reader: Reader, record: RawRecord, value: object) -> FoundFields
     return found
 
 
-def _read_one(part: EventField | SegmentFields, batch: Batch) -> Any:
+def _read_one(part: EventField | SegmentFields | NumberFields, batch: Batch) -> Any:
     return part.read(batch)[0]
 
 
@@ -172,6 +174,15 @@ def _describe_vector(numbers: NDArray[np.float32]) -> str:
     return f"{len(numbers)} numbers: {first}{more}; norm {norm:.4g}"
 
 
+def _describe_numbers(found: object) -> str:
+    if not isinstance(found, dict):
+        return f"wrong: {describe_kind(found)}, where an object is expected"
+    values = {name: float(to_numbers([found], name)[0]) for name in found}
+    return ", ".join(
+        f"{name}={'missing' if math.isnan(value) else f'{value:g}'}" for name, value in values.items()
+    )
+
+
 # By the name that is shown: the column, and its value in words. A text may be private: its length says
 # enough.
 _SHOWN: Mapping[str, tuple[str, Callable[[Any], str]]] = {
@@ -179,4 +190,5 @@ _SHOWN: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "model version": ("model_version", str),
     "segments": ("segments", lambda found: ", ".join(f"{key}={text}" for key, text in found.items())),
     "snippet": ("snippet", lambda text: f"{len(text):,} characters"),
+    "numbers": ("numbers", _describe_numbers),
 }

@@ -29,6 +29,8 @@ __all__ = ["api_routes"]
 # A spreadsheet takes a cell that begins so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
+_USUALLY = 200
+
 Endpoint = Callable[[Request], Response]
 
 
@@ -42,7 +44,14 @@ def api_routes(
 
     def asked(request: Request) -> SummaryRecords:
         query = read_query(results.history, streams, request.query_params)
-        return summary_records(query.series, query.rows[-read_last(request.query_params, MAX_LAST) :])
+        rows, default = query.rows, _USUALLY
+        if query.span is not None:
+            rows, default = rows[slice(*query.span)], MAX_LAST
+        if not len(rows):
+            message = "from, until: no window starts in this range"
+            raise MissingWindowError(message)
+        last = read_last(request.query_params, MAX_LAST, default)
+        return summary_records(query.series, rows[-last:], streams[query.series.stream].numbers)
 
     def windows(request: Request) -> Response:
         return _json(asked(request))

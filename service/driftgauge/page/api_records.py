@@ -98,16 +98,19 @@ def openapi(version: str) -> dict[str, Any]:
         {"type": "string", "pattern": _DURATION},
         required=False,
     )
+    time = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "minimum": 0}]}
     at = _parameter(
         "at",
         "A time, RFC 3339 or epoch milliseconds: the last window that starts at it or before.",
-        {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "minimum": 0}]},
+        time,
         required=True,
     )
+    begin = _parameter("from", "Windows that start at this time or later.", time, required=False)
+    until = _parameter("until", "Windows that start before this time.", time, required=False)
     last = _parameter(
         "last",
-        "How many windows, the newest.",
-        {"type": "integer", "minimum": 1, "maximum": MAX_LAST, "default": 200},
+        f"How many windows, the newest; by default 200, and with from or until {MAX_LAST:,}.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LAST},
         required=False,
     )
     return {
@@ -123,13 +126,13 @@ def openapi(version: str) -> dict[str, Any]:
             "/streams": _path("All streams, the most urgent first", [], _json("StatusRecords"), []),
             "/windows": _path(
                 "The last windows of a stream and size",
-                [stream, window, last],
+                [stream, window, begin, until, last],
                 _json("SummaryRecords"),
                 ["400", "404"],
             ),
             "/windows.csv": _path(
                 "The same as CSV, with a header",
-                [stream, window, last],
+                [stream, window, begin, until, last],
                 {"text/csv": {"schema": {"type": "string"}}},
                 ["400", "404"],
             ),

@@ -17,8 +17,6 @@ from driftgauge.page.summary import Series
 
 __all__ = ["MissingWindowError", "WindowQuery", "read_last", "read_query"]
 
-_DEFAULT_LAST = 200
-
 
 class MissingWindowError(InputError):
     """There is no such stream, size or window; the message says which."""
@@ -35,8 +33,8 @@ class WindowQuery:
         rows: (n,) of `SUMMARY`, its windows, by start; at least one.
         at: The index of the chosen window; None for the newest.
         compare: The index of the window to compare with; None for none.
-        span: The indices of the first of the windows that charts show, and after the last; None where the
-            page chooses them.
+        span: The indices of the first window of the range that is asked for, and after the last, (n, n) if
+            none is in it; None without a range.
     """
 
     series: Series
@@ -73,7 +71,7 @@ def read_query(
     is missing. Charts show the windows that start at `from` or later, and before `until`.
 
     Raises:
-        MissingWindowError: There is no such stream or size, no window so old, or none in the range.
+        MissingWindowError: There is no such stream or size, or no window so old.
         ValueError: A parameter cannot be read; the message names it.
     """
     stream = parameters.get("stream")
@@ -122,19 +120,16 @@ def _read_span(parameters: QueryParams, rows: NDArray[np.void]) -> tuple[int, in
         each if time_ms is None else int(np.searchsorted(rows["start_ms"], time_ms))
         for time_ms, each in zip(times, (0, len(rows)), strict=True)
     )
-    if begin >= end:
-        message = "from, until: no window starts in this range"
-        raise MissingWindowError(message)
-    return begin, end
+    return (begin, end) if begin < end else (len(rows), len(rows))
 
 
-def read_last(parameters: QueryParams, largest: int) -> int:
-    """Return how many windows the parameter `last` asks for, 200 without it.
+def read_last(parameters: QueryParams, largest: int, default: int) -> int:
+    """Return how many windows the parameter `last` asks for.
 
     Raises:
         ValueError: It is no whole number from 1 to `largest`.
     """
-    text = parameters.get("last", str(_DEFAULT_LAST))
+    text = parameters.get("last", str(default))
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= largest and len(text) <= 9):  # noqa: PLR2004
         message = f"last: {text!r} is no whole number from 1 to {largest:,}"
         raise ValueError(message)

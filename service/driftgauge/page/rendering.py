@@ -6,7 +6,7 @@ from importlib.metadata import version as version_of
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from driftgauge.config.page import fill_template
+from driftgauge.config.urls import fill_template
 from driftgauge.core.durations import round_duration
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.page.advice import next_steps, remedy_of, runbook_of, silence_of

@@ -1,7 +1,7 @@
 """The page's HTTP routes: the overview, a stream, the files that they refer to, and the API below them."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, lru_cache, partial
 from hashlib import blake2b
 from urllib.parse import quote, urlencode
@@ -18,7 +18,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from driftgauge.config import Settings
-from driftgauge.config.page import fill_template
+from driftgauge.config.stream import StreamSettings
+from driftgauge.config.urls import fill_template, origin
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ServiceError
 from driftgauge.events.timestamps import format_timestamp
@@ -45,7 +46,7 @@ from driftgauge.page.stream_page import (
 from driftgauge.page.summary import VERDICTS, Series
 from driftgauge.page.words import as_sentence
 from driftgauge.records.mark import Mark
-from driftgauge.records.window_record import WindowRecord
+from driftgauge.records.window_record import EventsRecord, WindowRecord
 from driftgauge.streams import EVENTS_PER_CLUSTER
 
 __all__ = ["Site", "comparable"]
@@ -71,14 +72,13 @@ class Site:
         clock_ms: Callable[[], int],
         marks: Marks,
         watch: ServiceWatch,
-        picture_of: Callable[[str, str], str | None] | None = None,
+        load: Callable[[str], str | None] = str,
     ) -> None:
         """Show results of the configured streams, by this wall clock, and what goes with them.
 
-        `picture_of` returns the address of an event's picture, by stream and id; by default it is that of
-        the settings.
+        `load` returns what the page shows of a picture's address; by default the address itself.
         """
-        self._picture_of = picture_of or partial(_picture, settings.page.thumbnail_url)
+        self._load = load
         self._marks = marks
         self._results = results
         self._settings = settings
@@ -88,7 +88,7 @@ class Site:
         self._watch = watch
         self._overview = Overview(results.history, settings)
         self._headers = {
-            "Content-Security-Policy": _security_policy(settings.page.thumbnail_origin),
+            "Content-Security-Policy": _security_policy(settings.streams),
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-cache",
@@ -206,7 +206,7 @@ class Site:
         )
         alarm = configured.alarm(self._level)
         since_ms = min((each.since_ms for each in status.alarms), default=None) if query.at is None else None
-        page = stream_page(query, alarm, since_ms)
+        page = stream_page(query, alarm, since_ms, configured.numbers_of_events)
         until_ms = int(page.rows["start_ms"][-1]) + series.size_ms
         marks = self._marks.between(series.stream, int(page.rows["start_ms"][0]), until_ms)
         marks = sorted([*marks, *_callouts(page.rows, status)], key=lambda each: each.time)
@@ -220,9 +220,8 @@ class Site:
         parts = self._results.history.parts(series, int(query.rows["baseline"][page.concluded]))
         leading = status.evidence
         evidence = None if leading is None else self._whole(series.stream, leading)
-        # Bare ids show nobody what changed.
-        page_settings = self._settings.page
-        shows = page_settings.thumbnail_url or page_settings.example_url or self._results.shows_snippets
+        picture_of = partial(self._picture, configured.thumbnail_url, series.stream)
+        examples = then_and_now(evidence, leading) if leading and evidence else None
         return render(
             template,
             **(self._common() | more),
@@ -250,12 +249,12 @@ class Site:
             mark_before=self._mark_before(status),
             heat=heat_strip(page.rows, series.size_ms, parts, _HEAT_ROWS) if status.is_of_segments else [],
             told=tell_alarm(status, evidence, alarm.smallest),
-            shown_examples=then_and_now(evidence, leading) if shows and leading and evidence else None,
+            shown_examples=examples if examples and _shows(examples[1], configured, picture_of) else None,
             status=status,
             configured=configured,
             alarm=alarm,
-            settings=page_settings,
-            picture_of=partial(self._picture_of, series.stream),
+            settings=self._settings.page,
+            picture_of=picture_of,
             now_ms=now_ms,
             link=_links(query, page.span, query.compare),
             # A window that a range leaves out would move it.
@@ -265,6 +264,10 @@ class Site:
             },
             span_times=_times(query, page.span),
         )
+
+    def _picture(self, template: str | None, stream: str, event_id: str) -> str | None:
+        """Return what is shown as the picture of an event; None without one."""
+        return None if template is None else self._load(fill_template(template, stream, event_id))
 
     def _whole(self, stream: str, alarm: Alarm) -> WindowRecord | None:
         """Return the result of the window with the evidence of a stream's alarm; None where it is missing."""
@@ -315,8 +318,11 @@ def _callouts(rows: NDArray[np.void], status: StreamStatus) -> list[Mark]:
     ]
 
 
-def _picture(template: str | None, stream: str, event_id: str) -> str | None:
-    return None if template is None else fill_template(template, stream, event_id)
+def _shows(events: EventsRecord, configured: StreamSettings, picture_of: Callable[[str], str | None]) -> bool:
+    """Return whether people see anything of some events: bare ids show nobody what changed."""
+    said = any(events.snippets) or any(events.baseline_snippets)
+    ids = (*events.event_ids, *events.baseline_event_ids)
+    return said or configured.example_url is not None or any(map(picture_of, ids))
 
 
 def _message(title: str, text: str, status: int) -> Response:
@@ -378,8 +384,9 @@ def _headline(statuses: list[StreamStatus]) -> str:
     return f"{streams}: {', '.join(told)}"
 
 
-def _security_policy(pictures: str | None) -> str:
-    images = "'self'" if pictures is None else f"'self' {pictures}"
+def _security_policy(streams: Iterable[StreamSettings]) -> str:
+    origins = {origin(each.thumbnail_url) for each in streams if each.thumbnail_url is not None}
+    images = " ".join(["'self'", *sorted(origins)])
     return (
         f"default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src {images}; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

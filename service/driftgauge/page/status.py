@@ -84,6 +84,8 @@ _LIMIT = "no number of events suffices, since the baseline is the limit"
 _USUAL = 100
 # The rank correlation of five windows may be 2 standard deviations, that of fewer may not.
 _LEAST_COURSE, _BEYOND_CHANCE = 6, 2.0
+# An alarm is drift while any of so many of its windows is.
+_RECENT = 6
 _NO_TRACES: Mapping[tuple[str, str], SegmentTrace] = {}
 _NAMES_NOTHING: Mapping[int, Names] = {}
 _NOTHING_KNOWN = ServiceStatus()
@@ -492,8 +494,9 @@ def read_facts(
     last: Alarm | None = None
     if alarming.any():
         run = whole_run(rows, _last(alarming))
-        # By chance a window of a drift may warn only, and its run is told as one.
-        has_drift = (numbers[rows["start_ms"] >= run.since_ms] == VERDICTS.index("drift")).any()
+        # By chance a window of a drift may warn only, and the run is told as drift until many have.
+        own = numbers[alarming & (rows["start_ms"] >= run.since_ms)]
+        has_drift = (own[-_RECENT:] == VERDICTS.index("drift")).any()
         state: StateName = "drift" if has_drift else "warning"
         last = _alarm(series, state, rows, alarming, run, names)
     is_over = last is None or last.until_ms is not None

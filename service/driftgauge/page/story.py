@@ -21,7 +21,13 @@ from driftgauge.page.words import (
     format_signed_percent,
     name_first,
 )
-from driftgauge.records.window_record import ClusterRecord, SegmentRecord, WindowRecord
+from driftgauge.records.window_record import (
+    ClusterRecord,
+    EstimateRecord,
+    NumberRecord,
+    SegmentRecord,
+    WindowRecord,
+)
 from driftgauge.statistic_words import WORDS, StatisticWords, words_of_kind
 
 __all__ = [
@@ -35,6 +41,7 @@ __all__ = [
     "tell_concern",
     "tell_fault",
     "tell_kind",
+    "tell_numbers",
     "tell_seen",
     "tell_service_fault",
     "tell_since",
@@ -49,6 +56,9 @@ NOTABLE = 0.01
 the segment or of the clusters."""
 
 _MAX_NAMED = 5
+# Of the change of a number: the part of a cluster that is named alone, and that of a cause.
+_LEADS, _MOSTLY = 0.5, 0.6
+_Z95 = 1.96
 # The largest of fewer windows says little of what is usual.
 _LEAST_USUAL = 20
 _LEAST_COURSE = 6
@@ -284,6 +294,10 @@ def tell(record: WindowRecord, run: Run, size_ms: int, *, is_told: bool = False)
         return [*_why_incomplete(record), "Nothing is concluded from an incomplete window."]
     if record.verdict == "insufficient" or record.js_divergence is None or record.p_value is None:
         return [f"The window has {record.count:,} events, too few to be scored."]
+    return [*_tell_inputs(record, run, size_ms, is_told=is_told), *tell_numbers(record)]
+
+
+def _tell_inputs(record: WindowRecord, run: Run, size_ms: int, *, is_told: bool) -> list[str]:
     if record.verdict == "ok":
         how = [*_small(record), _how_much(record), *_could_have_seen(record), *_nearly_slow(record)]
         return [_since(record, run, size_ms), *how, *_segments(record)]
@@ -300,6 +314,42 @@ def tell(record: WindowRecord, run: Run, size_ms: int, *, is_told: bool = False)
     sure = [_how_sure(record)] if record.kind else _by_earlier(record)
     where = _where(record) if record.kind and not is_told else []
     return [_since(record, run, size_ms), *sure, what, *where, *_segments(record)]
+
+
+def tell_numbers(record: WindowRecord) -> list[str]:
+    """Return how each number beside the embedding has changed, and by what, in a sentence each."""
+    return [_tell_number(record, name, number) for name, number in record.numbers.items()]
+
+
+def _tell_number(record: WindowRecord, name: str, number: NumberRecord) -> str:
+    if number.mean is None:
+        return f"No event has a number {name}."
+    lack = " Some events were counted without it." if number.partial else ""
+    mean, change, before = format_number(number.mean.value), number.change, number.baseline_mean
+    if change is None or before is None:
+        return f"Mean {name} is {mean}.{lack}"
+    if abs(change.value) <= _Z95 * change.error:
+        return f"Mean {name} is {mean}, no clear change from the baseline's {format_number(before)}.{lack}"
+    way = f"{'fell' if change.value < 0 else 'rose'} from {format_number(before)} to {mean}"
+    return f"Mean {name} {way}, {_tell_part(record, number, change)}.{lack}"
+
+
+def _tell_part(record: WindowRecord, number: NumberRecord, change: EstimateRecord) -> str:
+    """Return by which parts a number has changed most, such as "mostly within cluster 7 (night)"."""
+    parts = {
+        "changes within clusters": number.within,
+        "the mix of clusters": number.mix,
+        "clusters that only one side has": number.unshared,
+    }
+    shares = {name: part.value / change.value for name, part in parts.items() if part is not None}
+    first, second, _ = sorted(shares, key=lambda name: -shares[name])
+    leading = " and ".join(cluster_name(record.clusters[each]) for each in number.movers[:2])
+    if shares[first] < _MOSTLY:
+        return f"by {first} and {second}, most in {leading}"
+    held = (number.clusters[number.movers[0]].change or 0.0) / change.value
+    if parts[first] is number.within and held > _LEADS:
+        return f"mostly within {cluster_name(record.clusters[number.movers[0]])}"
+    return f"mostly by {first}, most in {leading}"
 
 
 def cluster_name(cluster: ClusterRecord) -> str:

@@ -1,11 +1,12 @@
 """What the page shows of one stream: its story, its windows over time, and one window in detail."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.counting.numbers import Number
 from driftgauge.core.spec import Alarm as AlarmSpec
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY
@@ -14,12 +15,13 @@ from driftgauge.page.chart import Chart, SmallLine, chart, trend
 from driftgauge.page.queries import WindowQuery
 from driftgauge.page.status import ALARMS, CONCLUSIVE, Alarm, Run, whole_run
 from driftgauge.page.story import NOTABLE, adjusted_p_value, cluster_name, tell
-from driftgauge.page.summary import CHARTED, Parts, kind_of
+from driftgauge.page.summary import CHARTED, Parts, kind_of, means_of
 from driftgauge.page.words import LEAST_P
 from driftgauge.records.window_record import (
     ClusterRecord,
     EventsRecord,
     ExampleRecord,
+    NumberClusterRecord,
     SegmentRecord,
     WindowRecord,
 )
@@ -53,12 +55,13 @@ _NO_EXAMPLE = ExampleRecord(cluster=0, event_ids=(), baseline_event_ids=())
 
 @dataclass(frozen=True, slots=True)
 class ClusterRow:
-    """A cluster of a window, its part of the divergence, and examples of its events."""
+    """A cluster of a window, its part of the divergence, examples of its events, and its numbers by name."""
 
     cluster: ClusterRecord
     part: float | None
     example: ExampleRecord
     trend: SmallLine | None
+    numbers: dict[str, NumberClusterRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ class StreamPage:
         evidence: The chart of their evidence against the limit that decides; None where no window is scored.
         charts: The charts of their measures, first that of the kind of drift in `concluded`; empty if none is
             scored.
+        numbers: The chart of the divergence, and below it those of the numbers that the stream names; empty
+            without any.
         concluded: The index, in all windows, of that whose details are shown: the chosen one, or the last
             with a conclusion before it.
         usual_count: The median number of events of the windows with a conclusion that are shown.
@@ -105,22 +110,29 @@ class StreamPage:
     rows: NDArray[np.void]
     evidence: Chart | None
     charts: tuple[Chart, ...]
+    numbers: tuple[Chart, ...]
     concluded: int
     usual_count: int
 
 
-def stream_page(query: WindowQuery, alarm: AlarmSpec, since_ms: int | None = None) -> StreamPage:
+def stream_page(
+    query: WindowQuery,
+    alarm: AlarmSpec,
+    since_ms: int | None = None,
+    numbers: Iterable[Number] = (),
+) -> StreamPage:
     """Return what is shown of a series.
 
     Args:
-        query: The series, the chosen window, and the windows that charts show; where it names none, these
-            are so many that two lengths of the alarm are before it.
+        query: The series, the chosen window, and the windows that charts show; if it names none, or none is
+            left of them, these are so many that two lengths of the alarm are before it.
         since_ms: When the stream's alarm began, event time, ms; None: that of the chosen window's run.
         alarm: The level, and what is large.
+        numbers: The numbers that the stream names.
     """
     rows, at = query.rows, query.chosen
     run = whole_run(rows, at)
-    if query.span is None:
+    if query.span is None or query.span[0] == len(rows):
         since = len(rows) - int(
             np.searchsorted(rows["start_ms"], run.since_ms if since_ms is None else since_ms)
         )
@@ -130,21 +142,26 @@ def stream_page(query: WindowQuery, alarm: AlarmSpec, since_ms: int | None = Non
         end = len(rows) if at >= len(rows) - shown else at + 1 + shown // 2
         span = _within(rows, end - shown, end)
     else:
-        begin, end = query.span
+        begin, end = _within(rows, *query.span)
         # A window outside the range, such as its neighbour, moves it as far as it must.
         moved = 0 if query.at is None else min(at - begin, 0) + max(at + 1 - end, 0)
-        span = _within(rows, begin + moved, end + moved)
+        span = begin + moved, end + moved
     window = rows[slice(*span)]
     conclusive = np.flatnonzero(np.isin(rows["verdict"][: at + 1], CONCLUSIVE))
     concluded = int(conclusive[-1]) if len(conclusive) else at
     counts = window["count"][np.isin(window["verdict"], CONCLUSIVE)]
+    charts = _charts(window, query.series.size_ms, alarm, kind_of(rows[concluded]))
+    of_numbers = [*_number_charts(window, query.series.size_ms, numbers)]
     return StreamPage(
         span,
         _spans(rows, *span),
         run,
         window,
         _evidence(window, query.series.size_ms, alarm),
-        _charts(window, query.series.size_ms, alarm, kind_of(rows[concluded])),
+        charts,
+        (*(each for each in charts if each.title == WORDS[DIVERGENCE.name].title), *of_numbers)
+        if of_numbers
+        else (),
         concluded,
         int(np.median(counts)) if len(counts) else 0,
     )
@@ -210,6 +227,12 @@ def detail(
                     [float(each.shares[positions[cluster.id]]) for _, each in parts],
                     cluster.baseline_share,
                 ),
+                {
+                    name: own
+                    for name, number in record.numbers.items()
+                    for own in number.clusters
+                    if own.id == cluster.id
+                },
             )
             for cluster in sorted(
                 record.clusters, key=lambda each: (-(each.js_contribution or 0.0), -each.share)
@@ -223,7 +246,7 @@ def detail(
 
 
 def then_and_now(record: WindowRecord, alarm: Alarm) -> tuple[str, EventsRecord] | None:
-    """Return the events that show an alarm best, after what they are; None where none has an id.
+    """Return the events that show an alarm best, after what they are; None if no event now has an id.
 
     Of novelty and spread they are the farthest, of others those of a cluster, rather of one that grew.
 
@@ -312,3 +335,21 @@ def _charts(rows: NDArray[np.void], size_ms: int, alarm: AlarmSpec, kind: str | 
         )
         charts.append(drawn)
     return tuple(charts)
+
+
+def _number_charts(rows: NDArray[np.void], size_ms: int, numbers: Iterable[Number]) -> Iterator[Chart]:
+    """Yield the charts of numbers that a window has."""
+    for number in numbers:
+        means = means_of(rows, number.name)
+        if not np.isfinite(means).any():
+            continue
+        limit = number.alert_below
+        yield chart(
+            f"Mean {number.name}",
+            "The mean of each window." + ("" if limit is None else " Dotted: where its alert begins."),
+            rows,
+            size_ms,
+            means,
+            limits=() if limit is None else [np.full(len(rows), limit)],
+            height=_SMALL_HEIGHT,
+        )

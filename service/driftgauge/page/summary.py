@@ -1,7 +1,9 @@
-"""The summary of a window: what the page keeps of a window result, in 190 bytes."""
+"""The summary of a window: what the page keeps of a window result, in 240 bytes."""
 
 import math
 import sys
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, get_args
@@ -10,6 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from driftgauge.core.counting.numbers import MAX_NUMBERS
 from driftgauge.core.durations import parse_duration
 from driftgauge.core.judging.calibration import Source
 from driftgauge.core.statistics import registry
@@ -38,6 +41,7 @@ __all__ = [
     "Series",
     "fault_of",
     "kind_of",
+    "means_of",
     "number_of",
     "read_summary",
 ]
@@ -106,6 +110,7 @@ SUMMARY = np.dtype(
         ("calibration", np.uint8),
         ("detectable", np.float32, (len(DETECTABLE),)),
         ("baseline", np.uint64),
+        ("numbers", [("name", np.uint32), ("mean", np.float32)], (MAX_NUMBERS,)),
         ("missing", np.uint16),
         ("fault", np.uint8),
         ("verdict", np.uint8),
@@ -122,7 +127,8 @@ window's start. `measured_until_ms` is the end of the measurement that the verdi
 for none, and `changed_ms` when the events changed meanwhile, 0 if they have not. `events_needed` is 0 if it
 is unknown. `calibration` is a number of `SOURCES`. `kind` is the number of a statistic from 1, or 0.
 `baseline` is the last 64 bits of the baseline's identity, a hash: two baselines never share them in
-practice. `fault` is a number of `FAULTS`, and `missing` the number of missing partitions.
+practice. `fault` is a number of `FAULTS`, and `missing` the number of missing partitions. `numbers` are the
+means of the numbers beside the embedding, each with the CRC-32 of its name; see `means_of`.
 """
 
 
@@ -272,6 +278,7 @@ def _fields(
         SOURCES.index(source) if (source := calibration.get("source")) in SOURCES else len(SOURCES),
         [_least(record["detectable"] or {}, name) for name in DETECTABLE],
         int(identity.rpartition(":")[2][-_IDENTITY_DIGITS:], 16),
+        _means(record.get("numbers") or {}),
         min(len(record["incomplete"]), 65_535),
         FAULTS.index(fault),
         _SEGMENT if has_segment_drift and verdict == _OK else verdict,
@@ -282,6 +289,27 @@ def _fields(
         + SEGMENT_DRIFT * has_segment_drift
         + SEGMENT_OK * any(each["verdict"] == "ok" for each in record.get("segments") or ()),
     )
+
+
+def _means(numbers: Mapping[str, Any]) -> list[tuple[int, float]]:
+    """Return the names, as in a summary, and means of the first numbers; NaN where there is none."""
+    found = [
+        (_code(_text(name)), _number((each["mean"] or {}).get("value")))
+        for name, each in list(numbers.items())[:MAX_NUMBERS]
+    ]
+    return found + [(0, math.nan)] * (MAX_NUMBERS - len(found))
+
+
+def means_of(rows: NDArray[np.void], name: str) -> NDArray[np.float64]:
+    """Return the means of a number in n summaries, (n,) float64; NaN where a window has none."""
+    numbers = rows["numbers"]
+    own = np.where(numbers["name"] == _code(name), numbers["mean"].astype(np.float64), np.nan)
+    means: NDArray[np.float64] = np.fmax.reduce(own, axis=1)
+    return means
+
+
+def _code(name: str) -> int:
+    return zlib.crc32(name.encode())
 
 
 def kind_of(row: NDArray[np.void]) -> str | None:

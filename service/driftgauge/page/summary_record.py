@@ -1,6 +1,7 @@
 """A window in short, as the API shows it, and what its records have in common."""
 
 import math
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from driftgauge.page.summary import (
     VERDICTS,
     Series,
     kind_of,
+    means_of,
 )
 from driftgauge.records.window_record import Finite, UtcDateTime, VerdictName
 
@@ -108,6 +110,10 @@ class SummaryRecord(Record):
     events_needed: Count | None
     """How many events a window needs to find the smallest drift of every kind. Null if no number suffices."""
 
+    numbers: dict[str, Finite | None] = {}
+    """The mean of each number that the stream names, by its name; null where the window has none. Empty in
+    the statuses of streams."""
+
     missing_partitions: Count
     """The number of partitions that had not passed the window's end."""
 
@@ -134,8 +140,8 @@ class SummaryRecords(Record):
     """The windows, by start."""
 
 
-def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
-    """Return the record of a summary, () of `SUMMARY`."""
+def summary_record(row: NDArray[np.void], size_ms: int, numbers: Iterable[str] = ()) -> SummaryRecord:
+    """Return the record of a summary, () of `SUMMARY`, with the means of some numbers."""
     start_ms, published_ms, flags = int(row["start_ms"]), int(row["published_ms"]), int(row["flags"])
     return SummaryRecord(
         start=format_timestamp(start_ms),
@@ -155,6 +161,7 @@ def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
         calibration=SOURCES[source] if (source := int(row["calibration"])) < len(SOURCES) else None,
         measured_until=format_timestamp(until_ms) if (until_ms := int(row["measured_until_ms"])) else None,
         events_needed=int(row["events_needed"]) or None,
+        numbers={name: _finite(means_of(row[np.newaxis], name)[0]) for name in numbers},
         missing_partitions=int(row["missing"]),
         events_lost=bool(flags & EVENTS_LOST),
         counted_twice=bool(flags & COUNTED_TWICE),
@@ -162,12 +169,12 @@ def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
     )
 
 
-def summary_records(series: Series, rows: NDArray[np.void]) -> SummaryRecords:
-    """Return the records of n windows, (n,) of `SUMMARY`."""
+def summary_records(series: Series, rows: NDArray[np.void], numbers: Collection[str] = ()) -> SummaryRecords:
+    """Return the records of n windows, (n,) of `SUMMARY`, with the means of some numbers."""
     return SummaryRecords(
         stream=series.stream,
         window=format_duration(series.size_ms),
-        windows=tuple(summary_record(row, series.size_ms) for row in rows),
+        windows=tuple(summary_record(row, series.size_ms, numbers) for row in rows),
     )
 
 

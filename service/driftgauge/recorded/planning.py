@@ -229,8 +229,8 @@ def _warnings(
             "The plan assumes independent events. If events arrive in related bursts, windows vary more and "
             "need more events: set --overdispersion, which is at most the size of a burst."
         )
-    tested = registry.counted(reference.arrays)
-    untested = ", ".join(WORDS[each.name].title for each in registry.STATISTICS if each not in tested)
+    fitted = registry.fitted(reference.arrays)
+    untested = ", ".join(WORDS[each.name].title for each in registry.STATISTICS if each not in fitted)
     if untested:
         warnings.append(
             f"The plan leaves out {untested.lower()}: what windows find of these depends on the baseline's "

@@ -22,6 +22,7 @@ from driftgauge.core.windows.changelog import (
     HistoryKey,
     Key,
     MeasurementKey,
+    PaneCounts,
     PaneKey,
     PositionKey,
     PublishedKey,
@@ -60,6 +61,7 @@ _FORMATS: dict[type, Format[Any]] = {
         AcceptedLoss,
         SourceBlock,
         StreamStatus,
+        PaneCounts,
         Examples,
         WindowResult,
         VerdictHistory,
@@ -74,7 +76,7 @@ _KINDS: dict[str, tuple[type[Key], Format[Any]]] = {
     "sources": (SourcesKey, _FORMATS[SourceBlock]),
     "stream": (StreamKey, _FORMATS[StreamStatus]),
     "time": (EventTimeKey, _ROWS),
-    "pane": (PaneKey, _ROWS),
+    "pane": (PaneKey, _FORMATS[PaneCounts]),
     "examples": (ExamplesKey, _FORMATS[Examples]),
     "published": (PublishedKey, _FORMATS[WindowResult]),
     "history": (HistoryKey, _FORMATS[VerdictHistory]),
@@ -141,11 +143,11 @@ def decode(
         match decoded:
             case SourceBlock():
                 require(decoded.partitions <= MAX_PARTITIONS, "the topic has too many partitions")
+            case PaneCounts() if isinstance(parsed, PaneKey):
+                # A shorter or longer tally might be added, or judged in part.
+                length = tally_lengths.get(parsed.scheme, len(decoded.values))
+                require(decoded.values.shape == (length,), "the tally has not the length of its scheme")
             case _Rows():
-                if isinstance(parsed, PaneKey):
-                    # A shorter or longer tally might be added, or judged in part.
-                    length = tally_lengths.get(parsed.scheme, len(decoded.values))
-                    require(decoded.values.shape == (length,), "the tally has not the length of its scheme")
                 return parsed, decoded.values
     return parsed, decoded
 

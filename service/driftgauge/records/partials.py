@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from driftgauge.core.counting.numbers import TALLY_ROWS
 from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress
 from driftgauge.records.messagepack import MAX_PARTITIONS, Format, envelope, refusing_damage, require
 
@@ -68,6 +69,14 @@ def decode_part(value: bytes) -> Part:
                 each.values.shape == (each.scheme.length,) and each.scheme.pane_ms > 0 for each in part.panes
             ),
             "a pane has no length, or a tally not that of its scheme",
+        )
+        require(
+            all(
+                tally.shape == (TALLY_ROWS, each.scheme.fields[0].length)
+                for each in part.panes
+                for tally in each.numbers.values()
+            ),
+            "the tally of a number is not by the clusters of its scheme",
         )
         numbers = [number for each in part.partitions for number in (each.partition[1], each.partitions)]
         require(all(0 <= number <= MAX_PARTITIONS for number in numbers), "a topic has too many partitions")

@@ -8,10 +8,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
     "ClusterRecord",
+    "EstimateRecord",
     "EventsRecord",
     "ExampleRecord",
     "FindingRecord",
     "Finite",
+    "NumberClusterRecord",
+    "NumberRecord",
     "PartitionRecord",
     "SegmentRecord",
     "SlowDriftRecord",
@@ -160,6 +163,85 @@ class PartitionRecord(_Record):
 
     partition: Count
     """The index of the partition."""
+
+
+class EstimateRecord(_Record):
+    """A value and its error."""
+
+    value: Finite
+    """The value."""
+
+    error: Finite
+    """Its standard error."""
+
+
+class NumberClusterRecord(_Record):
+    """A number in one cluster."""
+
+    id: Count
+    """The cluster's number in the baseline."""
+
+    mean: Finite | None
+    """The mean in the window. Null without a value."""
+
+    baseline_mean: Finite | None
+    """The mean in the baseline. Null without a value."""
+
+    change: Finite | None
+    """The cluster's part of `change`; all parts sum to it. Null if that is."""
+
+
+class NumberRecord(_Record):
+    """What a window says of a number beside the embedding. No verdict depends on it."""
+
+    count: Count
+    """The events with a value."""
+
+    missing: Count
+    """The events without one."""
+
+    clipped: Count
+    """The values outside the range, which count as its nearer end."""
+
+    partial: bool
+    """Whether `count` and `missing` are fewer than the window's events, some of which a replica counted that
+    did not know the number. Such a window fires no alert of it."""
+
+    mean: EstimateRecord | None
+    """The mean. The error is that of independent values, times the root of `overdispersion`. Null without a
+    value."""
+
+    overdispersion: Finite
+    """How many times as much as the means of independent values those of windows vary, by the differences
+    of up to 25 windows that follow one another; 1 at least, and before nine of them."""
+
+    baseline_mean: Finite | None
+    """The mean in the baseline. Null if the baseline does not know the number, as for the fields that
+    follow."""
+
+    change: EstimateRecord | None
+    """`mean` less `baseline_mean`, the sum of the next three."""
+
+    mix: EstimateRecord | None
+    """What comes of other shares of the clusters (Kitagawa's symmetric form)."""
+
+    within: EstimateRecord | None
+    """What comes of other means within clusters."""
+
+    unshared: EstimateRecord | None
+    """What comes of clusters in which only the window or only the baseline has values."""
+
+    movers: tuple[Count, ...]
+    """The clusters that hold most of the change, three at most, the largest first."""
+
+    exceeds: bool
+    """Whether the window is beyond `alert_below` or `alert_change`."""
+
+    fires: bool
+    """Whether two of the last three windows are, which fires the alert."""
+
+    clusters: tuple[NumberClusterRecord, ...]
+    """Every cluster of the baseline, by id."""
 
 
 class CalibrationRecord(_Record):
@@ -327,6 +409,9 @@ class WindowRecord(_Record):
 
     segments: tuple[SegmentRecord, ...]
     """Every configured segment."""
+
+    numbers: dict[str, NumberRecord] = {}
+    """The numbers beside the embedding that the stream names, by name."""
 
     must_understand: tuple[str, ...] = ()
     """Names of fields without which the record would mislead: refuse the record if you do not know one of

@@ -1,12 +1,18 @@
 """Conversion of window results to their published records."""
 
+import math
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from driftgauge.core.durations import format_duration
 from driftgauge.core.judging.calibration import CalibrationSummary, Measuring
+from driftgauge.core.judging.numbers import NumberResult
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY
+from driftgauge.core.statistics.number_change import PARTS
 from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.events.timestamps import format_timestamp
@@ -27,6 +33,17 @@ _OF_RESULT = (
     "incomplete_reason",
     "applied_total",
     "late_total",
+)
+_OF_NUMBER = (
+    "count",
+    "missing",
+    "clipped",
+    "mean",
+    "overdispersion",
+    "baseline_mean",
+    "movers",
+    "exceeds",
+    "fires",
 )
 _OF_SEGMENT = tuple(name for name in SegmentRecord.model_fields if name not in {"key", "value"})
 
@@ -83,8 +100,36 @@ def to_record(result: WindowResult, description: BaselineDescription | None) -> 
                 | {"key": each.segment[0], "value": each.segment[1]}
                 for each in result.segments
             ),
+            "numbers": {name: _number(each) for name, each in result.numbers.items()},
         }
     )
+
+
+def _number(result: NumberResult) -> dict[str, Any]:
+    change = result.change
+    unknown = [None] * len(result.means)
+    return {
+        **{name: getattr(result, name) for name in _OF_NUMBER},
+        "partial": result.is_partial,
+        "change": change and change.total,
+        **{part: change and getattr(change, part) for part in PARTS},
+        "clusters": tuple(
+            {"id": cluster, "mean": mean, "baseline_mean": baseline_mean, "change": part}
+            for cluster, (mean, baseline_mean, part) in enumerate(
+                zip(
+                    _or_none(result.means),
+                    _or_none(result.baseline_means) or unknown,
+                    change.by_cluster.tolist() if change else unknown,
+                    strict=True,
+                )
+            )
+        ),
+    }
+
+
+def _or_none(values: NDArray[np.float64]) -> list[float | None]:
+    """Return numbers as JSON has them: None for NaN."""
+    return [None if math.isnan(value) else value for value in values.tolist()]
 
 
 def _calibration(calibration: CalibrationSummary) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from driftgauge.page.status import StreamStatus
 from driftgauge.page.summary_record import SummaryRecord, summary_records
 from driftgauge.page.words import name_first
 from driftgauge.records.window_record import WindowRecord
-from driftgauge.report.pictures import embedded
+from driftgauge.report.pictures import picture_loader
 from driftgauge.report.reading import Material
 
 __all__ = ["Report", "ReportRecord", "build_report", "render_report", "report_record"]
@@ -45,6 +45,7 @@ class Report:
         others: The statuses of the other streams, the most urgent first.
         made_ms: When the report is made, ms.
         now_ms: The time that ages are counted to, ms.
+        shows_examples: Whether pictures and texts of events are in it.
     """
 
     material: Material
@@ -54,6 +55,7 @@ class Report:
     others: tuple[StreamStatus, ...]
     made_ms: int
     now_ms: int
+    shows_examples: bool
 
 
 class ReportRecord(BaseModel):
@@ -88,6 +90,7 @@ def build_report(
     size_ms: int | None,
     at_ms: int | None,
     made_ms: int,
+    shows_examples: bool = False,
 ) -> Report:
     """Return the report of a stream and window.
 
@@ -102,10 +105,12 @@ def build_report(
         size_ms: The windows' length, ms.
         at_ms: The last window that starts at this time or before, event time, ms.
         made_ms: The wall clock, ms.
+        shows_examples: Whether pictures and texts of events are in it.
 
     Raises:
         InputError: There is no such stream, size or window.
     """
+    material.results.shows_snippets = shows_examples
     history = material.results.history
     # Results without times of publication are of no age, so they are reported as of their end.
     now_ms = made_ms if history.published_ms else _end_ms(history)
@@ -143,29 +148,23 @@ def build_report(
         tuple(each for each in statuses if each is not status),
         made_ms,
         now_ms,
+        shows_examples,
     )
 
 
-def render_report(report: Report, *, shows_examples: bool = False) -> str:
+def render_report(report: Report) -> str:
     """Return a report's HTML: one file that loads nothing and runs nothing.
-
-    Args:
-        report: The report.
-        shows_examples: Whether pictures and texts of events are in the file.
 
     Raises:
         ServiceError: The topic cannot be read now.
     """
-    url = report.settings.page.thumbnail_url if shows_examples else None
-    page = report.settings.page.model_copy(update={"thumbnail_url": url})
-    report.material.results.shows_snippets = shows_examples
     site = Site(
         report.material.results,
-        report.settings.model_copy(update={"page": page}),
+        report.settings,
         lambda: report.now_ms,
         Marks(),
         report.material.watch,
-        embedded(url),
+        picture_loader() if report.shows_examples else lambda _: None,
     )
     style = files("driftgauge.page").joinpath("static", "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -198,7 +197,9 @@ def report_record(report: Report) -> ReportRecord:
     return ReportRecord(
         status=records[0],
         window=report.material.results.whole(query.series, query.rows[query.chosen]),
-        windows=summary_records(query.series, query.rows[-MAX_LAST:]).windows,
+        windows=summary_records(
+            query.series, query.rows[-MAX_LAST:], settings.by_stream[query.series.stream].numbers
+        ).windows,
         others=tuple(records[1:]),
         origin=report.material.origin,
         notes=report.material.notes,

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.judging.numbers import NumberResult
 from driftgauge.core.judging.scoring import Score
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
+from driftgauge.core.statistics.number_change import PARTS
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.statistic_words import list_kinds
 from driftgauge.telemetry.metric import Samples, ScrapedMetric
@@ -23,6 +25,7 @@ _WINDOW = ("stream", "window")
 _KIND = (*_WINDOW, "kind")
 _CLUSTER = (*_WINDOW, "cluster_id", "name")
 _SEGMENT = (*_WINDOW, "segment", "value")
+_NUMBER = (*_WINDOW, "number")
 
 _UNSCORED = " Absent where the window was not scored."
 _NAMED = " `name` is that of the cluster in the window's baseline: its labels, or its terms."
@@ -153,6 +156,35 @@ def _contributions(view: StreamView) -> Samples:
     for kind, values_of in ((DIVERGENCE.kind, _signed_contributions), (NOVELTY.kind, _main_novelty)):
         for labels, value in _by_cluster(view, values_of):
             yield (*labels, kind), value
+
+
+def _by_number(
+    values_of: Callable[[NumberResult], Mapping[str, float | None]],
+) -> Callable[[StreamView], Samples]:
+    """Return the samples of the numbers of the newest closed window of each size, by a further label."""
+    return lambda view: (
+        ((window, name, label), value)
+        for window, result in view.windows()
+        for name, number in result.numbers.items()
+        for label, value in values_of(number).items()
+    )
+
+
+def _number_alarms(view: StreamView) -> Samples:
+    for window, size_ms in view.sizes():
+        if (result := view.conclusive.get(size_ms)) is not None:
+            for name, number in result.numbers.items():
+                yield (window, name), number.fires
+
+
+def _number_mean(number: NumberResult) -> Mapping[str, float | None]:
+    mean, error = (None, None) if number.mean is None else (number.mean.value, number.mean.error)
+    return {"window": mean, "error": error, "baseline": number.baseline_mean}
+
+
+def _number_change(number: NumberResult) -> Mapping[str, float | None]:
+    change = number.change
+    return {} if change is None else {part: getattr(change, part).value for part in ("total", *PARTS)}
 
 
 STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
@@ -370,6 +402,42 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "1 or 0",
         "1 for the verdict of the segment in the newest closed window, 0 for the others.",
         _segment_verdicts,
+    ),
+    ScrapedMetric(
+        "driftgauge_number_mean",
+        (*_NUMBER, "of"),
+        "the number's own",
+        "Mean of a number beside the embedding. window: in the newest closed window; error: its standard"
+        " error, from how much the means of windows vary; baseline: in the window's baseline, absent if that"
+        " does not know the number.",
+        _by_number(_number_mean),
+    ),
+    ScrapedMetric(
+        "driftgauge_number_change",
+        (*_NUMBER, "part"),
+        "the number's own",
+        "Change of a number's mean against the baseline in the newest closed window. total is the sum of mix"
+        " (other shares of the clusters), within (other means within clusters) and unshared (clusters that"
+        " only one side has). Absent if the baseline does not know the number.",
+        _by_number(_number_change),
+    ),
+    ScrapedMetric(
+        "driftgauge_number_events",
+        (*_NUMBER, "kind"),
+        "events",
+        "Events of the newest closed window by what they have of a number: value, missing, or clipped: the"
+        " values outside the range, which count as its nearer end.",
+        _by_number(
+            lambda number: {"value": number.count, "missing": number.missing, "clipped": number.clipped}
+        ),
+    ),
+    ScrapedMetric(
+        "driftgauge_number_alarm_active",
+        _NUMBER,
+        "1 or 0",
+        "1 where two of the last three windows exceed alert_below or alert_change of a number, by the last"
+        " conclusive window; 0 where that window is partial for the number.",
+        _number_alarms,
     ),
 )
 

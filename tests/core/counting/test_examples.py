@@ -90,20 +90,25 @@ def taken(examples):
     return dict(sorted(examples.panes.items()))
 
 
+def first_of_ranks(far):
+    """The farthest of each rank, sorted."""
+    return sorted({rank: (near, rank, name) for near, rank, name in sorted(far, reverse=True)}.values())
+
+
 def expected(events):
     """Pane start -> its examples, by sorting all names."""
     panes = {}
     for time_ms, cluster, distance, name in events:
         if name:
-            found = panes.setdefault(time_ms // HOUR_MS * HOUR_MS, ({}, set()))
+            found = panes.setdefault(time_ms // HOUR_MS * HOUR_MS, ({}, []))
             rank = zlib.crc32(name.encode())
             found[0].setdefault(cluster, set()).add(Example(cluster, rank, name))
             if distance >= 0:
-                found[1].add((-distance, rank, name))
+                found[1].append((-distance, rank, name))
     return {
         start_ms: Examples(
             tuple(each for cluster in sorted(by) for each in sorted(by[cluster])[:MAX_EXAMPLES]),
-            tuple(FarExample(-near, rank, name) for near, rank, name in sorted(far)[:MAX_FARTHEST]),
+            tuple(FarExample(-near, rank, name) for near, rank, name in first_of_ranks(far)[:MAX_FARTHEST]),
         )
         for start_ms, (by, far) in panes.items()
     }

@@ -163,6 +163,7 @@ LEAST = np.finfo(float).tiny
         ({"js": 1e-20, "repeated": (0.03, 0.005)}, "mix"),
         ({**ITEM, "js": 1e-6, "shift": (0.1, 0.1), "mean": 1e-6}, "duplicates"),
         # No item of a tenth moves the mean by a deviation, or makes all distances twice as long.
+        ({**ITEM, "shift": (0.1, 0.1), "minor": 1e-7}, "duplicates"),
         ({**ITEM, "shift": (1.0, 1.0), "js": 1e-9, "mean": 1e-60}, "shift"),
         ({**ITEM, "changes": (change(3.0, 1e-60), None)}, "spread"),
         # An item of a tenth is a tenth of the events beyond the radius.

@@ -1,12 +1,21 @@
 """The test of the mean along the minor components: its level and its power, and what it leaves out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from driftgauge.core.counting.projection import MINOR_COMPONENTS
-from driftgauge.core.counting.tally import Tally
+from driftgauge.core.counting.tally import CLUSTER_COUNTS, Directions, Tally, TallyField
 from driftgauge.core.statistics import registry
-from driftgauge.core.statistics.minor_shift import MINOR_MOMENTS, MINOR_SHIFT, known_variances
+from driftgauge.core.statistics.minor_shift import (
+    MINOR_DIRECTIONS,
+    MINOR_MOMENTS,
+    MINOR_SHIFT,
+    MINOR_SPECTRUM,
+    MINOR_SUMS,
+    known_variances,
+)
 from driftgauge.core.statistics.nulls.means_null import describe
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.streams import to_reference
@@ -28,16 +37,25 @@ def references():
     ]
 
 
+def varies(reference):
+    return reference.arrays[MINOR_MOMENTS][2] > 0
+
+
+def count(reference, vectors):
+    """Return the sums along the minor components that the service counts of vectors."""
+    events = registry.place(reference, vectors, reference.centroids.assign(vectors))
+    (added,) = MINOR_SHIFT.measure(events)
+    return added.vectors.sum(axis=0) @ added.directions
+
+
+def tally_of(events, sums):
+    fields = (TallyField(CLUSTER_COUNTS, 1), TallyField(MINOR_SUMS, MINOR_COMPONENTS))
+    return Tally(np.array([events, *sums]).astype(np.int64), fields)
+
+
 def find(reference, vectors, overdispersion=None):
     """Return the finding of a window, and what the overdispersion is measured by."""
-    measured = registry.measure(
-        reference, registry.place(reference, vectors, reference.centroids.assign(vectors))
-    )
-    field = next(each for each in registry.fields_of(reference) if each.name in MINOR_SHIFT.fields)
-    sums = measured[-1].vectors.sum(axis=0) @ measured[-1].directions
-    counts = np.array([len(vectors)])
-    fields = (registry.fields_of(reference)[0]._replace(length=1), field)
-    tally = Tally(np.concatenate([counts, sums]).astype(np.int64), fields)
+    tally = tally_of(len(vectors), count(reference, vectors))
     known = overdispersion or Overdispersion.independent(reference.components)
     null = MINOR_SHIFT.null(reference, None, known)
     return null.test(tally), null.standardized(tally)
@@ -63,13 +81,60 @@ def test_shift_along_minor_component_is_found_by_its_size_alone(references):
     assert finding.p_value < 1e-20
 
 
-def test_overdispersion_makes_p_value_larger(references):
-    vectors = draw(np.random.default_rng(9), COUNT) + np.float32(0.03)
+def test_overdispersion_is_the_mean_of_the_components_less_what_few_windows_add(references):
     reference = references[0]
-    others = {MINOR_SHIFT.name: np.full(MINOR_COMPONENTS, 3.0)}
-    varying = Overdispersion(100, 1.0, np.eye(reference.components), others)
-    alone, among = (find(reference, vectors, each)[0] for each in (None, varying))
-    assert alone.p_value < among.p_value
+    vectors, tested = draw(np.random.default_rng(9), COUNT) + np.float32(0.03), varies(reference)
+
+    def find_among(windows, variances):
+        others = {MINOR_SHIFT.name: np.where(tested, variances, 1.0)}
+        known = Overdispersion(windows, 1.0, np.eye(reference.components), others)
+        return find(reference, vectors, known)[0]
+
+    alone, even = find(reference, vectors)[0], find_among(100, 3.0)
+    assert alone.p_value < even.p_value < find_among(20, 3.0).p_value
+    noise = tested.sum() * (1 / COUNT + 1 / reference.arrays[MINOR_MOMENTS][0].max())
+    surplus = np.maximum(np.random.default_rng(0).chisquare(100, 100_000) / 100, 1).mean() - 1
+    assert alone.excess - even.excess == pytest.approx((2 - surplus) * noise, rel=0.002)
+    # Few windows show little of each component.
+    uneven = np.where(np.arange(MINOR_COMPONENTS) % 2, 4.0, 2.0)
+    assert find_among(100, uneven) == even
+    # No windows vary less than independent events.
+    assert find_among(20, 1.0).excess == alone.excess
+
+
+@pytest.mark.parametrize("is_heavy", [True, False])
+def test_level_holds_for_heavy_and_light_tails(references, is_heavy):
+    random, events = np.random.default_rng(14), 10
+
+    def draw_numbers(*shape):
+        if not is_heavy:
+            return random.uniform(-1e6, 1e6, (*shape, MINOR_COMPONENTS))
+        lengths = np.sqrt(random.chisquare(5, (*shape, 1)) / 5)
+        return 1e6 * random.standard_normal((*shape, MINOR_COMPONENTS)) / lengths
+
+    # As of vectors with 64 numbers, of which the leading components take 32.
+    moments = describe(draw_numbers(20_000)) * (np.arange(MINOR_COMPONENTS) < DIMENSION // 2)
+    arrays = {MINOR_MOMENTS: moments, MINOR_SPECTRUM: np.where(moments[2] > 0, 1.0, 0.0)[::-1]}
+    reference = replace(references[0], arrays=arrays)
+    null = MINOR_SHIFT.null(reference, None, Overdispersion.independent(reference.components))
+    p_values = np.array(
+        [null.test(tally_of(events, sums)).p_value for sums in draw_numbers(3_000, events).sum(axis=1)]
+    )
+    assert (p_values < 0.01).mean() == pytest.approx(0.01, abs=0.004)
+    assert np.median(p_values) == pytest.approx(0.5, abs=0.06)
+
+
+def test_few_groups_and_heavy_tails_make_test_weaker(references):
+    reference, vectors = references[0], draw(np.random.default_rng(9), COUNT) + np.float32(0.03)
+    groups = replace(Overdispersion.independent(reference.components), kurtosis=0.2)
+    assert find(reference, vectors)[0].p_value < find(reference, vectors, groups)[0].p_value
+    count, mean, variance, skewness, kurtosis = reference.arrays[MINOR_MOMENTS]
+    arrays = {**reference.arrays, MINOR_MOMENTS: np.stack([count, mean, variance, skewness, 50 * kurtosis])}
+    least = [
+        MINOR_SHIFT.null(each, None, Overdispersion.independent(each.components)).least(COUNT, 0.01)
+        for each in (reference, replace(reference, arrays=arrays))
+    ]
+    assert least[0] < 0.9 * least[1]
 
 
 def test_least_shift_is_found_in_most_windows(references):
@@ -77,7 +142,7 @@ def test_least_shift_is_found_in_most_windows(references):
     known = Overdispersion.independent(reference.components)
     least = MINOR_SHIFT.null(reference, None, known).least(COUNT, 0.01)
     moments = reference.arrays[MINOR_MOMENTS]
-    tested = np.flatnonzero(moments[2] > 0)
+    tested = np.flatnonzero(varies(reference))
     unit = reference.projection.step * 2.0 ** (9 - 12)
     found = []
     for _ in range(200):
@@ -89,18 +154,57 @@ def test_least_shift_is_found_in_most_windows(references):
     assert np.mean(found) == pytest.approx(0.8, abs=0.1)
 
 
+@pytest.mark.parametrize("degrees", [4, 1_000])
+def test_chance_makes_no_correlation_in_spectrum(degrees):
+    random = np.random.default_rng(13)
+    numbers = random.standard_normal((2_000, MINOR_COMPONENTS))
+    numbers /= np.sqrt(random.chisquare(degrees, (2_000, 1)) / degrees)
+
+    def spectrum_of(numbers):
+        return MINOR_SHIFT.fit({MINOR_SUMS: numbers}, np.zeros(len(numbers), bool))[MINOR_SPECTRUM]
+
+    # By chance they lie between .6 and 1.5, and the test would find too little.
+    assert spectrum_of(numbers) == pytest.approx(1, abs=0.1)
+    numbers[:, :8] += 2 * numbers[:, :1]
+    assert spectrum_of(numbers)[-1] == pytest.approx(6.3, abs=0.7)
+
+
 def test_component_of_rare_numbers_is_not_tested():
     random = np.random.default_rng(11)
-    rare = np.where(random.random(1_000) < 0.002, 1.0, 0.0)
-    numbers = np.column_stack([random.standard_normal(1_000), rare, np.zeros(1_000)])
-    assert known_variances(describe(numbers)).tolist() == [True, False, False]
+    numbers = random.standard_normal((1_000, MINOR_COMPONENTS))
+    numbers[:, 1] = np.where(random.random(1_000) < 0.002, 1.0, 0.0)
+    numbers[:, 2] = 0
+    moments = MINOR_SHIFT.fit({MINOR_SUMS: numbers}, np.zeros(1_000, bool))[MINOR_MOMENTS]
+    assert not moments[:, 1:3].any()
+    assert moments[2, [0, 3]].all()
+    assert known_variances(describe(numbers[:, :4])).tolist() == [True, False, False, True]
 
 
-def test_baseline_of_few_numbers_has_no_minor_components():
+def test_direction_of_rare_numbers_is_no_component():
+    vectors = draw(np.random.default_rng(15), 2_000)
+    vectors[:, -1] = 0
+    vectors[:4, -1] = 1
+    # Half of them are fitted on.
+    minor = fit(vectors, clusters=4, keep_all=True).arrays[MINOR_DIRECTIONS]
+    assert np.abs(minor[:, -1]).max() < 0.5
+
+
+def test_window_is_compared_with_mean_after_warm_up(references):
+    reference = references[0]
+    vectors = draw(np.random.default_rng(16), 2_000) + np.float32(0.05)
+    tally = tally_of(len(vectors), count(reference, vectors))
+    arrays = {**reference.arrays, **MINOR_SHIFT.recentre(reference, None, tally, 1.0)}
+    assert find(reference, vectors)[0].p_value < 1e-6
+    assert find(replace(reference, arrays=arrays), vectors)[0].p_value == pytest.approx(1)
+
+
+def test_nothing_is_counted_against_baseline_without_minor_components():
     random = np.random.default_rng(12)
-    reference = to_reference(fit(random.normal(size=(1_000, 8)), clusters=4))
-    finding, _ = find(reference, random.normal(size=(50, 8)).astype(np.float32))
-    # Else a p-value of 1 would weaken the combined one.
-    assert (finding.excess, *finding.p_values) == (0, None)
-    null = MINOR_SHIFT.null(reference, None, Overdispersion.independent(8))
-    assert null.least(50, 0.01) is None
+    baseline = fit(random.normal(size=(1_000, 8)), clusters=4)
+    reference, vectors = to_reference(baseline), random.normal(size=(50, 8)).astype(np.float32)
+    # A p-value of 1 would weaken the combined one, and fitting again would not help.
+    assert MINOR_SHIFT not in registry.counted(reference.arrays)
+    assert baseline.untested == ()
+    assert not MINOR_SHIFT.fields.keys() & {each.name for each in registry.fields_of(reference)}
+    events = registry.place(reference, vectors, reference.centroids.assign(vectors))
+    assert not any(isinstance(each, Directions) for each in registry.measure(reference, events))

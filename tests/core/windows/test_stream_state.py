@@ -34,7 +34,7 @@ def test_drain_yields_each_key_once_in_order_of_first_change():
     state.add_pane(late)
     changes = list(state.drain_changes())
     assert [getattr(key, "pane", None) and key.pane.start_ms for key, _ in changes] == [6, None, 0]
-    assert changes[0][1].tolist() == [2], "a key that changes again is written with its newest value"
+    assert changes[0][1].values.tolist() == [2], "a key that changes again is written with its newest value"
     assert not list(state.drain_changes())
 
 

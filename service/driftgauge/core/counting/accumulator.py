@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from driftgauge.core.commit_limit import ENTRY_BYTES, NUMBER_BYTES
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.examples import Examples, ExampleSampler
+from driftgauge.core.counting.numbers import TALLY_ROWS
 from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.counting.tally import Directions, tally_batch
@@ -41,6 +42,8 @@ class Accumulator:
         self._tallies: dict[tuple[int, int], NDArray[np.int64]] = {}
         self._firsts: dict[tuple[int, int], tuple[int, int]] = {}
         self._examples = ExampleSampler(scheme.pane_ms, spec.snippet_bytes)
+        # pane start -> the number's key -> the tally
+        self._of_numbers: dict[int, dict[str, NDArray[np.int64]]] = {}
         self.bytes = 0
         """The size of the tallies in a commit, as `commit_limit` estimates it."""
 
@@ -64,6 +67,8 @@ class Accumulator:
             if mask.any():
                 own = [added[mask] for added in in_segments]
                 self._add(batch.filter(mask), segment[mask], self._segment_scheme, own)
+        if self._spec.numbers:
+            self._add_numbers(batch, cluster)
         if batch.event_ids:
             self._examples.add(batch.time_ms, cluster, events.beyond, batch.event_ids, batch.snippets)
 
@@ -82,6 +87,7 @@ class Accumulator:
                 (partitions[code], offset),
                 examples.examples,
                 examples.farthest,
+                {} if number else self._of_numbers.get(start_ms, {}),
             )
 
     def _add(
@@ -105,6 +111,20 @@ class Accumulator:
                 self._firsts[start_and_number] = int(batch.partition[row]), int(batch.offset[row])
             else:
                 tally += added
+
+    def _add_numbers(self, batch: EventBatch, cluster: NDArray[np.intp]) -> None:
+        clusters, pane_ms = self._reference.centroids.clusters, self._scheme.pane_ms
+        panes, group = np.unique(batch.time_ms // pane_ms, return_inverse=True)
+        place = group * clusters + cluster
+        for number in self._spec.numbers:
+            counted = number.count(batch.numbers[number.name], place, len(panes) * clusters)
+            by_pane = counted.reshape(TALLY_ROWS, len(panes), clusters).swapaxes(0, 1)
+            for pane, added in zip(panes.tolist(), by_pane, strict=True):
+                tallies = self._of_numbers.setdefault(pane * pane_ms, {})
+                before = tallies.get(number.key)
+                if before is None:
+                    self.bytes += NUMBER_BYTES * added.size
+                tallies[number.key] = added if before is None else before + added
 
     def _segment_numbers(self, batch: EventBatch, key: str) -> NDArray[np.intp]:
         """Return the number of each event's segment of a key, (n,); -1 for events without a segment."""

@@ -1,7 +1,7 @@
 """A columnar batch of the accepted events of one stream and baseline."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress
 
 import numpy as np
@@ -30,6 +30,7 @@ class EventBatch:
         segments: n mappings of segment keys to values, None for an event without any; empty where no event
             has any.
         snippets: n texts, None for an event without one; empty where no event has one.
+        numbers: (n,) float64 by name, the numbers that the stream names; NaN for an event without one.
     """
 
     stream: str
@@ -43,6 +44,7 @@ class EventBatch:
     event_ids: Sequence[str | None] = ()
     segments: Sequence[Mapping[str, str] | None] = ()
     snippets: Sequence[str | None] = ()
+    numbers: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.time_ms)
@@ -63,4 +65,5 @@ class EventBatch:
             else list(compress(self.event_ids, mask)),
             list(compress(self.segments, mask)),
             list(compress(self.snippets, mask)),
+            {name: values[mask] for name, values in self.numbers.items()},
         )

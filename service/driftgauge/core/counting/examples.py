@@ -48,7 +48,8 @@ class FarExample(NamedTuple):
 
     Attributes:
         distance: Its distance to the centroid, in thousandths of the radius, rounded down.
-        rank: The CRC-32 of its name; of equal distances the lowest ranks come first.
+        rank: The CRC-32 of its name; of equal distances the lowest ranks come first. Of one rank, only the
+            farthest event is kept.
         event_id: Its name, which the producer assigned.
         snippet: The beginning of its text; empty where none is kept.
     """
@@ -121,6 +122,8 @@ class ExampleSampler:
             found = Examples(examples=(Example(int(cluster[row]), *name(row)),))
             sampled.setdefault(int(panes[row]), []).append(found)
         is_far = can_be & (beyond >= self._least_far(panes))
+        # Of one name in a pane, the farthest event.
+        is_far[is_far] = _are_first((panes[is_far], ranks[is_far]), -beyond[is_far])
         for row in _first((panes,), (-beyond, ranks), is_far, MAX_FARTHEST) if is_far.any() else ():
             found = Examples(farthest=(FarExample(int(beyond[row]), *name(row)),))
             sampled.setdefault(int(panes[row]), []).append(found)
@@ -134,6 +137,16 @@ class ExampleSampler:
             return 0
         found = self.panes.get(int(panes[0]), Examples()).farthest
         return found[-1].distance if len(found) == MAX_FARTHEST else 0
+
+
+def _are_first(group: Sequence[NDArray[np.int64]], order: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which of n rows, (n,) bool, have the smallest number of their group."""
+    rows = np.lexsort((order, *group))
+    cells, ordered = np.stack(group)[:, rows], order[rows]
+    starts = np.flatnonzero(np.insert((cells[:, 1:] != cells[:, :-1]).any(axis=0), 0, values=len(rows) > 0))
+    first = np.zeros(len(rows), np.bool_)
+    first[rows] = ordered == np.repeat(ordered[starts], np.diff(np.append(starts, len(rows))))
+    return first
 
 
 def _first(
@@ -175,5 +188,13 @@ def merge_examples(samples: Iterable[Examples]) -> Examples:
             clusters.setdefault(example.cluster, set()).add(example)
     return Examples(
         tuple(example for _, union in sorted(clusters.items()) for example in sorted(union)[:MAX_EXAMPLES]),
-        tuple(sorted(farthest, key=lambda each: (-each.distance, each[1:]))[:MAX_FARTHEST]),
+        _distinct(sorted(farthest, key=lambda each: (-each.distance, each[1:])))[:MAX_FARTHEST],
     )
+
+
+def _distinct(ordered: Iterable[FarExample]) -> tuple[FarExample, ...]:
+    """Return the first of each rank."""
+    first: dict[int, FarExample] = {}
+    for example in ordered:
+        first.setdefault(example.rank, example)
+    return tuple(first.values())

@@ -60,6 +60,7 @@ class PaneDelta:
         first: A source partition of its events, and the lowest of their offsets there.
         examples: Its examples, sorted; none of a segment.
         farthest: Its events that lie farthest, the farthest first; none of a segment.
+        numbers: The tallies of its numbers, see `Number.count`, by their keys; none of a segment.
     """
 
     stream: str
@@ -71,6 +72,7 @@ class PaneDelta:
     first: tuple[Partition, int]
     examples: tuple[Example, ...] = ()
     farthest: tuple[FarExample, ...] = ()
+    numbers: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,17 +48,11 @@ class MinorShift(Finding):
     Attributes:
         excess: The squared length of the shift, in the baseline's standard deviations, less its expectation
             without drift.
-        p_value: The probability of a shift this large or larger without drift, in (0, 1]; None where the
-            baseline has no such components.
+        p_value: The probability of a shift this large or larger without drift, in (0, 1].
     """
 
     excess: float
-    p_value: float | None
-
-    @property
-    def parts(self) -> tuple["MinorShift | None"]:
-        """Itself; None where it is not tested, since a p-value of 1 would weaken those of the other tests."""
-        return (self if self.p_value is not None else None,)
+    p_value: float
 
 
 class _MinorShiftStatistic(Statistic[MinorShift]):
@@ -86,10 +80,13 @@ class _MinorShiftStatistic(Statistic[MinorShift]):
     ) -> dict[str, NDArray[Any]]:
         moments = describe(measured[MINOR_SUMS])
         moments *= known_variances(moments)
-        return {
-            MINOR_MOMENTS: moments,
-            MINOR_SPECTRUM: find_spectrum(measured[MINOR_SUMS], moments[2] > 0),
-        }
+        varies, kurtosis = moments[2] > 0, moments[4].sum() / _NORMAL_KURTOSIS
+        # A correlation of m independent vectors has a mean square of 1 / m, more if their tails are heavy.
+        noise = float(kurtosis * (varies.sum() - 1) / len(measured[MINOR_SUMS]))
+        return {MINOR_MOMENTS: moments, MINOR_SPECTRUM: find_spectrum(measured[MINOR_SUMS], varies, noise)}
+
+    def varies(self, arrays: Mapping[str, NDArray[Any]]) -> bool:
+        return bool((arrays[MINOR_MOMENTS][2] > 0).any())
 
     def null(
         self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
@@ -102,7 +99,7 @@ class _MinorShiftStatistic(Statistic[MinorShift]):
         means = tally[MINOR_SUMS] / tally.count
         return {MINOR_MOMENTS: recentre_moments(reference.arrays[MINOR_MOMENTS], means, tally.count, share)}
 
-    def numbers(self, finding: MinorShift) -> dict[str, float | None]:
+    def numbers(self, finding: MinorShift) -> dict[str, float]:
         return {"minor_shift_excess": finding.excess, "minor_shift_p_value": finding.p_value}
 
     def columns(self, measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
@@ -132,18 +129,15 @@ class _Null(Null[MinorShift]):
         # Estimates of 1 that are at least 1 are too large by this on average.
         surplus = _MEAN_POSITIVE * math.sqrt(2 / windows)
         varies = moments[2] > 0
-        mean = max(float(variation[varies].mean()) - surplus, 1.0) if varies.any() else 1.0
+        mean = max(float(variation[varies].mean()) - surplus, 1.0)
         self._null = MeansNull(moments, np.full(MINOR_COMPONENTS, mean), windows)
         self._total = self._null.total(reference.arrays[MINOR_SPECTRUM])
         self._components = int(varies.sum())
-        kurtosis = moments[4, varies].mean() if varies.any() else _NORMAL_KURTOSIS
-        self._kurtosis = max(float(kurtosis) / _NORMAL_KURTOSIS - 1, 0.0)
+        self._kurtosis = max(float(moments[4, varies].mean()) / _NORMAL_KURTOSIS - 1, 0.0)
         self._group_kurtosis = overdispersion.kurtosis
-        self._degrees = float(np.median(self._null.degrees))
+        self._degrees = float(np.median(self._null.degrees[varies]))
 
     def test(self, tally: Tally) -> MinorShift:
-        if not self._components:
-            return MinorShift(0.0, None)
         means, count = tally[MINOR_SUMS] / tally.count, tally.count
         differences, errors = self._null.differences(means), self._null.errors(count)
         inverse = inverse_degrees(self._kurtosis / count + self._group_kurtosis)
@@ -154,10 +148,8 @@ class _Null(Null[MinorShift]):
         )
         return MinorShift(lengths - noise, self._total.tail(float(squares), inverse))
 
-    def least(self, count: int, level: float) -> float | None:
-        if not self._components:
-            return None
-        noise = float(np.square(self._null.errors(count) / self._null.deviations)[self._null.varies].mean())
+    def least(self, count: int, level: float) -> float:
+        noise = float(np.square(self._null.errors(count) / self._null.deviations).mean())
         return shift_needed(self._components, self._components + self._degrees, level) * noise
 
     def standardized(self, tally: Tally) -> NDArray[np.float64]:

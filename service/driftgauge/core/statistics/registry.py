@@ -22,7 +22,7 @@ from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD
 from driftgauge.core.statistics.statistic import Statistic
 
-__all__ = ["STATISTICS", "counted", "fields_of", "measure", "place", "total_weight"]
+__all__ = ["STATISTICS", "counted", "fields_of", "fitted", "measure", "place", "total_weight"]
 
 STATISTICS: tuple[Statistic[Any], ...] = (
     DIVERGENCE,
@@ -36,9 +36,14 @@ STATISTICS: tuple[Statistic[Any], ...] = (
 """The statistics. The first counts the events of each cluster, which a tally begins with."""
 
 
-def counted(arrays: Mapping[str, Any]) -> tuple[Statistic[Any], ...]:
-    """Return the statistics whose arrays a baseline has; the others are neither counted nor tested."""
+def fitted(arrays: Mapping[str, Any]) -> tuple[Statistic[Any], ...]:
+    """Return the statistics whose arrays a baseline has; it was fitted before the others were there."""
     return tuple(each for each in STATISTICS if each.arrays.keys() <= arrays.keys())
+
+
+def counted(arrays: Mapping[str, Any]) -> tuple[Statistic[Any], ...]:
+    """Return the statistics of a baseline with these arrays; the others are neither counted nor tested."""
+    return tuple(each for each in fitted(arrays) if each.varies(arrays))
 
 
 def fields_of(reference: Reference) -> tuple[TallyField, ...]:

@@ -144,6 +144,13 @@ class Statistic(ABC, Generic[FindingT]):
         """
         return {}
 
+    def varies(self, _arrays: Mapping[str, NDArray[Any]]) -> bool:
+        """Return whether vectors vary in what it counts, by the arrays of their baseline.
+
+        If they do not, it is not counted against the baseline.
+        """
+        return True
+
     @abstractmethod
     def null(
         self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion

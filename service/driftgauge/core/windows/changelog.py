@@ -1,6 +1,6 @@
 """The changelog entries of a shard: the last value of each key, together the shard's state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +26,7 @@ __all__ = [
     "HistoryKey",
     "Key",
     "MeasurementKey",
+    "PaneCounts",
     "PaneKey",
     "PositionKey",
     "PublishedKey",
@@ -205,7 +206,7 @@ class StreamStatus:
 
 @dataclass(frozen=True, slots=True)
 class PaneKey:
-    """The tally of one pane, (scheme.length,) int64.
+    """The `PaneCounts` of one pane.
 
     Attributes:
         stream: The stream's name.
@@ -218,6 +219,32 @@ class PaneKey:
     scheme: str
     pane: Window
     segment: Segment | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PaneCounts:
+    """What one pane has counted.
+
+    Attributes:
+        values: (scheme.length,) int64, the tally.
+        numbers: The tallies of the numbers beside the vectors, by their keys; none of a segment. A version
+            that does not know them writes the pane without them: then they count fewer events than the tally.
+    """
+
+    values: NDArray[np.int64]
+    numbers: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+
+    @classmethod
+    def sum(cls, counts: Sequence["PaneCounts"]) -> "PaneCounts":
+        """Return the sum of the counts of one scheme; there is one at least."""
+        keys = dict.fromkeys(key for each in counts for key in each.numbers)
+        return cls(
+            np.sum([each.values for each in counts], axis=0, dtype=np.int64),
+            {
+                key: np.sum([each.numbers[key] for each in counts if key in each.numbers], axis=0)
+                for key in keys
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +310,7 @@ Value = (
     | SourceBlock
     | StreamStatus
     | NDArray[np.int64]
+    | PaneCounts
     | Examples
     | WindowResult
     | VerdictHistory

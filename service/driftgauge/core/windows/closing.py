@@ -12,6 +12,7 @@ from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.window import Window
+from driftgauge.core.windows.changelog import PaneCounts
 from driftgauge.core.windows.closing_round import ClosingRound, Missing
 from driftgauge.core.windows.completeness import Completeness, find_doubts
 from driftgauge.core.windows.judging import StreamJudge
@@ -51,7 +52,9 @@ class WindowCloser:
         self._by_scheme = {spec.scheme(each.reference).key: each.reference for each in spec.baselines}
         references, keys = self._by_scheme.values(), spec.alarm.segment_keys
         self._work = max(window_work(each, keys) for each in references)
-        self._bytes = max(window_bytes(each, len(each.segments_by(keys))) for each in references)
+        self._bytes = max(
+            window_bytes(each, len(each.segments_by(keys)), len(spec.numbers)) for each in references
+        )
         self._history_bytes = max(history_bytes(each, len(each.segments_by(keys))) for each in references)
         # When each listed baseline is superseded for good, event time in ms; None: never.
         self._superseded_ms = {
@@ -221,14 +224,14 @@ class WindowCloser:
         if reference is None:
             return None
         scheme = self._spec.scheme(reference)
-        values = self._state.panes.tally(scheme.key, window)
+        counts = self._state.panes.counts(scheme.key, window)
         before = self._state.published.get(window)
-        if values is None:
+        if counts is None:
             # All its events were counted under schemes that this configuration does not know.
             if before is not None and not self._is_counted_further(before):
                 return None
-            values = np.zeros(scheme.length, np.int64)
-        tally = Tally(values, scheme.fields)
+            counts = PaneCounts(np.zeros(scheme.length, np.int64))
+        tally = Tally(counts.values, scheme.fields)
         is_purged = window.start_ms < self._state.purged_ms
         completeness = Completeness.assess(
             find_doubts(self._state.status, window, before),
@@ -244,7 +247,7 @@ class WindowCloser:
             and completeness.is_unchanged_since(before)
         ):
             return None
-        result = self._judge.judge(window, tally, reference, completeness, round_.log_ms)
+        result = self._judge.judge(window, tally, reference, completeness, round_.log_ms, counts.numbers)
         had_alarm = self._state.has_alarm(window.size_ms)
         self._state.publish(result)
         self._add_to_totals(result, had_alarm=had_alarm)
@@ -254,12 +257,15 @@ class WindowCloser:
         """Return whether schemes that this configuration does not know counted other events than a result."""
         panes = self._state.panes
         scheme, *others = panes.schemes(before.window)
-        found = panes.tally(scheme, before.window)
+        found = panes.counts(scheme, before.window)
         # Every tally begins with the number of events of each cluster of its scheme's baseline; of another
         # baseline than the result's the number of clusters is not known.
         is_own = scheme.rpartition("-")[0] in before.baseline_id
         return (
-            bool(others) or found is None or not is_own or found[: len(before.counts)].sum() != before.count
+            bool(others)
+            or found is None
+            or not is_own
+            or found.values[: len(before.counts)].sum() != before.count
         )
 
     def _reference(self, window: Window) -> tuple[Reference | None, bool]:

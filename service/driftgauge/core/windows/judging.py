@@ -1,9 +1,17 @@
 """The judge of a stream: judges its windows by its state, and returns their results."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
 from driftgauge.core.counting.examples import Examples
+from driftgauge.core.counting.numbers import TALLY_ROWS, NumberTally
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.judging.calibrating import Siblings, no_siblings
 from driftgauge.core.judging.judge import WindowJudge
+from driftgauge.core.judging.numbers import NumberMemory, NumberResult, judge_number, remember
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.window import Window
@@ -30,6 +38,7 @@ class StreamJudge:
         reference: Reference,
         completeness: Completeness,
         log_ms: int,
+        numbers: Mapping[str, NDArray[np.int64]] = MappingProxyType({}),
     ) -> WindowResult:
         """Return the next result of a window.
 
@@ -39,6 +48,7 @@ class StreamJudge:
             reference: The baseline to compare with.
             completeness: How completely the window was counted.
             log_ms: The shard's log time.
+            numbers: The tallies of its numbers, by their keys.
         """
         before = self._state.published.get(window)
         judged = self._judge.judge(
@@ -84,13 +94,55 @@ class StreamJudge:
             calibration=judged.calibration,
             measuring=judged.measuring,
             farthest=examples.farthest,
+            numbers=self._judge_numbers(
+                window, numbers, reference, before, tally.count, is_conclusive=judged.verdict.is_conclusive
+            ),
         )
+
+    def _judge_numbers(
+        self,
+        window: Window,
+        tallies: Mapping[str, NDArray[np.int64]],
+        reference: Reference,
+        before: WindowResult | None,
+        events: int,
+        *,
+        is_conclusive: bool,
+    ) -> dict[str, NumberResult]:
+        """Return what a window says of each number; every revision is judged with the same memory."""
+        if before is not None and before.baseline_id == reference.baseline_id:
+            remembered: Mapping[str, NumberMemory] = {
+                name: each.before for name, each in before.numbers.items()
+            }
+        else:
+            remembered = self._remembered(window, reference)
+        results = {}
+        for number in self._spec.numbers:
+            values = tallies.get(number.key)
+            if values is None:
+                values = np.zeros((TALLY_ROWS, len(reference.counts)), np.int64)
+            results[number.name] = judge_number(
+                number,
+                NumberTally(number, values),
+                reference.numbers.get(number.name),
+                remembered.get(number.name, NumberMemory()),
+                events=events,
+                is_conclusive=is_conclusive,
+            )
+        return results
+
+    def _remembered(self, window: Window, reference: Reference) -> Mapping[str, NumberMemory]:
+        """Return what is remembered of numbers before a window, from the last one that was published."""
+        last = self._state.newest.get(window.size_ms)
+        if last is None or last.window >= window or last.baseline_id != reference.baseline_id:
+            return {}
+        return remember(last.numbers, (window.start_ms - last.window.end_ms) // window.size_ms)
 
     def _segment_tallies(self, window: Window, reference: Reference) -> dict[Segment, Tally]:
         scheme = self._spec.scheme(reference).of_segments
         tallies = {}
         for part in reference.segments_by(self._spec.alarm.segment_keys):
-            values = self._state.panes.tally(scheme.key, window, (part.key, part.value))
-            if values is not None:
-                tallies[part.key, part.value] = Tally(values, scheme.fields)
+            counts = self._state.panes.counts(scheme.key, window, (part.key, part.value))
+            if counts is not None:
+                tallies[part.key, part.value] = Tally(counts.values, scheme.fields)
         return tallies

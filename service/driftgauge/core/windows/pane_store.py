@@ -5,13 +5,10 @@ from heapq import heappop, heappush
 from itertools import chain
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from driftgauge.core.counting.examples import Examples, merge_examples
 from driftgauge.core.reference import Segment
 from driftgauge.core.window import Window
-from driftgauge.core.windows.changelog import ExamplesKey, PaneKey
+from driftgauge.core.windows.changelog import ExamplesKey, PaneCounts, PaneKey
 
 __all__ = ["PaneStore"]
 
@@ -25,7 +22,7 @@ class PaneStore:
     def __init__(self, stream: str) -> None:
         self._stream = stream
         self._lengths_ms: dict[str, int] = {}  # by scheme
-        self._tallies: dict[tuple[str, Segment | None], dict[int, NDArray[np.int64]]] = {}
+        self._tallies: dict[tuple[str, Segment | None], dict[int, PaneCounts]] = {}
         self._examples: dict[str, dict[int, Examples]] = {}
         # The same starts in heaps, because a purge must not look at the panes that stay.
         self._tally_starts: dict[tuple[str, Segment | None], list[int]] = {}
@@ -36,22 +33,22 @@ class PaneStore:
         return sum(map(len, self._tallies.values()))
 
     def get(self, key: PaneKey | ExamplesKey) -> Any:
-        """Return the tally or the examples of a pane; None where the pane is missing."""
+        """Return the counts or the examples of a pane; None where the pane is missing."""
         return self._panes_of(key).get(key.pane.start_ms)
 
     def put(self, key: PaneKey | ExamplesKey, value: Any) -> None:
-        """Set the tally or the examples of a pane."""
+        """Set the counts or the examples of a pane."""
         self._lengths_ms[key.scheme] = key.pane.size_ms
         panes, start_ms = self._panes_of(key), key.pane.start_ms
         if start_ms not in panes:
             heappush(self._starts_of(key), start_ms)
         panes[start_ms] = value
 
-    def add_tally(self, key: PaneKey, values: NDArray[np.int64]) -> None:
-        """Add (scheme.length,) int64 values to the tally of a pane."""
+    def add_counts(self, key: PaneKey, counts: PaneCounts) -> None:
+        """Add counts to those of a pane."""
         before = self.get(key)
-        # Not in place: drained entries share the array.
-        self.put(key, values if before is None else before + values)
+        # Not in place: drained entries share the arrays.
+        self.put(key, counts if before is None else PaneCounts.sum((before, counts)))
 
     def add_examples(self, key: ExamplesKey, examples: Examples) -> bool:
         """Merge examples into those of a pane; return whether they have changed."""
@@ -69,11 +66,11 @@ class PaneStore:
         ends_ms = (max(panes) + self._lengths_ms[scheme] for scheme, panes in held if panes)
         return max(ends_ms, default=None)
 
-    def tally(self, scheme: str, window: Window, segment: Segment | None = None) -> NDArray[np.int64] | None:
-        """Return a window's tally under a scheme, (scheme.length,) int64; None where no pane was counted."""
+    def counts(self, scheme: str, window: Window, segment: Segment | None = None) -> PaneCounts | None:
+        """Return a window's counts under a scheme; None where no pane was counted."""
         panes = self._tallies.get((scheme, segment), {})
         found = [panes[start_ms] for start_ms in self._starts_ms(scheme, window, panes)]
-        return np.sum(found, axis=0, dtype=np.int64) if found else None
+        return PaneCounts.sum(found) if found else None
 
     def schemes(self, window: Window) -> set[str]:
         """Return the schemes under which events of a window were, or may have been, counted."""

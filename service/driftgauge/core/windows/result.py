@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.examples import FarExample
 from driftgauge.core.judging.calibration import CalibrationSummary, Measuring
+from driftgauge.core.judging.numbers import NumberResult
 from driftgauge.core.judging.scoring import Score, SegmentResult
 from driftgauge.core.judging.verdict import Verdict, VerdictMemory
 from driftgauge.core.partition import Partition
@@ -52,6 +53,7 @@ class WindowResult:
         calibration: What it was judged by; None where unknown.
         measuring: The measurement that a provisional verdict waits for; None where it waits for none.
         farthest: Its events that lie farthest beyond the radius of their cluster, the farthest first.
+        numbers: What it says of the numbers beside the vectors, by name.
     """
 
     stream: str
@@ -80,6 +82,7 @@ class WindowResult:
     calibration: CalibrationSummary | None = None
     measuring: Measuring | None = None
     farthest: tuple[FarExample, ...] = ()
+    numbers: dict[str, NumberResult] = field(default_factory=dict)
 
     @property
     def count(self) -> int:

@@ -2,14 +2,12 @@
 
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from driftgauge.core.commit_limit import ENTRY_BYTES, NUMBER_BYTES
 from driftgauge.core.counting.examples import Examples
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.overdispersion import TWO_WEEKS
+from driftgauge.core.windows.changelog import PaneCounts
 
 __all__ = ["RoundLoad", "history_bytes", "window_bytes"]
 
@@ -18,6 +16,8 @@ _EXAMPLE_BYTES: Final = 100
 _WINDOW_BYTES: Final = 5_000
 _CLUSTER_BYTES: Final = 200
 _SEGMENT_BYTES: Final = 1_000
+# A number by cluster: its means and its part of the change, in both.
+_NUMBER_BYTES: Final = 150
 # A number of 64 bits as encoded.
 _FLOAT_BYTES: Final = 9
 
@@ -32,14 +32,15 @@ class RoundLoad:
     def __init__(self) -> None:
         self.bytes = 0
 
-    def add_entry(self, value: NDArray[np.int64] | Examples | None) -> None:
-        """Add a changelog entry with these numbers or examples; None for another value, or a deletion."""
+    def add_entry(self, value: PaneCounts | Examples | None) -> None:
+        """Add a changelog entry with these counts or examples; None for another value, or a deletion."""
         self.bytes += ENTRY_BYTES
         if isinstance(value, Examples):
             self.bytes += sum(_EXAMPLE_BYTES + len(each.snippet) for each in value.examples)
             self.bytes += sum(_EXAMPLE_BYTES + len(each.snippet) for each in value.farthest)
         elif value is not None:
-            self.bytes += NUMBER_BYTES * len(value)
+            of_numbers = sum(tally.size for tally in value.numbers.values())
+            self.bytes += NUMBER_BYTES * (len(value.values) + of_numbers)
 
 
 def history_bytes(reference: Reference, segments: int) -> int:
@@ -56,11 +57,13 @@ def history_bytes(reference: Reference, segments: int) -> int:
     return _FLOAT_BYTES * ((2 + TWO_WEEKS) * length + (1 + segments) * (length + matrix))
 
 
-def window_bytes(reference: Reference, segments: int) -> int:
+def window_bytes(reference: Reference, segments: int, numbers: int) -> int:
     """Return the size of a published window: its result and its changelog record.
 
     Args:
         reference: The baseline that it is compared with.
         segments: The number of its segments.
+        numbers: The number of the stream's numbers.
     """
-    return _WINDOW_BYTES + _CLUSTER_BYTES * len(reference.counts) + _SEGMENT_BYTES * segments
+    by_cluster = _CLUSTER_BYTES + _NUMBER_BYTES * numbers
+    return _WINDOW_BYTES + by_cluster * len(reference.counts) + _SEGMENT_BYTES * segments

@@ -24,6 +24,7 @@ from driftgauge.core.windows.changelog import (
     HistoryKey,
     Key,
     MeasurementKey,
+    PaneCounts,
     PaneKey,
     PublishedKey,
     StreamKey,
@@ -108,10 +109,10 @@ class StreamState:
             self._mark_dirty(StreamKey(self.stream))
 
     def add_pane(self, delta: PaneDelta) -> None:
-        """Add a delta to the tally and the examples of a pane."""
+        """Add a delta to the counts and the examples of a pane."""
         pane = Window(delta.scheme.pane_ms, delta.start_ms)
         key = PaneKey(self.stream, delta.scheme.key, pane, delta.segment)
-        self.panes.add_tally(key, delta.values)
+        self.panes.add_counts(key, PaneCounts(delta.values, delta.numbers))
         self.has_changed = True
         self._mark_dirty(key)
         self._dirty_panes.add(pane)
@@ -384,7 +385,7 @@ class StreamState:
                 times = self.times.get(key.topic, _NO_TIMES)[key.block * BLOCK : (key.block + 1) * BLOCK]
                 return times.copy() if len(times) else None
             case PaneKey() | ExamplesKey():
-                return cast("NDArray[np.int64] | Examples | None", self.panes.get(key))
+                return cast("PaneCounts | Examples | None", self.panes.get(key))
             case PublishedKey():
                 return self.published.get(key.window)
             case HistoryKey() | MeasurementKey() | CalibrationKey():

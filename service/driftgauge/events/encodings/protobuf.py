@@ -72,7 +72,7 @@ class Protobuf(Encoding):
             schemas: Where schemas come from.
             need: What the mapping reads of a message.
         """
-        self._is_read_whole = bool(need.kinds)
+        self._is_read_whole = bool(need.kinds) or need.has_shared_number
         self._first: dict[bytes, _Message] = {}
         self._files: ReaderCache[_File] = ReaderCache(schemas, "PROTOBUF", partial(_File, need=need))
 

@@ -94,7 +94,10 @@ def compile_getters(
 
 def _compile_getter(descriptor: Any, name: str, need: Need, vector: Sequence[Any]) -> Callable[[Any], object]:
     if not vector or vector[0].name != name:
-        return _compile_time(descriptor, name, need) or message_field_getter(descriptor, name)
+        is_number = need == Need(kinds={"number"})
+        return _compile_time(descriptor, name, need) or message_field_getter(
+            descriptor, name, is_number=is_number
+        )
     field, *others = vector
     if not others:
         return _compile_packed(name, _CODES[field.type])

@@ -1,5 +1,6 @@
 """The null distribution of mean numbers of events, by their moments: of spreads and of relations."""
 
+import math
 import sys
 
 import numpy as np
@@ -45,10 +46,20 @@ def describe(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.stack(moments) * varies)
 
 
-def find_spectrum(numbers: NDArray[np.float64], varies: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the eigenvalues of the correlations of those of w numbers, (m, w), that vary, (w,) ascending."""
+def find_spectrum(
+    numbers: NDArray[np.float64], varies: NDArray[np.bool_], noise: float = 0.0
+) -> NDArray[np.float64]:
+    """Return the eigenvalues of the correlations of those of w numbers, (m, w), that vary, (w,) ascending.
+
+    One factor shrinks the correlations, so that the sum of their squares is less by the noise: the sum that
+    independent numbers would have in m vectors (J. Schaefer and K. Strimmer, Statistical Applications in
+    Genetics and Molecular Biology 4, 2005).
+    """
     standardized = (numbers - numbers.mean(axis=0)) / np.where(varies, numbers.std(axis=0), np.inf)
     correlations = standardized.T @ standardized / len(numbers)
+    np.fill_diagonal(correlations, 0.0)
+    squares = float(np.square(correlations).sum())
+    correlations *= math.sqrt(1 - noise / squares) if squares > noise else 0.0
     np.fill_diagonal(correlations, varies if varies.any() else 1.0)
     return np.maximum(np.linalg.eigvalsh(correlations), 0.0)
 

@@ -1,0 +1,87 @@
+"""Tests of what a window says of a number: its error, its alert, and when there is none."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from driftgauge.core.counting.numbers import Number, NumberTally
+from driftgauge.core.judging.numbers import NumberMemory, judge_number, remember
+
+CORRECT = Number("correct", 0.0, 1.0)
+EVENTS = 400
+
+
+def tally(share, events=EVENTS):
+    right = round(share * events)
+    values = np.repeat([1.0, 0.0], [right, events - right])
+    counted = CORRECT.count(values, np.zeros(events, np.intp), 1)
+    return NumberTally(CORRECT, counted)
+
+
+def judge(number, shares, *, baseline=0.9, counted=EVENTS, is_conclusive=True):
+    """Return the results of windows with these shares of right answers."""
+    results, memory = [], NumberMemory()
+    for share in shares:
+        results.append(
+            judge_number(
+                number,
+                tally(share, counted),
+                None if baseline is None else tally(baseline, 10 * EVENTS),
+                memory,
+                events=EVENTS,
+                is_conclusive=is_conclusive,
+            )
+        )
+        memory = results[-1].after
+    return results
+
+
+@pytest.mark.parametrize(
+    ("limits", "fires"),
+    [
+        ({"alert_below": 0.8}, [False, False, True, True, False]),
+        ({"alert_change": 0.15}, [False, False, True, True, False]),
+        ({}, [False] * 5),
+    ],
+)
+def test_two_of_three_windows_beyond_a_declared_size_fire(limits, fires):
+    results = judge(replace(CORRECT, **limits), [0.9, 0.7, 0.7, 0.9, 0.9])
+    assert [each.fires for each in results] == fires
+
+
+@pytest.mark.parametrize("doubt", [{"counted": EVENTS - 1}, {"is_conclusive": False}])
+def test_window_in_doubt_neither_fires_nor_is_remembered(doubt):
+    results = judge(replace(CORRECT, alert_below=0.8), [0.7] * 3, **doubt)
+    assert not any(each.fires or each.exceeds for each in results)
+    assert results[-1].after == NumberMemory()
+    assert results[0].is_partial == ("counted" in doubt)
+
+
+def test_windows_without_result_end_the_alert():
+    number = replace(CORRECT, alert_below=0.8)
+    after = remember({"correct": judge(number, [0.7, 0.7])[-1]}, 2)["correct"]
+    assert after.recent == (False, False)
+
+
+def test_number_that_the_baseline_does_not_know_has_a_mean_and_no_change():
+    (result,) = judge(replace(CORRECT, alert_change=0.01), [0.5], baseline=None)
+    assert result.mean.value == 0.5
+    assert (result.change, result.baseline_mean, result.exceeds) == (None, None, False)
+
+
+def test_error_follows_the_variation_of_the_windows():
+    random = np.random.default_rng(5)
+    own = np.sqrt(0.8 * 0.2 / EVENTS)
+
+    def last(deviation):
+        return judge(CORRECT, 0.8 + deviation * random.normal(size=30))[-1].mean.error
+
+    assert last(own) == pytest.approx(own, rel=0.4)
+    assert last(4 * own) == pytest.approx(4 * own, rel=0.4)
+
+
+def test_one_sudden_change_does_not_widen_the_error():
+    random = np.random.default_rng(6)
+    shares = np.repeat([0.9, 0.6], 12) + 0.01 * random.normal(size=24)
+    assert judge(CORRECT, shares)[-1].overdispersion < 2.5
