@@ -12,9 +12,11 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 from shutil import copyfile
 from typing import Any, Final
@@ -295,8 +297,14 @@ class Story:
         """Return the windows on the page once there are so many."""
         address, *_ = self._addresses()
         url = f"http://{address}:9464/api/v1/windows?stream={STREAM}&window=1d"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            found: list[dict[str, Any]] = json.load(answer)["windows"]
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                found: list[dict[str, Any]] = json.load(answer)["windows"]
+        except urllib.error.HTTPError as error:
+            # Before the first one.
+            if error.code != HTTPStatus.NOT_FOUND:
+                raise
+            return None
         return found if len(found) == number else None
 
     @contextmanager
