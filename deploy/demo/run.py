@@ -96,12 +96,12 @@ def run_demo(out: Path, *, keep: bool) -> None:
         "times, with small random shifts."
     )
     baseline = source.fit(STREAM, end_ms - len(ImageQuality) * DAYS_PER_WEEK * DAY_MS)
-    streams = [_save_stream(baseline, out, DAY_MS, DISORDER_MS)]
+    streams = [save_stream(baseline, out, DAY_MS, DISORDER_MS)]
     click.echo(f"Fitted the baseline, {CLUSTERS} clusters: {out / STREAM}.safetensors")
     if keep:
         metadata = baseline.metadata.model_copy(update={"stream": LIVE_STREAM})
         streams.append(
-            _save_stream(replace(baseline, metadata=metadata), out, _LIVE_DAY_MS, _LIVE_DISORDER_MS)
+            save_stream(replace(baseline, metadata=metadata), out, _LIVE_DAY_MS, _LIVE_DISORDER_MS)
         )
     config = out / "driftgauge.yaml"
     with EmbeddedBroker(TOPICS) as broker:
@@ -139,7 +139,7 @@ def run_demo(out: Path, *, keep: bool) -> None:
     click.echo("Stopped the service and the broker.")
 
 
-def _save_stream(baseline: Baseline, out: Path, window_ms: int, disorder_ms: int) -> dict[str, object]:
+def save_stream(baseline: Baseline, out: Path, window_ms: int, disorder_ms: int) -> dict[str, object]:
     """Save a baseline; return its stream's entry in the configuration."""
     stream = baseline.metadata.stream
     save(baseline, out / f"{stream}.safetensors")

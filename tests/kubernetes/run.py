@@ -21,6 +21,7 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any, Final
 
+import yaml
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from deploy.demo.digits import (
@@ -31,10 +32,9 @@ from deploy.demo.digits import (
     TrafficSource,
     train_source,
 )
-from deploy.demo.run import check_days
-from deploy.demo.traffic import DAYS_PER_WEEK, STREAM, publish_weeks
+from deploy.demo.run import check_days, save_stream
+from deploy.demo.traffic import DAYS_PER_WEEK, DISORDER_MS, STREAM, publish_weeks
 
-from driftgauge.baseline.artifact import save
 from driftgauge.cli.publish import Publication, publish
 from driftgauge.clock import SYSTEM_CLOCK
 from tests.deploy import engine
@@ -55,16 +55,6 @@ _DAYS: Final = len(ImageQuality) * DAYS_PER_WEEK
 _BOOTSTRAP: Final = f"{HOST}:9092"
 # It says nothing when the broker has ended.
 _CLIENT: Final = {"bootstrap.servers": _BOOTSTRAP, "log_level": 0}
-_CONFIG: Final = f"""\
-kafka: {{bootstrap.servers: "{_BOOTSTRAP}", group.id: driftgauge}}
-streams:
-  - name: {STREAM}
-    baseline: baselines/{STREAM}.safetensors
-    windows: [1d]
-    allowed_disorder: 1h
-    idle_timeout: 5s
-    smallest_drift: {{mean_shift: 0.1}}
-"""
 
 
 def main() -> None:
@@ -169,6 +159,7 @@ class Story:
         self._admin = admin
         self._source: TrafficSource = train_source()
         self._producer = Producer(_CLIENT)
+        self._config = ""
 
     def accept_examples(self) -> None:
         """The API server accepts the example of KEDA by KEDA's own definition."""
@@ -178,14 +169,20 @@ class Story:
 
     def install(self) -> None:
         """The packaged chart is installed with everything that it can make, and its replicas become ready."""
-        baseline = self._folder / f"{STREAM}.safetensors"
         end_ms = SYSTEM_CLOCK.wall_ms() // DAY_MS * DAY_MS
-        save(self._source.fit(STREAM, end_ms - _DAYS * DAY_MS), baseline)
-        options = ("create", "configmap", "driftgauge-baselines", f"--from-file={baseline}")
-        self._cluster.kubectl(*options)
+        baseline = self._source.fit(STREAM, end_ms - _DAYS * DAY_MS)
+        stream = save_stream(baseline, self._folder, DAY_MS, DISORDER_MS)
+        file = stream["baseline"]
+        tree = {
+            "kafka": {"bootstrap.servers": _BOOTSTRAP, "group.id": "driftgauge"},
+            "streams": [{**stream, "baseline": f"baselines/{file}"}],
+        }
+        self._config = yaml.safe_dump(tree)
+        source = f"--from-file={self._folder / str(file)}"
+        self._cluster.kubectl("create", "configmap", "driftgauge-baselines", source)
         run_helm("package", CHART, "--destination", self._folder)
         with timed("installed, and both replicas ready"):
-            self._upgrade(_CONFIG)
+            self._upgrade(self._config)
             self._roll_out()
 
     def drift(self) -> None:
@@ -207,7 +204,7 @@ class Story:
         """A changed configuration replaces the pods one by one."""
         before = self._cluster.ready()
         with timed("a changed configuration rolled out"), self._watching() as counts:
-            self._upgrade(f"{_CONFIG}commit_interval: 500ms\n")
+            self._upgrade(f"{self._config}commit_interval: 500ms\n")
             self._roll_out()
         fewest = min(counts)
         after = self._cluster.ready()
@@ -219,7 +216,7 @@ class Story:
     def mend(self) -> None:
         """A wrong configuration stops at the first pod; its correction heals it."""
         before = self._cluster.ready()
-        self._upgrade(f"{_CONFIG}no_such_key: 1\n")
+        self._upgrade(f"{self._config}no_such_key: 1\n")
         message = wait_for("the first pod to end", self._termination_message)
         assert "no_such_key" in message
         time.sleep(20)
@@ -228,7 +225,7 @@ class Story:
         assert len(left) == 1
         say("           a wrong configuration stopped at the first pod, whose description names the key")
         with timed("its correction healed the pod"):
-            self._upgrade(_CONFIG)
+            self._upgrade(self._config)
             self._roll_out()
 
     def evict(self) -> None:
