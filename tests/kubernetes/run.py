@@ -1,7 +1,7 @@
 """The chart on a real Kubernetes, on this machine alone: `python -m tests.kubernetes.run`.
 
-It takes root on Linux with etcd, containerd and its network plugins, runc, Podman, Prometheus, Java and Go;
-the first run builds Kubernetes, for ten minutes. Each step prints what was seen, or ends the run.
+It takes root on Linux and the programs below; the first run builds Kubernetes, for ten minutes. Without
+Docker's hub the image's base is `TEST_IMAGE_BASE`, as in tests/deploy/engine.py. Each step prints what was seen, or ends the run.
 """
 
 import json
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, which
 from typing import Any, Final
 
 import yaml
@@ -48,6 +48,19 @@ from tests.kubernetes.cluster import HOST, Cluster
 from tests.processes import run_required
 from tests.waiting import wait_for
 
+# By Debian's packages.
+_PROGRAMS: Final = {
+    "etcd": "etcd-server",
+    "containerd": "containerd",
+    "runc": "runc",
+    "buildah": "buildah",
+    "podman": "podman",
+    "prometheus": "prometheus",
+    "java": "default-jre-headless",
+    "go": "golang-go",
+    "openssl": "openssl",
+    "ip": "iproute2",
+}
 _INSIDE: Final = "--inside"
 _TOPIC: Final = "embeddings"
 _PARTITIONS: Final = 4
@@ -61,6 +74,7 @@ def main() -> None:
     if sys.argv[1:2] == [_INSIDE]:
         run(Path(sys.argv[2]))
         return
+    check_machine()
     with tempfile.TemporaryDirectory(prefix="driftgauge-kubernetes-") as name:
         folder = Path(name)
         prepare(folder)
@@ -71,6 +85,16 @@ def main() -> None:
         finally:
             remove_control_groups()
     sys.exit(code)
+
+
+def check_machine() -> None:
+    """End the run with the remedy if this machine lacks something."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        sys.exit("The cluster takes namespaces of its own. Remedy: run this as root on Linux")
+    missing = [package for program, package in _PROGRAMS.items() if which(program) is None]
+    missing += [] if Path("/usr/lib/cni/bridge").exists() else ["containernetworking-plugins"]
+    if missing:
+        sys.exit(f"Missing: {', '.join(missing)}. Remedy on Debian: apt-get install -y {' '.join(missing)}")
 
 
 def say(text: str) -> None:
