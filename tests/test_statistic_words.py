@@ -7,7 +7,8 @@ from driftgauge.core.statistics import registry
 from driftgauge.statistic_words import WORDS, words_of_kind
 from tests.builders.baselines import fit
 
-VECTORS = np.random.default_rng(0).standard_normal((2_000, 8)).astype(np.float32)
+# So long that they vary along minor components too.
+VECTORS = np.random.default_rng(0).standard_normal((2_000, 64)).astype(np.float32)
 
 
 def test_each_statistic_kind_and_number_has_words():

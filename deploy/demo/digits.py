@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from deploy.demo.pictures import event_ids
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
@@ -146,6 +147,7 @@ class TrafficSource:
             provenance=Provenance(
                 days,
                 labels=[f"digit {digit}" for digit in shifted.labels],
+                event_ids=event_ids(shifted.pixels),
                 numbers={Number(name, 0.0, 1.0): values for name, values in self.numbers(shifted).items()},
             ),
         )

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import click
 from deploy.demo.broker import EVENTS_TOPIC, TOPICS, EmbeddedBroker, write_config
 from deploy.demo.digits import CLUSTERS, DAY_MS, EVENTS_PER_DAY, ImageQuality, train_source
+from deploy.demo.pictures import pictures
 from deploy.demo.traffic import (
     DAYS_PER_WEEK,
     DISORDER_MS,
@@ -104,8 +105,9 @@ def run_demo(out: Path, *, keep: bool) -> None:
             save_stream(replace(baseline, metadata=metadata), out, _LIVE_DAY_MS, _LIVE_DISORDER_MS)
         )
     config = out / "driftgauge.yaml"
-    with EmbeddedBroker(TOPICS) as broker:
-        kafka = write_config(config, bootstrap=broker.bootstrap, streams=streams)
+    with EmbeddedBroker(TOPICS) as broker, pictures() as address:
+        shown = [stream | {"thumbnail_url": address} for stream in streams]
+        kafka = write_config(config, bootstrap=broker.bootstrap, streams=shown)
         click.echo(
             "Started a Kafka broker inside this process: in memory, for one replica, without restore; "
             "its data ends with the demo."

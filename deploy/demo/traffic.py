@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Producer
 from deploy.demo.digits import DAY_MS, EVENTS_PER_DAY, MODEL_VERSION, ImageQuality, TrafficSource
+from deploy.demo.pictures import event_ids
 
 from driftgauge.cli.publish import Publication, publish
 from driftgauge.config import Settings
@@ -69,6 +70,7 @@ def publish_weeks(producer: Producer, source: TrafficSource, *, topic: str, end_
             topic=topic,
             stream=STREAM,
             vectors=source.embed(images),
+            event_ids=event_ids(images.pixels),
             start_ms=days[-1].start_ms,
             span_ms=DAY_MS,
             disorder_ms=DISORDER_MS,
@@ -134,6 +136,7 @@ def publish_live(
             topic=topic,
             stream=LIVE_STREAM,
             vectors=source.embed(images),
+            event_ids=event_ids(images.pixels),
             numbers=source.numbers(images),
             start_ms=start_ms,
             span_ms=_PERIOD_MS,

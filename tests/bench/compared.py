@@ -1,4 +1,4 @@
-"""The verdict beside detectors that keep raw vectors: `python -m tests.bench.compared`, an hour.
+"""The verdict beside detectors that keep raw vectors: `python -m tests.bench.compared`, 20 minutes.
 
 Every kind of drift in eight families: the share of windows found at the threshold that 1 % of clean windows
 reach, by the service's combined p-value and by each detector; the clean windows with p < 0.01; and the kinds

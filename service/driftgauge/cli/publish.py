@@ -2,7 +2,7 @@
 
 import base64
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -167,6 +167,7 @@ class Publication:
         model_version: The events' model version; None leaves it out.
         as_base64: Send the vectors as base64 of little-endian float32 rather than JSON numbers.
         numbers: (n,) by name, the numbers beside the vectors.
+        event_ids: n ids of the events; empty: they have none.
     """
 
     topic: str
@@ -176,6 +177,7 @@ class Publication:
     model_version: str | None = None
     as_base64: bool = False
     numbers: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    event_ids: Sequence[str] = ()
 
     @classmethod
     def spread(
@@ -191,6 +193,7 @@ class Publication:
         model_version: str | None = None,
         as_base64: bool = False,
         numbers: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
+        event_ids: Sequence[str] = (),
     ) -> "Publication":
         """Return (n, d) vectors spread evenly over event time [start, start + span), in sending order.
 
@@ -200,7 +203,8 @@ class Publication:
         delay_ms = np.random.default_rng(seed).uniform(0, disorder_ms, len(vectors))
         order = np.argsort(times_ms + delay_ms, kind="stable")
         sent = {name: values[order] for name, values in numbers.items()}
-        return cls(topic, stream, vectors[order], times_ms[order], model_version, as_base64, sent)
+        ids = [event_ids[row] for row in order] if event_ids else ()
+        return cls(topic, stream, vectors[order], times_ms[order], model_version, as_base64, sent, ids)
 
     def event(self, row: int) -> bytes:
         """Return the event of one row, encoded by the contract."""
@@ -212,6 +216,8 @@ class Publication:
             event["embedding_b64"] = base64.b64encode(vector.astype("<f4").tobytes()).decode()
         else:
             event["embedding"] = vector
+        if self.event_ids:
+            event["event_id"] = self.event_ids[row]
         if self.numbers:
             event["numbers"] = {name: float(values[row]) for name, values in self.numbers.items()}
         return orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -22,9 +22,9 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
         "If the stream was not in order while its windows were measured, declare a clean time as warm_up.",
     ),
     "incomplete": (
-        "Wait where partitions are missing: a corrected window follows by itself once they are read.",
-        "Where it stays so, see which replica reads them.",
-        "Where none is missing, see that all replicas have the same baselines, windows and segments.",
+        "If partitions are missing, wait: a corrected window follows by itself once they are read.",
+        "If it stays so, see which replica reads them.",
+        "If none is missing, see that all replicas have the same baselines, windows and segments.",
     ),
     "refused": (
         "See why: driftgauge dead-letters show; then tell the producers, or correct the mapping.",
@@ -32,24 +32,24 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
     ),
     "late": (
         "Find the producers whose events are old: the log names the first offset of late events.",
-        "Where old events are sent again, wait; where producers are always so late, raise allowed_disorder "
+        "If old events are sent again, wait; if producers are always so late, raise allowed_disorder "
         "or allowed_lateness.",
     ),
     "silent": (
         "Check that producers still send events, then that none are refused: driftgauge dead-letters list.",
-        "Where events come, see whether all are late: driftgauge_late_events_total.",
-        "Where the stream pauses by design, raise its overdue_after.",
+        "If events come, see whether all are late: driftgauge_late_events_total.",
+        "If the stream pauses by design, raise its overdue_after.",
     ),
     "behind": (
-        "Where records are not read yet, wait while old events are read again; otherwise see whether the lag "
+        "If records are not read yet, wait while old events are read again; otherwise see whether the lag "
         "falls, or add replicas.",
-        "Where all are read, find whether the events themselves come late, a partition without events holds "
+        "If all are read, find whether the events themselves come late, a partition without events holds "
         "the windows back until its idle_timeout, or the role windows is behind: look at the lag of the "
         "partials topic.",
     ),
     "unclear": (
-        "Where the segment has too few events, check that they are still sent, or add longer windows.",
-        "Where it only warns, find what changed for it alone; where it is a misfit, fit a new baseline.",
+        "If the segment has too few events, check that they are still sent, or add longer windows.",
+        "If it only warns, find what changed for it alone; if it is a misfit, fit a new baseline.",
     ),
     "warming_up": (
         "See that the events are as they should be, then wait.",
@@ -157,6 +157,6 @@ def _against_alarm(alarm: Alarm, status: StreamStatus) -> tuple[str, ...]:
         *([words.advice] if kind and (words := words_of_kind(kind)) else []),
         *([] if row["flags"] & CALIBRATED else [_NOT_CALIBRATED.format(size=alarm.size, warm_up=warm_up)]),
         "If it is a fault, fix it" + ("; the alarm ends a few windows later." if status.has_alert else "."),
-        "If these inputs are the new normal, fit a baseline on them; where the model does not handle them, "
+        "If these inputs are the new normal, fit a baseline on them; if the model does not handle them, "
         "retrain it first.",
     )

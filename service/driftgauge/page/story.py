@@ -136,6 +136,8 @@ def tell_alarm(
 ) -> list[tuple[str, str]]:
     """Return the alarm of a stream in five sentences, each after what it answers; empty without one.
 
+    If its events have numbers, a sixth says what became of those.
+
     Args:
         status: The stream's status.
         record: The result of the window with the evidence; None where it cannot be read.
@@ -153,6 +155,7 @@ def tell_alarm(
         ("How large", as_sentence(size)),
         ("When", as_sentence(tell_since(status))),
         ("Trend", as_sentence(_trend(alarm))),
+        *([("Numbers", " ".join(tell_numbers(record)))] if record is not None and record.numbers else []),
     ]
 
 
@@ -288,13 +291,14 @@ def tell_age(since_ms: int | None, now_ms: int) -> str:
 def tell(record: WindowRecord, run: Run, size_ms: int, *, is_told: bool = False) -> list[str]:
     """Return the story of a window in a few sentences, and of the run that it ends.
 
-    `is_told` says that `tell_alarm` tells what happened, and where.
+    `is_told` says that `tell_alarm` tells what happened, where, and of the numbers.
     """
     if record.verdict == "incomplete":
         return [*_why_incomplete(record), "Nothing is concluded from an incomplete window."]
     if record.verdict == "insufficient" or record.js_divergence is None or record.p_value is None:
         return [f"The window has {record.count:,} events, too few to be scored."]
-    return [*_tell_inputs(record, run, size_ms, is_told=is_told), *tell_numbers(record)]
+    numbers = [] if is_told else tell_numbers(record)
+    return [*_tell_inputs(record, run, size_ms, is_told=is_told), *numbers]
 
 
 def _tell_inputs(record: WindowRecord, run: Run, size_ms: int, *, is_told: bool) -> list[str]:

@@ -383,7 +383,9 @@ def least_drift(reference: Reference, count: int, level: float) -> dict[str, flo
     """
     overdispersion = reference.overdispersion or Overdispersion.independent(reference.components)
     scorer = _ReferenceScorer(reference, None, overdispersion, count)
-    return scorer.detectable(count, level * scorer.weight / registry.total_weight())
+    unfitted = set(registry.STATISTICS) - set(registry.fitted(reference.arrays))
+    missing = fsum(weight for each in unfitted for weight in each.weights)
+    return scorer.detectable(count, level * scorer.weight / (scorer.weight + missing))
 
 
 class _ReferenceScorer:
