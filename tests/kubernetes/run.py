@@ -1,7 +1,8 @@
 """The chart on a real Kubernetes, on this machine alone: `python -m tests.kubernetes.run`.
 
 It takes root on Linux and the programs below; the first run builds Kubernetes, for ten minutes. Without
-Docker's hub the image's base is `TEST_IMAGE_BASE`, as in tests/deploy/engine.py. Each step prints what was seen, or ends the run.
+Docker's hub the image's base is `TEST_IMAGE_BASE`, as in tests/deploy/engine.py. Each step prints what was
+seen, or ends the run.
 """
 
 import json
