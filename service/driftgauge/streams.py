@@ -229,6 +229,16 @@ def _load(listed: BaselineSettings, stream: StreamSettings) -> Baseline:
                 "remedy": "fit the baseline again",
             },
         )
+    for name, each in stream.numbers.items():
+        fitted = baseline.numbers.get(name)
+        if fitted is not None and (fitted.number.low, fitted.number.high) != tuple(each.range):
+            low, high = each.range
+            message = (
+                f"{listed.file} has {name} from {fitted.number.low:g} to {fitted.number.high:g}, and the "
+                f"stream from {low:g} to {high:g}; fit it again with --number {name}={low:g}:{high:g}, which "
+                "is no other baseline"
+            )
+            raise BaselineError(message)
     compared = {name for name, each in stream.numbers.items() if each.alert_change is not None}
     if uncounted := sorted(compared - baseline.numbers.keys()):
         message = (

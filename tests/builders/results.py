@@ -143,6 +143,7 @@ def build_number(
         before or NumberMemory(),
         events=sum(len([*each]) for each in values) if events is None else events,
         is_conclusive=is_conclusive,
+        fewest=1,
     )
 
 

@@ -223,10 +223,10 @@ def sample_reader(registry: CollectorRegistry) -> Callable[..., dict[str, dict[s
 
 
 def render_samples(registry: CollectorRegistry) -> str:
-    """Return the service's samples as sorted text, without buckets, with six digits of each value."""
+    """Return samples as sorted text, six digits of each value; none of buckets or of the machine."""
     return "\n".join(
         f"{name}{{{labels}}} {value:.6g}"
         for name, samples in sorted(read_samples(registry).items())
-        if not name.endswith("_bucket") and not name.startswith(("process_", "python_"))
+        if not name.endswith("_bucket") and not name.startswith(("process_", "python_", "memory_limit_"))
         for labels, value in sorted(samples.items())
     )

@@ -33,6 +33,10 @@ URLS = [
     ("https://{event_id}@shop.example/", "fixed host"),
     ("https:///{event_id}", "fixed host"),
     ("https://shop.example;script-src/{event_id}", "fixed host"),
+    ("https://*/{event_id}", "fixed host"),
+    ("https://user:password@shop.example/{event_id}", "fixed host"),
+    ("https://пример.example/{event_id}", "fixed host"),
+    ("https://shop.example/ü/{event_id}", "ASCII"),
     ("https://shop.example/", "takes {event_id}"),
     ("https://shop.example/{event_id}/{secret}", "takes nothing else"),
 ]

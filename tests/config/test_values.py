@@ -150,6 +150,7 @@ def test_links_of_page_quote_ids_and_keep_their_host(load):
     link = fill_template(stream.example_url, "a.b", "javascript:alert(1)/../?&#\"'<>ö")
     quoted = "javascript%3Aalert%281%29%2F..%2F%3F%26%23%22%27%3C%3E%C3%B6"
     assert link == f"https://shop.example:8443/a.b?id={quoted}&x={quoted}"
+    assert fill_template(stream.example_url, "s", "..") is None, "a browser takes it for a step up"
     assert origin(stream.thumbnail_url) == "http://images.example:81"
     assert fill_template(stream.thumbnail_url, "s", "7") == "http://images.example:81/7.png?size=48"
 

@@ -43,6 +43,7 @@ MAX_CLUSTER_EXAMPLES = 5
 
 
 _ShortText = Annotated[str, Field(max_length=MAX_TEXT)]
+_Sum = Annotated[int, Field(ge=0, le=2**62)]
 
 
 class _Record(BaseModel):
@@ -163,7 +164,10 @@ class NumberDescription(_Record):
 
     low: Annotated[float, Field(allow_inf_nan=False)]
     high: Annotated[float, Field(allow_inf_nan=False)]
-    tally: Annotated[tuple[tuple[int, ...], ...], Field(min_length=TALLY_ROWS, max_length=TALLY_ROWS)]
+    tally: Annotated[
+        tuple[tuple[Annotated[int, Field(ge=0, le=2**62)], ...], ...],
+        Field(min_length=TALLY_ROWS, max_length=TALLY_ROWS),
+    ]
 
     @model_validator(mode="after")
     def _check_range(self) -> "NumberDescription":

@@ -11,10 +11,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import click
+from pydantic import TypeAdapter
 
 from driftgauge.baseline.segments import parse_choice
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings, load_settings
+from driftgauge.config.fields import NumberName
 from driftgauge.config.inputs import InputSettings
 from driftgauge.config.stream import NumberSettings
 from driftgauge.core.counting.numbers import Number
@@ -105,6 +107,7 @@ def _parse_number(text: str) -> Number:
     name, _, span = text.partition("=")
     low, _, high = (span or "0:1").partition(":")
     try:
+        TypeAdapter(NumberName).validate_python(name)
         ends = NumberSettings(range=(float(low), float(high))).range
     except ValueError:
         message = f"{text!r} is no number; write a name, and its range if it is not 0:1, as in score=1:5"

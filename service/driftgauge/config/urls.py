@@ -13,6 +13,9 @@ __all__ = ["Url", "UrlTemplate", "fill_template", "origin"]
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 # Placeholders, and what no host has: such text would add to the page's content security policy.
 _NO_HOST = re.compile(r"[\s;,'\"<>\\{}]")
+_HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
+# A browser takes these for steps in a path.
+_DOTS = (".", "..")
 _KNOWN = {"stream", "event_id"}
 
 
@@ -20,8 +23,8 @@ def _check_template(url: str) -> str:
     """Return a URL template; raise ValueError for one that a page must not link to."""
     parts = urlsplit(url)
     require(
-        parts.scheme in ("http", "https") and parts.hostname and not _NO_HOST.search(parts.netloc),
-        "write an http or https URL with a fixed host, such as https://images.example/{event_id}",
+        parts.scheme in ("http", "https") and _HOST.fullmatch(parts.netloc) and url.isascii(),
+        "write an http or https URL with a fixed host and in ASCII, such as https://images.example/{event_id}",
     )
     placeholders = set(_PLACEHOLDER.findall(url))
     require(
@@ -45,8 +48,10 @@ Url = Annotated[str, AfterValidator(_check_url)]
 UrlTemplate = Annotated[str, AfterValidator(_check_template)]
 
 
-def fill_template(template: str, stream: str, event_id: str) -> str:
-    """Return the URL of an event by a template."""
+def fill_template(template: str, stream: str, event_id: str) -> str | None:
+    """Return the URL of an event by a template; None if a name would lead to another path."""
+    if {stream, event_id} & {*_DOTS}:
+        return None
     values = {"stream": stream, "event_id": event_id}
     return _PLACEHOLDER.sub(lambda found: quote(values[found[1]], safe=""), template)
 

@@ -267,7 +267,8 @@ class Site:
 
     def _picture(self, template: str | None, stream: str, event_id: str) -> str | None:
         """Return what is shown as the picture of an event; None without one."""
-        return None if template is None else self._load(fill_template(template, stream, event_id))
+        url = None if template is None else fill_template(template, stream, event_id)
+        return None if url is None else self._load(url)
 
     def _whole(self, stream: str, alarm: Alarm) -> WindowRecord | None:
         """Return the result of the window with the evidence of a stream's alarm; None where it is missing."""

@@ -107,7 +107,13 @@ def expected(events):
                 found[1].append((-distance, rank, name))
     return {
         start_ms: Examples(
-            tuple(each for cluster in sorted(by) for each in sorted(by[cluster])[:MAX_EXAMPLES]),
+            tuple(
+                each
+                for cluster in sorted(by)
+                for each in sorted({each.rank: each for each in sorted(by[cluster], reverse=True)}.values())[
+                    :MAX_EXAMPLES
+                ]
+            ),
             tuple(FarExample(-near, rank, name) for near, rank, name in first_of_ranks(far)[:MAX_FARTHEST]),
         )
         for start_ms, (by, far) in panes.items()

@@ -31,6 +31,7 @@ def judge(number, shares, *, baseline=0.9, counted=EVENTS, is_conclusive=True):
                 memory,
                 events=EVENTS,
                 is_conclusive=is_conclusive,
+                fewest=30,
             )
         )
         memory = results[-1].after
@@ -54,8 +55,41 @@ def test_two_of_three_windows_beyond_a_declared_size_fire(limits, fires):
 def test_window_in_doubt_neither_fires_nor_is_remembered(doubt):
     results = judge(replace(CORRECT, alert_below=0.8), [0.7] * 3, **doubt)
     assert not any(each.fires or each.exceeds for each in results)
-    assert results[-1].after == NumberMemory()
+    assert results[-1].after == NumberMemory(replace(CORRECT, alert_below=0.8))
     assert results[0].is_partial == ("counted" in doubt)
+
+
+def test_window_with_few_values_neither_fires_nor_is_remembered():
+    results = judge(replace(CORRECT, alert_below=0.8), [0.5] * 3, counted=20)
+    number, memory = replace(CORRECT, alert_below=0.8), NumberMemory()
+    values = np.full(EVENTS, np.nan)
+    values[:29] = 0.0
+    few = NumberTally(number, number.count(values, np.zeros(EVENTS, np.intp), 1))
+    for _ in range(3):
+        result = judge_number(number, few, None, memory, events=EVENTS, is_conclusive=True, fewest=30)
+        memory = result.after
+        assert (result.fires, result.is_partial, memory.mean) == (False, False, None)
+    assert not any(each.fires for each in results)
+
+
+@pytest.mark.parametrize("now", [{}, {"alert_below": 0.5}, {"alert_below": 0.8, "high": 2.0}])
+def test_other_limits_or_range_do_not_inherit_an_alert(now):
+    before = judge(replace(CORRECT, alert_below=0.8), [0.7, 0.7])[-1]
+    assert before.fires
+    number = replace(CORRECT, **now)
+    (right, *_), events = tally(0.7).counts, EVENTS
+    values = np.repeat([number.high, 0.0], [round(0.7 * events), events - round(0.7 * events)])
+    counted = NumberTally(number, number.count(values, np.zeros(events, np.intp), 1))
+    result = judge_number(number, counted, None, before.after, events=events, is_conclusive=True, fewest=30)
+    assert right == events
+    assert not result.fires
+    assert (result.before.mean is None) == ("high" in now)
+
+
+def test_windows_that_do_not_follow_one_another_are_not_compared():
+    after = judge(CORRECT, [0.9, 0.9])[-1].after
+    assert after.ratios
+    assert remember({"correct": judge(CORRECT, [0.9])[-1]}, 1)["correct"].mean is None
 
 
 def test_windows_without_result_end_the_alert():

@@ -16,7 +16,7 @@ from driftgauge.core.statistics.minor_shift import (
     MINOR_SUMS,
     known_variances,
 )
-from driftgauge.core.statistics.nulls.means_null import describe
+from driftgauge.core.statistics.nulls.means_null import MeansNull, describe
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.streams import to_reference
 from tests.builders.baselines import fit
@@ -196,6 +196,15 @@ def test_window_is_compared_with_mean_after_warm_up(references):
     arrays = {**reference.arrays, **MINOR_SHIFT.recentre(reference, None, tally, 1.0)}
     assert find(reference, vectors)[0].p_value < 1e-6
     assert find(replace(reference, arrays=arrays), vectors)[0].p_value == pytest.approx(1)
+
+
+def test_components_that_do_not_vary_weigh_nothing_in_bursts():
+    moments = describe(np.random.default_rng(0).standard_normal((5_000, 16)))
+    padded = np.pad(moments, ((0, 0), (0, 80)))
+    alone = MeansNull(moments, np.full(16, 2.0), 100).total(np.ones(16))
+    among = MeansNull(padded, np.full(96, 2.0), 100).total(np.repeat([0.0, 1.0], [80, 16]))
+    for squares in (10.0, 60.0, 110.0):
+        assert among.tail(squares) == pytest.approx(alone.tail(squares))
 
 
 def test_nothing_is_counted_against_baseline_without_minor_components():

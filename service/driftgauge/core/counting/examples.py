@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,8 @@ class Example(NamedTuple):
 
     Attributes:
         cluster: The cluster.
-        rank: The CRC-32 of its name; the lowest ranks of a cluster are its examples.
+        rank: The CRC-32 of its name; the lowest ranks of a cluster are its examples, one
+            of each rank.
         event_id: Its name, which the producer assigned.
         snippet: The beginning of its text; empty where none is kept.
     """
@@ -58,6 +59,9 @@ class FarExample(NamedTuple):
     rank: int
     event_id: str
     snippet: str = ""
+
+
+_ExampleT = TypeVar("_ExampleT", Example, FarExample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +191,18 @@ def merge_examples(samples: Iterable[Examples]) -> Examples:
         for example in sample.examples:
             clusters.setdefault(example.cluster, set()).add(example)
     return Examples(
-        tuple(example for _, union in sorted(clusters.items()) for example in sorted(union)[:MAX_EXAMPLES]),
+        tuple(
+            example
+            for _, union in sorted(clusters.items())
+            for example in _distinct(sorted(union))[:MAX_EXAMPLES]
+        ),
         _distinct(sorted(farthest, key=lambda each: (-each.distance, each[1:])))[:MAX_FARTHEST],
     )
 
 
-def _distinct(ordered: Iterable[FarExample]) -> tuple[FarExample, ...]:
+def _distinct(ordered: Iterable[_ExampleT]) -> tuple[_ExampleT, ...]:
     """Return the first of each rank."""
-    first: dict[int, FarExample] = {}
+    first: dict[int, _ExampleT] = {}
     for example in ordered:
         first.setdefault(example.rank, example)
     return tuple(first.values())

@@ -33,14 +33,22 @@ class NumberMemory:
     """What is remembered of the windows before.
 
     Attributes:
+        number: The number as it was configured then; None before any window.
         recent: Whether each of the last two windows exceeded a declared size, the oldest first.
         mean: The mean of the last of them, and its variance if values are independent; None before any.
         ratios: The squared differences of the latest windows' means, over their variances.
     """
 
+    number: Number | None = None
     recent: tuple[bool, ...] = ()
     mean: tuple[float, float] | None = None
     ratios: tuple[float, ...] = ()
+
+    def of(self, number: Number) -> "NumberMemory":
+        """Return what holds of a number as it is now: nothing has exceeded other limits yet."""
+        if self.number is None or self.number.key != number.key:
+            return NumberMemory(number)
+        return self if self.number == number else replace(self, number=number, recent=())
 
     @property
     def overdispersion(self) -> float:
@@ -56,9 +64,8 @@ class NumberMemory:
             expected = self.mean[1] + variance
             # Equal values do not vary, and two windows of them say nothing.
             ratios += ((mean - self.mean[0]) ** 2 / expected,) if expected else ()
-        return NumberMemory(
-            (*self.recent, exceeds)[1 - _RECENT_WINDOWS :], (mean, variance), ratios[-_MOST_RATIOS:]
-        )
+        recent = (*self.recent, exceeds)[1 - _RECENT_WINDOWS :]
+        return NumberMemory(self.number, recent, (mean, variance), ratios[-_MOST_RATIOS:])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +122,7 @@ def judge_number(
     *,
     events: int,
     is_conclusive: bool,
+    fewest: int,
 ) -> NumberResult:
     """Return what a window says of a number.
 
@@ -126,25 +134,28 @@ def judge_number(
         events: The number of the window's events.
         is_conclusive: The window has enough events, and all of them: only such a window may alert, and is
             remembered.
+        fewest: The least number of values of such a window.
     """
+    before = before.of(number)
     baseline = baseline if baseline is not None and baseline.count else None
     is_partial = tally.count + tally.missing < events
     overdispersion = before.overdispersion
     mean = change = None
-    exceeds, after = False, before
+    # The next window does not follow one that is not remembered.
+    exceeds, fires, after = False, False, replace(before, mean=None)
     if tally.count:
         variance = tally.variance / tally.count
         mean = Estimate(tally.mean, sqrt(variance * overdispersion))
         if baseline is not None:
             change = explain_change(tally, baseline, overdispersion)
-        if is_conclusive and not is_partial:
+        if is_conclusive and not is_partial and tally.count >= fewest:
             exceeds = (number.alert_below is not None and mean.value < number.alert_below) or (
                 number.alert_change is not None
                 and change is not None
                 and abs(change.total.value) > number.alert_change
             )
+            fires = sum((*before.recent, exceeds)) >= _ALERT_WINDOWS
             after = before.after(mean.value, variance, exceeds=exceeds)
-    recent = (*before.recent, exceeds)[-_RECENT_WINDOWS:]
     return NumberResult(
         count=tally.count,
         missing=tally.missing,
@@ -157,7 +168,7 @@ def judge_number(
         baseline_means=np.empty(0) if baseline is None else baseline.means,
         overdispersion=overdispersion,
         exceeds=exceeds,
-        fires=after is not before and sum(recent) >= _ALERT_WINDOWS,
+        fires=fires,
         before=before,
         after=after,
     )
@@ -167,6 +178,10 @@ def remember(results: Mapping[str, NumberResult], missed: int) -> Mapping[str, N
     """Return what is remembered of numbers after a window, and after so many windows without a result."""
     quiet = (False,) * min(missed, _RECENT_WINDOWS)
     return {
-        name: replace(each.after, recent=(*each.after.recent, *quiet)[1 - _RECENT_WINDOWS :])
+        name: replace(
+            each.after,
+            recent=(*each.after.recent, *quiet)[1 - _RECENT_WINDOWS :],
+            mean=None if missed else each.after.mean,
+        )
         for name, each in results.items()
     }

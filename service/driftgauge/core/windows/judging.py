@@ -128,6 +128,7 @@ class StreamJudge:
                 remembered.get(number.name, NumberMemory()),
                 events=events,
                 is_conclusive=is_conclusive,
+                fewest=self._spec.min_events,
             )
         return results
 

@@ -124,10 +124,11 @@ class MeansNull:
         Those of bursts are not known: what bursts add to the variances is taken to lie in one direction,
         which is the heaviest tail.
         """
-        independent = 1 / self._overdispersion[first:]
+        varies = self.varies[first:] if self.varies[first:].any() else np.ones_like(self.varies[first:])
+        independent = 1 / self._overdispersion[first:][varies]
         weights = spectrum * independent.mean()
         weights[-1] += (1 - independent).sum()
-        return QuadraticForm(weights, float(1 / np.mean(1 / self.degrees[first:])))
+        return QuadraticForm(weights, float(1 / np.mean(1 / self.degrees[first:][varies])))
 
     def standardized(self, means: NDArray[np.float64], count: int) -> NDArray[np.float64]:
         """Return the differences from the baseline of means of n events, (w,), as if it were known.
