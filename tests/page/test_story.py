@@ -281,7 +281,7 @@ ONE = [SEGMENT | {"value": "dock", "verdict": "drift"}, SEGMENT | {"value": "oth
         ),
         pytest.param(
             WELL[:19] + GROWING[:3],
-            ["Novelty 4.0 %; without drift it is about 0.", "Trend Too early to say: 3 windows."],
+            ["Novelty 4.0 %; 2.00 times the smallest worth finding.", "Trend Too early to say: 3 windows."],
             id="few windows",
         ),
         # The last window's kind is the one that stands out least over all of them.
@@ -469,7 +469,7 @@ def alert_links(results):
                 "first seen between 8 Nov 2025, 11:00 UTC and 8 Nov 2025, 12:00 UTC (1h).",
                 "What Shift: inputs moved together",
                 "Where First in camera = dock-2, then in all events.",
-                "How large Mean shift 0.317; without drift it is about 0.",
+                "How large Mean shift 0.317; 6.34 times the smallest worth finding.",
                 "Last confirmed 10 Nov 2025, 00:00 UTC",
                 "1h: too few events to see anything for 6 h",
                 "Find what else changed between 6 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC",
@@ -483,7 +483,7 @@ def alert_links(results):
             [
                 "When First seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d)",
                 "What Novelty: some events lie where the baseline has none.",
-                "How large Novelty 2.5 %; without drift it is about 0.",
+                "How large Novelty 2.5 %; 1.24 times the smallest worth finding.",
                 "Log some events far from every cluster",
             ],
             "DriftgaugeDrift",

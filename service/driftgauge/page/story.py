@@ -148,7 +148,8 @@ def tell_alarm(
     drifting = [] if record is None else [each for each in record.segments if each.verdict == "drift"]
     is_alone = alarm.state == "segment"
     what = "A segment drifts by itself; all events together do not" if is_alone else _tell_what(alarm)
-    size = (_segment_size(drifting, smallest) if is_alone or alarm.part else "") or _size_by_usual(alarm)
+    of_segment = _segment_size(drifting, smallest) if is_alone or alarm.part else ""
+    size = of_segment or _size_by_usual(alarm, smallest)
     return [
         ("What", f"{what}."),
         ("Where", _tell_where(alarm, status, record)),
@@ -185,11 +186,15 @@ def _segment_size(drifting: Sequence[SegmentRecord], smallest: Mapping[str, floa
     return f"in {segment} {size}, {times:.2g} times the smallest worth finding" if sizes else ""
 
 
-def _size_by_usual(alarm: Alarm) -> str:
-    course = alarm.course
+def _size_by_usual(alarm: Alarm, smallest: Mapping[str, float]) -> str:
+    """Return how large an alarm is, by ok windows before it, or else by the smallest drift worth finding."""
+    course, name = alarm.course, number_of(alarm.evidence)
     usual = "without drift it is about 0"
+    if not alarm.is_slow and smallest.get(name):
+        times = abs(float(alarm.evidence[name])) / smallest[name]
+        usual = f"{format_number(times)} times the smallest worth finding"
     if course.usual >= _LEAST_USUAL:
-        words = WORDS.get(number_of(alarm.evidence))
+        words = WORDS.get(name)
         usual = f"the last {course.usual} ok windows had at most {_amount(words, course.most)}"
     return f"{tell_size(alarm)}; {usual}"
 
