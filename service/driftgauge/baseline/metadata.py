@@ -164,10 +164,7 @@ class NumberDescription(_Record):
 
     low: Annotated[float, Field(allow_inf_nan=False)]
     high: Annotated[float, Field(allow_inf_nan=False)]
-    tally: Annotated[
-        tuple[tuple[Annotated[int, Field(ge=0, le=2**62)], ...], ...],
-        Field(min_length=TALLY_ROWS, max_length=TALLY_ROWS),
-    ]
+    tally: Annotated[tuple[tuple[_Sum, ...], ...], Field(min_length=TALLY_ROWS, max_length=TALLY_ROWS)]
 
     @model_validator(mode="after")
     def _check_range(self) -> "NumberDescription":

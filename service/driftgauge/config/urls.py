@@ -15,7 +15,7 @@ _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 _NO_HOST = re.compile(r"[\s;,'\"<>\\{}]")
 _HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 # A browser takes these for steps in a path.
-_DOTS = (".", "..")
+_DOTS = {".", ".."}
 _KNOWN = {"stream", "event_id"}
 
 
@@ -50,7 +50,7 @@ UrlTemplate = Annotated[str, AfterValidator(_check_template)]
 
 def fill_template(template: str, stream: str, event_id: str) -> str | None:
     """Return the URL of an event by a template; None if a name would lead to another path."""
-    if {stream, event_id} & {*_DOTS}:
+    if _DOTS & {stream, event_id}:
         return None
     values = {"stream": stream, "event_id": event_id}
     return _PLACEHOLDER.sub(lambda found: quote(values[found[1]], safe=""), template)

@@ -210,6 +210,7 @@ def detail(
     starts = [start_ms for start_ms, _ in parts]
     positions = {cluster.id: at for at, cluster in enumerate(record.clusters)}
     examples = {example.cluster: example for example in record.examples}
+    numbers = {name: {own.id: own for own in number.clusters} for name, number in record.numbers.items()}
     total = record.js_divergence or 0.0
     return WindowDetail(
         record,
@@ -227,12 +228,7 @@ def detail(
                     [float(each.shares[positions[cluster.id]]) for _, each in parts],
                     cluster.baseline_share,
                 ),
-                {
-                    name: own
-                    for name, number in record.numbers.items()
-                    for own in number.clusters
-                    if own.id == cluster.id
-                },
+                {name: own[cluster.id] for name, own in numbers.items() if cluster.id in own},
             )
             for cluster in sorted(
                 record.clusters, key=lambda each: (-(each.js_contribution or 0.0), -each.share)
