@@ -1,20 +1,21 @@
 """Streams whose truth is known: drawn by the hour, counted and judged by the core, published as results."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.baseline.artifact import save
+from driftgauge.baseline.artifact import Baseline, save
 from driftgauge.baseline.fitting import Provenance, fit_baseline
 from driftgauge.baseline.segments import Members
 from driftgauge.baseline.windows import Traffic
 from driftgauge.config import Settings
 from driftgauge.core.local import LocalDriver
 from driftgauge.events.records import StoredRecord
+from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.results import Results
 from driftgauge.records.window_results import result_record
 from driftgauge.streams import describe_baselines, load_streams
@@ -53,6 +54,7 @@ class Truth:
         stuck: From when and until when one input is half of all.
         quiet: The hours without any event.
         unread: From when one of the two partitions is not read.
+        renewed: From when a baseline of the inputs as they are then is in force.
         by_day, by_night: Events an hour.
     """
 
@@ -64,6 +66,7 @@ class Truth:
     stuck: tuple[int, int] = (0, 0)
     quiet: frozenset[int] = field(default_factory=frozenset)
     unread: float = np.inf
+    renewed: int | None = None
     by_day: int = 150
     by_night: int = 10
 
@@ -99,49 +102,58 @@ def draw(
     return vectors, cameras, texts
 
 
-def configure(folder: Path) -> Settings:
-    """Return a configuration of the streams, with a baseline of two clean weeks each."""
-    for number, (stream, truth) in enumerate(TRUTHS.items()):
-        random = np.random.default_rng(100 + number)
-        drawn = [draw(Truth(0, by_day=truth.by_day), hour, random) for hour in range(14 * 24)]
-        vectors = np.concatenate([each for each, _, _ in drawn]).astype(np.float32)
-        cameras = np.array([camera for _, each, _ in drawn for camera in each])
-        hours = np.repeat(np.arange(len(drawn)), [len(each) for each, _, _ in drawn])
-        segments = tuple(
-            Members("camera", value, cameras == camera)
-            for value, camera in (("dock-2", "dock-2"), ("other", "dock-1"))
-        )
-        baseline = fit_baseline(
-            vectors,
-            stream=stream,
-            clusters=6,
-            created_ms=MONDAY_MS - DAY_MS,
-            progress=lambda _: None,
-            provenance=Provenance(
-                Traffic.of(hours * HOUR_MS, HOUR_MS),
-                segments,
-                texts=[text for _, _, each in drawn for text in each],
-                event_ids=[f"{stream}-before-{row}" for row in range(len(vectors))],
-                text_bytes=80,
-            ),
-        )
-        save(baseline, folder / f"{stream}.safetensors")
+def configure(folder: Path, truths: Mapping[str, Truth] = TRUTHS) -> Settings:
+    """Return a configuration of some streams, with a baseline of two clean weeks each."""
     common: dict[str, Any] = {
         "windows": ["1h", "1d"],
         "min_events": None,
         "segments": ["camera"],
         "snippet_bytes": 80,
+        "labels": {"owner": "vision@example.com", "severity": "critical"},
     }
-    labels = {"owner": "vision@example.com", "severity": "critical"}
-    streams = [
-        common | {"name": stream, "baseline": f"{stream}.safetensors", "labels": labels} for stream in TRUTHS
-    ]
+    streams = []
+    for number, (stream, truth) in enumerate(truths.items()):
+        clean = Truth(0, by_day=truth.by_day)
+        save(_fit(stream, clean, 100 + number), folder / f"{stream}.safetensors")
+        baselines: list[dict[str, Any]] = [{"file": f"{stream}.safetensors"}]
+        if truth.renewed is not None:
+            renewed = replace(clean, shifted=0 if truth.shifted <= truth.renewed else np.inf)
+            save(_fit(stream, renewed, 200 + number), folder / f"{stream}-renewed.safetensors")
+            from_ms = MONDAY_MS + truth.renewed * HOUR_MS
+            baselines.append({"file": f"{stream}-renewed.safetensors", "from": format_timestamp(from_ms)})
+        streams.append(common | {"name": stream, "baselines": baselines})
     return settings_in(folder, *streams)
 
 
-def results_of(settings: Settings, stream: str) -> Iterator[tuple[bytes, int]]:
+def _fit(stream: str, truth: Truth, seed: int) -> Baseline:
+    """Return a baseline of two weeks."""
+    random = np.random.default_rng(seed)
+    drawn = [draw(truth, hour, random) for hour in range(14 * 24)]
+    vectors = np.concatenate([each for each, _, _ in drawn]).astype(np.float32)
+    cameras = np.array([camera for _, each, _ in drawn for camera in each])
+    hours = np.repeat(np.arange(len(drawn)), [len(each) for each, _, _ in drawn])
+    segments = tuple(
+        Members("camera", value, cameras == camera)
+        for value, camera in (("dock-2", "dock-2"), ("other", "dock-1"))
+    )
+    return fit_baseline(
+        vectors,
+        stream=stream,
+        clusters=6,
+        created_ms=MONDAY_MS - DAY_MS,
+        progress=lambda _: None,
+        provenance=Provenance(
+            Traffic.of(hours * HOUR_MS, HOUR_MS),
+            segments,
+            texts=[text for _, _, each in drawn for text in each],
+            event_ids=[f"{stream}-before-{row}" for row in range(len(vectors))],
+            text_bytes=80,
+        ),
+    )
+
+
+def results_of(settings: Settings, stream: str, truth: Truth) -> Iterator[tuple[bytes, int]]:
     """Yield the results of a stream, and the time in ms at which each is published."""
-    truth = TRUTHS[stream]
     configured = next(each for each in load_streams(settings) if each.spec.name == stream)
     description = describe_baselines([configured])
     driver = LocalDriver([configured.spec], "embeddings", 2)
@@ -159,7 +171,7 @@ def results_of(settings: Settings, stream: str) -> Iterator[tuple[bytes, int]]:
             offsets[partition] + np.arange(len(vectors)) // 2,
             start_ms + np.sort(random.integers(HOUR_MS // _STEPS, size=len(vectors))),
             vectors,
-            baseline=configured.spec.baselines[0].reference.key,
+            baseline=configured.spec.baseline_at(start_ms).key,
             event_ids=[f"{stream}-{step}-{number}" for number in range(len(vectors))],
             segments=[{"camera": camera} for camera in cameras],
             snippets=texts,
@@ -176,10 +188,11 @@ def results_of(settings: Settings, stream: str) -> Iterator[tuple[bytes, int]]:
 class TrueResults(Results):
     """The results of one of the streams, all published."""
 
-    def __init__(self, settings: Settings, stream: str) -> None:
+    def __init__(self, settings: Settings, stream: str, truth: Truth | None = None) -> None:
         super().__init__(settings.by_stream, 10_000, shows_snippets=True)
-        self.source = made = MadeSource()
-        self.now_ms = MONDAY_MS + TRUTHS[stream].hours * HOUR_MS
-        for offset, (value, published_ms) in enumerate(results_of(settings, stream)):
+        self.source = self.made = made = MadeSource()
+        truth = truth or TRUTHS[stream]
+        self.now_ms = MONDAY_MS + truth.hours * HOUR_MS
+        for offset, (value, published_ms) in enumerate(results_of(settings, stream, truth)):
             made.values.append(value)
             self.receive(StoredRecord(value, stored_offset=offset, stored_ms=published_ms))

@@ -99,7 +99,7 @@ def publish_all(*verdicts, **changes):
             2 * DAY_MS,
             [
                 "Silent",
-                "As of 3 Nov 2025, 01:00 UTC",
+                "Before No drift found in the window of 1h from 3 Nov 2025, 00:00 UTC.",
                 "1h: no window after the one that ended at 3 Nov 2025, 01:00 UTC",
             ],
             id="silent",
@@ -330,7 +330,6 @@ def test_broken_topic_is_told_beside_what_was_read(page, results):
         ("?stream=none", 404, "There is no window of a stream none yet."),
         (f"{STREAM}&window=5m", 404, "There is no window of 5m of a stream resnet18-fc1 yet."),
         (f"{STREAM}&at=2025-11-02T00:00:00Z", 404, "no window of 1h that starts then or before."),
-        (f"{STREAM}&compare=2025-11-02T00:00:00Z", 404, "no window of 1h that starts then or before."),
         (f"{STREAM}&seen={MONDAY_MS - 1}", 404, "Seen: no window of resnet18-fc1 was published by then."),
         (f"{STREAM}&window=x", 400, "Window: "),
         (f"{STREAM}&at=yesterday", 400, "At: "),
@@ -343,6 +342,25 @@ def test_wrong_address_is_answered_in_words(page, query, status, text):
     shown = read(page, f"/{query}", status)
     assert text in shown.text
     assert "?" in shown.every("a", "href")
+
+
+def test_saved_address_whose_windows_have_expired_shows_what_is_there(page):
+    gone = f"{STREAM}&compare=2025-11-02T00:00:00Z&from=2025-11-01T00:00:00Z&until=2025-11-02T00:00:00Z"
+    shown = read(page, f"/{gone}")
+    assert (
+        "no window is left of what the address asks for as the range and the window to compare" in shown.text
+    )
+    assert "no window is left" not in read(page, f"/{STREAM}").text
+
+
+def test_address_without_a_window_size_opens_that_of_the_alarm():
+    results = MadeResults()
+    for number in range(3):
+        results.publish(number, "ok", segments=[])
+    results.publish(0, "drift", segments=[], size_ms=DAY_MS)
+    with serving(results, streams=[{"name": "resnet18-fc1", "windows": ["1h", "1d"]}]) as server:
+        assert 'aria-current="page">1d' in get(server, f"/{STREAM}")[1]
+        assert 'aria-current="page">1h' in get(server, f"/{STREAM}&window=1h")[1]
 
 
 def test_hostile_names_are_text(page, results):

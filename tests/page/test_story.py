@@ -271,17 +271,17 @@ ONE = [SEGMENT | {"value": "dock", "verdict": "drift"}, SEGMENT | {"value": "oth
             [
                 "What Novelty: some events lie where the baseline has none. Where",
                 "How large Novelty 10 %; the last 25 ok windows had at most 2.4 %. When First seen between ",
-                "Trend Grows from 3.0 % to 9.0 % over 9 windows.",
+                "Trend Grows from 3.0 % to 9.0 % over 9 windows of 1h.",
             ],
             id="growing",
         ),
         pytest.param(WELL + GROWING[::-1], ["Trend Shrinks from 9.0 % to 3.0 % over 9"], id="shrinking"),
         pytest.param(
-            WELL + GROWING[:1] * 9, ["Trend Neither grows nor shrinks over 9 windows."], id="steady"
+            WELL + GROWING[:1] * 9, ["Trend Neither grows nor shrinks over 9 windows of 1h."], id="steady"
         ),
         pytest.param(
             WELL[:19] + GROWING[:3],
-            ["Novelty 4.0 %; 2.00 times the smallest worth finding.", "Trend Too early to say: 3 windows."],
+            ["Novelty 4.0 %; 4.00 times the limit.", "Trend Too early to say: 3 windows of 1h."],
             id="few windows",
         ),
         # The last window's kind is the one that stands out least over all of them.
@@ -294,7 +294,7 @@ ONE = [SEGMENT | {"value": "dock", "verdict": "drift"}, SEGMENT | {"value": "oth
             [*WELL, ("drift", {"segments": ONE})],
             [
                 "Where In country = dock; other segments do not drift.",
-                "How large In country = dock mean shift 0.812, 16 times the smallest worth finding.",
+                "How large In country = dock mean shift 0.812, 32.5 times the limit.",
             ],
             id="one segment",
         ),
@@ -465,11 +465,12 @@ def alert_links(results):
         pytest.param(
             "images",
             [
-                "In camera = dock-2 first seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d).",
+                "In camera = dock-2 first seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d); ",
+                "; it began no earlier than 6",
                 "first seen between 8 Nov 2025, 11:00 UTC and 8 Nov 2025, 12:00 UTC (1h).",
                 "What Shift: inputs moved together",
                 "Where First in camera = dock-2, then in all events.",
-                "How large Mean shift 0.317; 6.34 times the smallest worth finding.",
+                "How large Mean shift 0.317; 12.7 times the limit.",
                 "Last confirmed 10 Nov 2025, 00:00 UTC",
                 "1h: too few events to see anything for 6 h",
                 "Find what else changed between 6 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC",
@@ -482,8 +483,9 @@ def alert_links(results):
             "texts",
             [
                 "When First seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d)",
+                "; it began no earlier than 6 Nov",
                 "What Novelty: some events lie where the baseline has none.",
-                "How large Novelty 2.5 %; 1.24 times the smallest worth finding.",
+                "How large Novelty 2.5 %; 2.48 times the limit.",
                 "Log some events far from every cluster",
             ],
             "DriftgaugeDrift",
@@ -491,7 +493,12 @@ def alert_links(results):
         ),
         pytest.param(
             "gaps",
-            ["Incomplete", "1h: embeddings[1] not read to the end for 2 h", "a corrected window follows"],
+            [
+                "Incomplete",
+                "Before No drift found in the window of 1h from 7 Nov 2025, 12:00 UTC.",
+                "1h: embeddings[1] not read to the end for 2 h",
+                "a corrected window follows",
+            ],
             "DriftgaugeWindowsInconclusive",
             id="gaps, nights and an incomplete window",
         ),

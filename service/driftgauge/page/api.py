@@ -47,9 +47,6 @@ def api_routes(
         rows, default = query.rows, _USUALLY
         if query.span is not None:
             rows, default = rows[slice(*query.span)], MAX_LAST
-        if not len(rows):
-            message = "from, until: no window starts in this range"
-            raise MissingWindowError(message)
         last = read_last(request.query_params, MAX_LAST, default)
         return summary_records(query.series, rows[-last:], streams[query.series.stream].numbers)
 
@@ -60,7 +57,7 @@ def api_routes(
         records, text = asked(request), io.StringIO()
         named = {"stream": _cell(records.stream), "window": records.window}
         windows = [named | _columns(record) for record in records.windows]
-        writer = csv.DictWriter(text, windows[0])
+        writer = csv.DictWriter(text, windows[0] if windows else named)
         writer.writeheader()
         writer.writerows(windows)
         headers = {"Content-Disposition": 'attachment; filename="windows.csv"'}

@@ -35,6 +35,7 @@ class WindowQuery:
         compare: The index of the window to compare with; None for none.
         span: The indices of the first window of the range that is asked for, and after the last, (n, n) if
             none is in it; None without a range.
+        expired: What is asked for, and has no window that is left, in words.
     """
 
     series: Series
@@ -44,6 +45,7 @@ class WindowQuery:
     at: int | None
     compare: int | None
     span: tuple[int, int] | None = None
+    expired: tuple[str, ...] = ()
 
     @property
     def size(self) -> str:
@@ -68,11 +70,12 @@ def read_query(
     Without a window, the smallest configured size that has one is taken, else the smallest. `at` and
     `compare` name the last window that starts at a time or before. `seen` names the newest window that was
     published by a time, as dashboards, which know only when they saw a value, can say; it counts where `at`
-    is missing. Charts show the windows that start at `from` or later, and before `until`.
+    is missing. Charts show the windows that start at `from` or later, and before `until`. A range and a
+    window to compare with may have expired since the address was saved.
 
     Raises:
-        MissingWindowError: There is no such stream or size, or no window so old.
-        ValueError: A parameter cannot be read; the message names it.
+        MissingWindowError: There is no such stream or size, or no chosen window so old.
+        ValueError: A parameter cannot be read, or `until` is not after `from`; the message names it.
     """
     stream = parameters.get("stream")
     if not stream:
@@ -95,13 +98,12 @@ def read_query(
     def index(name: str) -> int | None:
         if (time_ms := _parsed(parameters, name, _parse_time)) is None:
             return None
-        after = int(np.searchsorted(rows["start_ms"], time_ms, side="right"))
-        if not after:
-            message = f"{name}: {stream} has no window of {size} that starts then or before"
-            raise MissingWindowError(message)
-        return after - 1
+        return int(np.searchsorted(rows["start_ms"], time_ms, side="right")) - 1
 
-    at = index("at")
+    at, compare, span = index("at"), index("compare"), _read_span(parameters, rows)
+    if at is not None and at < 0:
+        message = f"at: {stream} has no window of {size} that starts then or before"
+        raise MissingWindowError(message)
     if at is None and (seen_ms := _parsed(parameters, "seen", _parse_time)) is not None:
         published = np.flatnonzero(rows["published_ms"] <= seen_ms)
         if not len(published):
@@ -109,17 +111,21 @@ def read_query(
             raise MissingWindowError(message)
         at = int(published[-1])
     sizes, no_longer = (tuple(map(format_duration, each)) for each in (sizes_ms, removed))
-    return WindowQuery(series, sizes, no_longer, rows, at, index("compare"), _read_span(parameters, rows))
+    gone = (("the range", span == (len(rows), len(rows))), ("the window to compare with", compare == -1))
+    expired = tuple(name for name, is_gone in gone if is_gone)
+    found = None if compare == -1 else compare
+    return WindowQuery(series, sizes, no_longer, rows, at, found, span, expired)
 
 
 def _read_span(parameters: QueryParams, rows: NDArray[np.void]) -> tuple[int, int] | None:
-    times = [_parsed(parameters, name, _parse_time) for name in ("from", "until")]
-    if times == [None, None]:
+    from_ms, until_ms = (_parsed(parameters, name, _parse_time) for name in ("from", "until"))
+    if from_ms is None and until_ms is None:
         return None
-    begin, end = (
-        each if time_ms is None else int(np.searchsorted(rows["start_ms"], time_ms))
-        for time_ms, each in zip(times, (0, len(rows)), strict=True)
-    )
+    if from_ms is not None and until_ms is not None and until_ms <= from_ms:
+        message = "until: it must be later than from"
+        raise ValueError(message)
+    begin = 0 if from_ms is None else int(np.searchsorted(rows["start_ms"], from_ms))
+    end = len(rows) if until_ms is None else int(np.searchsorted(rows["start_ms"], until_ms))
     return (begin, end) if begin < end else (len(rows), len(rows))
 
 

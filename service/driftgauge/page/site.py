@@ -34,7 +34,7 @@ from driftgauge.page.results import Results
 from driftgauge.page.service_watch import ServiceStatus, ServiceWatch
 from driftgauge.page.states import STATES, URGENCY
 from driftgauge.page.status import ALARMS, Alarm, StreamStatus, whole_run
-from driftgauge.page.story import tell_alarm
+from driftgauge.page.story import tell_alarm, tell_before
 from driftgauge.page.stream_page import (
     ClusterRow,
     WindowDetail,
@@ -142,6 +142,11 @@ class Site:
         if "stream" not in asked:
             text = self._render_overview(asked)
         else:
+            if not any(map(asked.get, ("window", "at", "seen"))):
+                # The size of the alarm that the page tells, if there is one.
+                now_ms = self._clock_ms()
+                alarm = self._overview.status(asked["stream"], now_ms, self._watch.status(now_ms)).evidence
+                asked = QueryParams({**asked, "window": "" if alarm is None else alarm.size})
             text = self.render_stream(read_query(self._results.history, self._streams, asked))
         body = text.encode()
         return body, f'"{blake2b(body, digest_size=12).hexdigest()}"'
@@ -248,7 +253,7 @@ class Site:
             ),
             mark_before=self._mark_before(status),
             heat=heat_strip(page.rows, series.size_ms, parts, _HEAT_ROWS) if status.is_of_segments else [],
-            told=tell_alarm(status, evidence, alarm.smallest),
+            told=tell_alarm(status, evidence, alarm) or tell_before(status),
             shown_examples=examples if examples and _shows(examples[1], configured, picture_of) else None,
             status=status,
             configured=configured,
@@ -320,8 +325,8 @@ def _callouts(rows: NDArray[np.void], status: StreamStatus) -> list[Mark]:
 
 
 def _shows(events: EventsRecord, configured: StreamSettings, picture_of: Callable[[str], str | None]) -> bool:
-    """Return whether people see anything of some events: bare ids show nobody what changed."""
-    said = any(events.snippets) or any(events.baseline_snippets)
+    """Return whether people see anything of some events: bare ids and equal texts show no change."""
+    said = {*events.snippets} != {*events.baseline_snippets}
     ids = (*events.event_ids, *events.baseline_event_ids)
     return said or configured.example_url is not None or any(map(picture_of, ids))
 

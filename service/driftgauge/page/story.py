@@ -1,16 +1,18 @@
 """What happened to a stream, in sentences: whether it drifts, since when, how sure that is, and where."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from driftgauge.core.durations import format_duration, round_duration
+from driftgauge.core.spec import Alarm as AlarmSpec
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.service_watch import ServiceFault
+from driftgauge.page.states import STATES
 from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus
-from driftgauge.page.summary import Fault, fault_of, kind_of, number_of
+from driftgauge.page.summary import VERDICTS, Fault, fault_of, kind_of, number_of
 from driftgauge.page.words import (
     as_sentence,
     describe_odds,
@@ -37,6 +39,7 @@ __all__ = [
     "tell",
     "tell_age",
     "tell_alarm",
+    "tell_before",
     "tell_cause",
     "tell_concern",
     "tell_fault",
@@ -131,9 +134,7 @@ def _size(words: StatisticWords | None, value: float | None) -> str:
     return f"{words.title.lower()} {(format_percent if words.is_share else format_number)(value)}"
 
 
-def tell_alarm(
-    status: StreamStatus, record: WindowRecord | None, smallest: Mapping[str, float]
-) -> list[tuple[str, str]]:
+def tell_alarm(status: StreamStatus, record: WindowRecord | None, spec: AlarmSpec) -> list[tuple[str, str]]:
     """Return the alarm of a stream in five sentences, each after what it answers; empty without one.
 
     If its events have numbers, a sixth says what became of those.
@@ -141,20 +142,20 @@ def tell_alarm(
     Args:
         status: The stream's status.
         record: The result of the window with the evidence; None where it cannot be read.
-        smallest: The smallest drift worth finding, by the statistic's name.
+        spec: What is large.
     """
     if (alarm := status.evidence) is None:
         return []
     drifting = [] if record is None else [each for each in record.segments if each.verdict == "drift"]
     is_alone = alarm.state == "segment"
     what = "A segment drifts by itself; all events together do not" if is_alone else _tell_what(alarm)
-    of_segment = _segment_size(drifting, smallest) if is_alone or alarm.part else ""
-    size = of_segment or _size_by_usual(alarm, smallest)
+    of_segment = _segment_size(drifting, spec) if is_alone or alarm.part else ""
+    size = of_segment or _size_by_usual(alarm, spec)
     return [
         ("What", f"{what}."),
         ("Where", _tell_where(alarm, status, record)),
         ("How large", as_sentence(size)),
-        ("When", as_sentence(tell_since(status))),
+        ("When", as_sentence(tell_since(status) + _at_the_earliest(status.alarms[0]))),
         ("Trend", as_sentence(_trend(alarm))),
         *([("Numbers", " ".join(tell_numbers(record)))] if record is not None and record.numbers else []),
     ]
@@ -174,25 +175,44 @@ def _tell_where(alarm: Alarm, status: StreamStatus, record: WindowRecord | None)
     return f"{first}{told or 'No cluster leads: the clusters kept their shares.'}"
 
 
-def _segment_size(drifting: Sequence[SegmentRecord], smallest: Mapping[str, float]) -> str:
-    """Return the largest drift of some segments, in parts of what is worth finding; empty without a size."""
+def tell_before(status: StreamStatus) -> list[tuple[str, str]]:
+    """Return the last conclusion of a stream whose newest windows have none, after what it is; or nothing."""
+    if status.concern is None or status.concern.name == "misfit":
+        return []
+    found = ((each.facts.concluded, each.size) for each in status.sizes)
+    rows = [(int(row["start_ms"]), size, VERDICTS[row["verdict"]]) for row, size in found if row is not None]
+    return [
+        ("Before", f"{STATES[verdict].words} in the window of {size} from {format_moment(start_ms)}.")
+        for start_ms, size, verdict in sorted(rows)[-1:]
+    ]
+
+
+def _at_the_earliest(alarm: Alarm) -> str:
+    """Return how early the events may have changed: the window before may hold too little of it to show."""
+    if alarm.after_ms is None or alarm.is_slow:
+        return ""
+    return f"; it began no earlier than {format_moment(alarm.after_ms)}"
+
+
+def _segment_size(drifting: Sequence[SegmentRecord], spec: AlarmSpec) -> str:
+    """Return the largest drift of some segments, in parts of what is large; empty without a size."""
     sizes = [
-        (value / smallest[name], f"{each.key} = {each.value}", _size(WORDS.get(name), value))
+        (value / spec.floor(name), f"{each.key} = {each.value}", _size(WORDS.get(name), value))
         for each in drifting
         for name, value in (each.excess or {}).items()
-        if value is not None and smallest.get(name)
+        if value is not None and spec.smallest.get(name)
     ]
     times, segment, size = max(sizes, default=(0.0, "", ""))
-    return f"in {segment} {size}, {times:.2g} times the smallest worth finding" if sizes else ""
+    return f"in {segment} {size}, {format_number(times)} times the limit" if sizes else ""
 
 
-def _size_by_usual(alarm: Alarm, smallest: Mapping[str, float]) -> str:
-    """Return how large an alarm is, by ok windows before it, or else by the smallest drift worth finding."""
+def _size_by_usual(alarm: Alarm, spec: AlarmSpec) -> str:
+    """Return how large an alarm is, by ok windows before it, or else by the limit from which it is large."""
     course, name = alarm.course, number_of(alarm.evidence)
     usual = "without drift it is about 0"
-    if not alarm.is_slow and smallest.get(name):
-        times = abs(float(alarm.evidence[name])) / smallest[name]
-        usual = f"{format_number(times)} times the smallest worth finding"
+    if not alarm.is_slow and spec.smallest.get(name):
+        times = abs(float(alarm.evidence[name])) / spec.floor(name)
+        usual = f"{format_number(times)} times the limit"
     if course.usual >= _LEAST_USUAL:
         words = WORDS.get(name)
         usual = f"the last {course.usual} ok windows had at most {_amount(words, course.most)}"
@@ -201,7 +221,7 @@ def _size_by_usual(alarm: Alarm, smallest: Mapping[str, float]) -> str:
 
 def _trend(alarm: Alarm) -> str:
     course, words = alarm.course, WORDS.get(number_of(alarm.evidence))
-    over = "one window" if alarm.windows == 1 else f"{alarm.windows:,} windows"
+    over = f"{'one window' if alarm.windows == 1 else f'{alarm.windows:,} windows'} of {alarm.size}"
     if course.turn and alarm.state != "segment":
         way = "grows" if course.turn > 0 else "shrinks"
         return f"{way} from {_amount(words, course.first)} to {_amount(words, course.last)} over {over}"

@@ -1,0 +1,72 @@
+"""Draws the page in eight situations of known truth, to be looked at.
+
+Run: `python -m tests.page.pictures FOLDER`. Each is drawn at 1,440 and 390 pixels, light and dark.
+"""
+
+import sys
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from driftgauge.config import Settings
+from driftgauge.events.records import StoredRecord
+from driftgauge.page.marks import Marks
+from driftgauge.page.results import Results
+from driftgauge.records.mark import Mark
+from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.configs import settings_in
+from tests.builders.page import serving_by
+from tests.builders.truth import TrueResults, Truth, configure
+from tests.page.browser import chromium, visit
+
+_HOURS = 8 * 24 + 15
+SITUATIONS = {
+    "clear-drift": Truth(_HOURS, shifted=7 * 24 + 8),
+    "segment": Truth(_HOURS, shifted_dock=6 * 24),
+    "new-topic": Truth(_HOURS, growing=2 * 24, by_day=60, by_night=60),
+    "misfit": Truth(_HOURS, shifted=0),
+    "changed-baseline": Truth(_HOURS, shifted=4 * 24, renewed=6 * 24),
+    "stalled-partition": Truth(_HOURS, quiet=frozenset(range(52, 58)), unread=_HOURS - 1),
+    "calm": Truth(_HOURS),
+    "night-after-backfill": Truth(8 * 24 + 4),
+}
+_RELEASE = Mark(
+    time=MONDAY_MS + 4 * 24 * HOUR_MS - 20 * MINUTE_MS, text="release 2025.11.2", stream="changed-baseline"
+)
+_STREAMS = 40
+
+
+def main(folder: Path) -> None:
+    """Draw every situation into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    marks = Marks()
+    marks.receive(StoredRecord(_RELEASE.model_dump_json().encode(), stored_ms=_RELEASE.time))
+    with TemporaryDirectory() as place:
+        settings = configure(Path(place), SITUATIONS)
+        every = {name: TrueResults(settings, name, truth) for name, truth in SITUATIONS.items()}
+        for name, results in every.items():
+            draw(folder / name, settings, results, results.now_ms, f"/?stream={name}", marks)
+        alarming = [*every][:6]
+        names = {each: each for each in alarming}
+        names |= {f"calm-{number:02}": "calm" for number in range(_STREAMS - len(names))}
+        owned = {"baseline": "calm.safetensors", "labels": {"owner": "vision@example.com"}}
+        settings = settings_in(Path(place), *(owned | {"name": each} for each in names))
+        together, now_ms = Results(settings.by_stream, 100_000), every["calm"].now_ms
+        for name, was in names.items():
+            for value in every[was].made.values:
+                renamed = value.replace(f'"{was}"'.encode(), f'"{name}"'.encode(), 1)
+                together.receive(StoredRecord(renamed, stored_ms=now_ms))
+        draw(folder / "forty-streams", settings, together, now_ms, "/", marks)
+
+
+def draw(path: Path, settings: Settings, results: Results, now_ms: int, address: str, marks: Marks) -> None:
+    """Draw one address at both widths and in both themes."""
+    with serving_by(settings, results, now_ms, marks) as server, chromium() as browser:
+        for width, theme in product((1_440, 390), ("light", "dark")):
+            with visit(browser, f"http://127.0.0.1:{server.port}", width=width, color_scheme=theme) as page:
+                page.goto(address)
+                page.screenshot(path=f"{path}-{width}-{theme}.png", full_page=theme == "dark")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
