@@ -15,7 +15,7 @@ from driftgauge.page.results import Results
 from driftgauge.records.mark import Mark
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.configs import settings_in
-from tests.builders.page import serving_by
+from tests.builders.page import MadeSource, serving_by
 from tests.builders.truth import TrueResults, Truth, configure
 from tests.page.browser import chromium, visit
 
@@ -52,6 +52,7 @@ def main(folder: Path) -> None:
         owned = {"baseline": "calm.safetensors", "labels": {"owner": "vision@example.com"}}
         settings = settings_in(Path(place), *(owned | {"name": each} for each in names))
         together, now_ms = Results(settings.by_stream, 100_000), every["calm"].now_ms
+        together.source = MadeSource()
         for name, was in names.items():
             for value in every[was].made.values:
                 renamed = value.replace(f'"{was}"'.encode(), f'"{name}"'.encode(), 1)

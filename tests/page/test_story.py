@@ -465,7 +465,7 @@ def alert_links(results):
         pytest.param(
             "images",
             [
-                "In camera = dock-2 first seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d); ",
+                "In camera = dock-2 first seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d)",
                 "; it began no earlier than 6",
                 "first seen between 8 Nov 2025, 11:00 UTC and 8 Nov 2025, 12:00 UTC (1h).",
                 "What Shift: inputs moved together",

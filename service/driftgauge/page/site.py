@@ -1,21 +1,21 @@
 """The page's HTTP routes: the overview, a stream, the files that they refer to, and the API below them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache, partial
 from hashlib import blake2b
 from urllib.parse import quote, urlencode
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.datastructures import QueryParams
+from starlette.datastructures import MutableHeaders, QueryParams
 from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from driftgauge.config import Settings
 from driftgauge.config.stream import StreamSettings
@@ -104,7 +104,7 @@ class Site:
             Mount("/api/v1", routes=api_routes(self._results, self._streams, self._records)),
         ]
         middleware = [
-            Middleware(BaseHTTPMiddleware, self._add_headers),
+            Middleware(_with_headers, headers=self._headers),
             Middleware(GZipMiddleware, compresslevel=_COMPRESSION),
         ]
         root = Mount("", routes=routes, middleware=middleware)
@@ -119,11 +119,6 @@ class Site:
             return RedirectResponse(f"{last}/{query}")
 
         return [Route(prefix, add_slash), Mount(prefix, routes=[root]), root]
-
-    async def _add_headers(self, request: Request, answer: RequestResponseEndpoint) -> Response:
-        response = await answer(request)
-        response.headers.update(self._headers)
-        return response
 
     def _page(self, request: Request) -> Response:
         try:
@@ -311,6 +306,20 @@ class Site:
             "dead_letters": self._settings.topics.dead_letters,
             "runbooks": self._settings.page.runbooks_url,
         }
+
+
+def _with_headers(app: ASGIApp, headers: Mapping[str, str]) -> ASGIApp:
+    """Return an application that answers with more headers."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def add(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(headers)
+            await send(message)
+
+        await app(scope, receive, add)
+
+    return answer
 
 
 def _callouts(rows: NDArray[np.void], status: StreamStatus) -> list[Mark]:
