@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 __all__ = ["draw", "event_ids", "pictures"]
 
 _HOST = "127.0.0.1"
-_SIDE = 8
+_SIDE, _SCALE = 8, 9
 # One hexadecimal digit a pixel gives 64 characters, which is the longest id of an example.
 _LEVELS = 16
 
@@ -33,15 +33,17 @@ def draw(event_id: str) -> bytes:
     if len(event_id) != _SIDE * _SIDE:
         message = f"{event_id!r} is no id of an image: it has 64 hexadecimal digits"
         raise ValueError(message)
-    shades = bytes(int(digit, 16) * 255 // (_LEVELS - 1) for digit in event_id)
+    shades = [int(digit, 16) * 255 // (_LEVELS - 1) for digit in event_id]
+    # Each pixel is a square, since a browser would blur so small a picture.
+    image = np.kron(np.array(shades, np.uint8).reshape(_SIDE, _SIDE), np.ones((_SCALE, _SCALE), np.uint8))
     # Each line begins with the number of its filter; 0 is none.
-    lines = b"".join(b"\0" + shades[start : start + _SIDE] for start in range(0, len(shades), _SIDE))
+    lines = np.pad(image, ((0, 0), (1, 0))).tobytes()
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         checked = kind + content
         return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
 
-    header = struct.pack(">IIBBBBB", _SIDE, _SIDE, 8, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", _SIDE * _SCALE, _SIDE * _SCALE, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(lines)), chunk(b"IEND", b"")]
     )

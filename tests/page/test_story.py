@@ -281,7 +281,7 @@ ONE = [SEGMENT | {"value": "dock", "verdict": "drift"}, SEGMENT | {"value": "oth
         ),
         pytest.param(
             WELL[:19] + GROWING[:3],
-            ["Novelty 4.0 %; 4.00 times the limit.", "Trend Too early to say: 3 windows of 1h."],
+            ["Novelty 4.0 %; 14.0 times the limit.", "Trend Too early to say: 3 windows of 1h."],
             id="few windows",
         ),
         # The last window's kind is the one that stands out least over all of them.
@@ -485,7 +485,7 @@ def alert_links(results):
                 "When First seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d)",
                 "; it began no earlier than 6 Nov",
                 "What Novelty: some events lie where the baseline has none.",
-                "How large Novelty 2.5 %; 2.48 times the limit.",
+                "How large Novelty 2.5 %; 7.19 times the limit.",
                 "Log some events far from every cluster",
             ],
             "DriftgaugeDrift",

@@ -14,7 +14,7 @@ from driftgauge.errors import InputError
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.queries import MissingWindowError
 from driftgauge.report.document import render_report, report_record
-from driftgauge.report.pictures import MOST_BYTES, MOST_PICTURES
+from driftgauge.report.pictures import MOST_BYTES, MOST_PICTURES, picture_loader
 from driftgauge.report.reading import read_results
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.html import HOSTILE, Elements, as_shown
@@ -298,6 +298,15 @@ def pictures():
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def test_pictures_are_not_waited_for_beyond_ten_seconds(pictures):
+    # The loader looks when it begins, before each picture, and after each part of one.
+    url = pictures.format(stream="s", event_id="a")
+    assert picture_loader(iter([0.0, 9.9, 10.0]).__next__)(url)
+    load = picture_loader(iter([0.0, 9.9, 10.1, 10.1]).__next__)
+    assert load(url) is None
+    assert load(f"{url}?next") is None
 
 
 def test_pictures_and_texts_of_then_and_now_are_in_the_file_if_asked_for(pictures):

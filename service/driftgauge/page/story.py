@@ -12,7 +12,7 @@ from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.service_watch import ServiceFault
 from driftgauge.page.states import STATES
 from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus
-from driftgauge.page.summary import VERDICTS, Fault, fault_of, kind_of, number_of
+from driftgauge.page.summary import VERDICTS, Fault, fault_of, kind_of, number_of, strength
 from driftgauge.page.words import (
     as_sentence,
     describe_odds,
@@ -207,12 +207,11 @@ def _segment_size(drifting: Sequence[SegmentRecord], spec: AlarmSpec) -> str:
 
 
 def _size_by_usual(alarm: Alarm, spec: AlarmSpec) -> str:
-    """Return how large an alarm is, by ok windows before it, or else by the limit from which it is large."""
+    """Return how large an alarm is, by ok windows before it, or else by the limit of the chart."""
     course, name = alarm.course, number_of(alarm.evidence)
     usual = "without drift it is about 0"
-    if not alarm.is_slow and spec.smallest.get(name):
-        times = abs(float(alarm.evidence[name])) / spec.floor(name)
-        usual = f"{format_number(times)} times the limit"
+    if not alarm.is_slow:
+        usual = f"{format_number(float(strength(alarm.evidence.reshape(1), spec)[0]))} times the limit"
     if course.usual >= _LEAST_USUAL:
         words = WORDS.get(name)
         usual = f"the last {course.usual} ok windows had at most {_amount(words, course.most)}"

@@ -28,7 +28,7 @@ class _NoRedirects(HTTPRedirectHandler):
         """Follow nothing."""
 
 
-def picture_loader() -> Callable[[str], str | None]:
+def picture_loader(monotonic: Callable[[], float] = monotonic) -> Callable[[str], str | None]:
     """Return a function from the address of a picture to the picture as a data URL.
 
     It returns None for a picture that cannot be loaded, is too large, or comes after the first twelve
