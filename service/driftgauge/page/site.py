@@ -34,7 +34,7 @@ from driftgauge.page.results import Results
 from driftgauge.page.service_watch import ServiceStatus, ServiceWatch
 from driftgauge.page.states import STATES, URGENCY
 from driftgauge.page.status import ALARMS, Alarm, StreamStatus, whole_run
-from driftgauge.page.story import tell_alarm, tell_before
+from driftgauge.page.story import tell_alarm, tell_faults
 from driftgauge.page.stream_page import (
     ClusterRow,
     WindowDetail,
@@ -248,7 +248,7 @@ class Site:
             ),
             mark_before=self._mark_before(status),
             heat=heat_strip(page.rows, series.size_ms, parts, _HEAT_ROWS) if status.is_of_segments else [],
-            told=tell_alarm(status, evidence, alarm) or tell_before(status),
+            told=tell_alarm(status, evidence, alarm) or tell_faults(status, now_ms),
             shown_examples=examples if examples and _shows(examples[1], configured, picture_of) else None,
             status=status,
             configured=configured,

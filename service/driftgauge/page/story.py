@@ -39,10 +39,10 @@ __all__ = [
     "tell",
     "tell_age",
     "tell_alarm",
-    "tell_before",
     "tell_cause",
     "tell_concern",
     "tell_fault",
+    "tell_faults",
     "tell_kind",
     "tell_numbers",
     "tell_seen",
@@ -175,16 +175,19 @@ def _tell_where(alarm: Alarm, status: StreamStatus, record: WindowRecord | None)
     return f"{first}{told or 'No cluster leads: the clusters kept their shares.'}"
 
 
-def tell_before(status: StreamStatus) -> list[tuple[str, str]]:
-    """Return the last conclusion of a stream whose newest windows have none, after what it is; or nothing."""
-    if status.concern is None or status.concern.name == "misfit":
+def tell_faults(status: StreamStatus, now_ms: int) -> list[tuple[str, str]]:
+    """Return a stream's faults of the data, and its last conclusion; empty if its state is no fault."""
+    if status.concern is None:
         return []
     found = ((each.facts.concluded, each.size) for each in status.sizes)
     rows = [(int(row["start_ms"]), size, VERDICTS[row["verdict"]]) for row, size in found if row is not None]
-    return [
+    before = [
         ("Before", f"{STATES[verdict].words} in the window of {size} from {format_moment(start_ms)}.")
         for start_ms, size, verdict in sorted(rows)[-1:]
+        if verdict != status.state
     ]
+    faults = " ".join(as_sentence(tell_concern(each, now_ms)) for each in status.concerns)
+    return [("What", faults), *before]
 
 
 def _at_the_earliest(alarm: Alarm) -> str:
