@@ -102,7 +102,7 @@ class Ledger:
         self.kafka.on_end = self._end
         self.sizes = dict(plan.partitions)
         self.logs: dict[Partition, list[Sent]] = {at: [] for at in partitions_of(self.sizes)}
-        self.former: dict[tuple[str, Partition], list[Sent]] = {}
+        self.former: dict[tuple[str, Partition], tuple[list[Sent], int]] = {}
         self.committed: dict[Partition, int] = {}
         self.reported: Counter[Partition] = Counter()
         self.commits: Counter[str | int] = Counter()
@@ -208,14 +208,17 @@ class Ledger:
         doubtful: list[Sent] = []
         for at, each in progress.items():
             self.reported[at] = self.now_ms
-            former = self.former.get((each.topic_id, at))
+            former, begin = self.former.get((each.topic_id, at), (None, self.kafka.logs[at].begin))
             first = each.start
-            if each.lost and former is None:
-                is_deleted = first + each.lost <= self.kafka.logs[at].begin
+            if each.lost:
+                is_deleted = first + each.lost <= begin
                 assert is_deleted or self.truncated, f"not lost: {at}"
                 # Of a log that was truncated, COUNT may only know that it has missed some.
                 first += each.lost if is_deleted else 0
-                deleted = self.logs[at][self.committed.get(at, each.start) : first]
+                # What nobody had counted of a topic that was created again is lost already.
+                deleted = (
+                    [] if former is not None else self.logs[at][self.committed.get(at, each.start) : first]
+                )
                 self.lost += deleted
                 doubtful += self._doubtful(deleted, at, committed)
             read = (self.logs[at] if former is None else former)[first : each.end]

@@ -188,7 +188,8 @@ class Run(Ledger):
         former = self.kafka.topic_id(topic)
         self.unheard = {sent.stream for log in self.logs.values() for sent in log}
         for at in own:
-            self.former[former, at] = self.logs[f"{topic} {former}", at[1]] = self.logs[at]
+            self.former[former, at] = self.logs[at], self.kafka.logs[at].begin
+            self.logs[f"{topic} {former}", at[1]] = self.logs[at]
             self.lost += self.logs[at][self.committed.pop(at, 0) :]
             self.logs[at] = []
         self.kafka.create(topic, self.sizes[topic])
