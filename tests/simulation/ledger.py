@@ -268,12 +268,18 @@ class Ledger:
         """Note what WINDOWS has committed."""
         for _, shard in sent.offsets:
             self.commits[shard] += 1
-            final_ms = {stream: status.final_ms for stream, status in self.statuses[shard].items()}
+            before = dict(self.statuses[shard])
+            final_ms = {stream: status.final_ms for stream, status in before.items()}
             for each in sent.records:
                 if (each.topic(), each.partition()) == (self.settings.changelog_topic, shard):
                     self._keep(shard, each.key() or b"", each.value())
             position, waiting = self.positions[shard], []
-            admitted = {name for name, each in self.statuses[shard].items() if each.retired_ms is None}
+            # A stream may retire in the commit that applies its events.
+            admitted = {
+                name
+                for name, each in self.statuses[shard].items()
+                if each.retired_ms is None or (name in before and each.applied > before[name].applied)
+            }
             for counted in self._counted[shard]:
                 commit = counted.commit
                 number, *_ = position.producers.get((commit.producer, commit.epoch), (-1,))
