@@ -42,9 +42,14 @@ class Number:
         return f"{self.name}[{self.low!r},{self.high!r}]"
 
     @property
+    def width(self) -> float:
+        """The width of the range."""
+        return self.high - self.low
+
+    @property
     def step(self) -> float:
         """The distance of two neighbouring values, of 16 bits."""
-        return (self.high - self.low) / _STEPS
+        return self.width / _STEPS
 
     def count(self, values: NDArray[np.float64], place: NDArray[np.intp], places: int) -> NDArray[np.int64]:
         """Return the tally of n values, (TALLY_ROWS, places) int64, the sums in steps from the low end.
@@ -117,8 +122,13 @@ class NumberTally:
         return self.number.low + self.number.step * int(self.values[1].sum()) / self.count
 
     @property
-    def variance(self) -> float:
-        """The variance of all values; there is one at least."""
+    def mean_variance(self) -> float:
+        """The variance of `mean` if values are independent; there is one value at least.
+
+        One more value at the other end of the range counts in it: n equal values do not show that no other
+        ones exist, only that these are about one in n at most.
+        """
         count, total, squares = (int(each) for each in self.values[:3].sum(axis=1))
         # Python's integers are exact where the squares of sums no longer fit into 64 bits.
-        return (count * squares - total * total) / (count * max(count - 1, 1)) * self.number.step**2
+        deviations = (count * squares - total * total) / count * self.number.step**2
+        return (deviations + self.number.width**2) / count**2

@@ -61,9 +61,7 @@ class NumberMemory:
         """Return the memory after one more window, by its mean and that mean's variance."""
         ratios = self.ratios
         if self.mean is not None:
-            expected = self.mean[1] + variance
-            # Equal values do not vary, and two windows of them say nothing.
-            ratios += ((mean - self.mean[0]) ** 2 / expected,) if expected else ()
+            ratios += ((mean - self.mean[0]) ** 2 / (self.mean[1] + variance),)
         recent = (*self.recent, exceeds)[1 - _RECENT_WINDOWS :]
         return NumberMemory(self.number, recent, (mean, variance), ratios[-_MOST_RATIOS:])
 
@@ -144,7 +142,7 @@ def judge_number(
     # The next window does not follow one that is not remembered.
     exceeds, fires, after = False, False, replace(before, mean=None)
     if tally.count:
-        variance = tally.variance / tally.count
+        variance = tally.mean_variance
         mean = Estimate(tally.mean, sqrt(variance * overdispersion))
         if baseline is not None:
             change = explain_change(tally, baseline, overdispersion)
