@@ -409,14 +409,14 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         _NUMBER,
         "the number's own",
         "Mean of a number beside the embedding in the newest closed window; absent without a value.",
-        _of_number(lambda number: number.mean and number.mean.value),
+        _of_number(lambda number: None if number.mean is None else number.mean.value),
     ),
     ScrapedMetric(
         "driftgauge_number_mean_error",
         _NUMBER,
         "the number's own",
         "Standard error of driftgauge_number_mean, from how much the means of windows vary.",
-        _of_number(lambda number: number.mean and number.mean.error),
+        _of_number(lambda number: None if number.mean is None else number.mean.error),
     ),
     ScrapedMetric(
         "driftgauge_baseline_number_mean",

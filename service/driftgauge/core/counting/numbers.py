@@ -146,4 +146,4 @@ class NumberTally:
         between = counts @ (self.means[self.counts > 0] - self.mean) ** 2 / free
         within = self.squares.sum() / max(self.count - len(counts), 1)
         usual = (self.count - counts @ counts / self.count) / free
-        return max(float(between - within) / usual, 0.0)
+        return max(float((between - within) / usual), 0.0)
