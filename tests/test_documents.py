@@ -219,7 +219,7 @@ USERS = (
         (900, ["README.md"]),
         (1_000, ["service/docs/tutorial.md"]),
         (5_300, ["service/docs/how-to/*.md"]),
-        (3_780, ["service/docs/explanation/*.md"]),
+        (3_830, ["service/docs/explanation/*.md"]),
         (700, [".github/SECURITY.md"]),
         (4_690, ["deploy/runbooks/*.md"]),
         (6_150, ["schemas/*.md"]),

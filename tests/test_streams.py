@@ -1,5 +1,8 @@
 """Configured streams and the baselines they name."""
 
+import re
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
@@ -14,6 +17,7 @@ from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.events import build_event, build_records
 from tests.builders.references import CLUSTERS, build_reference
+from tests.builders.results import CONFIDENCE, tally_number
 
 
 def schedule(first, second, start="2025-11-03T00:00:00Z"):
@@ -116,6 +120,29 @@ def test_listed_baselines_are_loaded_in_order(tmp_path):
     assert [
         (scheduled.reference.baseline_id, scheduled.from_ms) for scheduled in configured.spec.baselines
     ] == [(first.identity, None), (second.identity, MONDAY_MS)]
+
+
+@pytest.mark.parametrize(
+    ("number", "fault"),
+    [
+        ({"range": [0, 1]}, None),
+        ({"range": [0, 1], "alert_change": 0.1}, None),
+        (
+            {"range": [0, 2]},
+            "has confidence from 0 to 1, and the stream from 0 to 2; fit it again with --number",
+        ),
+        ({"range": [-1, 1]}, "fit it again with --number confidence=-1:1"),
+    ],
+)
+def test_baseline_of_another_range_of_a_number_is_refused(tmp_path, number, fault):
+    save_baseline(tmp_path, numbers={"confidence": tally_number(CONFIDENCE, *([[0.9]] * 4))})
+    refused = nullcontext() if fault is None else pytest.raises(ConfigError, match=re.escape(fault))
+    with refused:
+        load_one(tmp_path, numbers={"confidence": number})
+    # Whose mean is not known, nothing is compared with.
+    missing = {"score": {"range": [0, 1], "alert_change": 0.1}}
+    with pytest.raises(ConfigError, match=r"does not know score, of which alert_change needs"):
+        load_one(tmp_path, numbers=missing)
 
 
 def of(name, *files, segments=()):

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from driftgauge.baseline.artifact import Baseline, ClusterDescription, save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.baseline.metadata import ExampleDescription
+from driftgauge.core.counting.numbers import Number, NumberTally
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from tests.builders.baselines import HOSTILE_NAMES
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.references import build_segment_arrays
 
+CONFIDENCE = Number("confidence", 0.0, 1.0)
 OTHERS = {"novelty": np.array([1.5]), "spread": np.array([2.0, 2.5, 2.25])}
 
 
@@ -79,6 +81,7 @@ def full_baseline(baseline: Baseline) -> Baseline:
             )
             for number, name in enumerate((*HOSTILE_NAMES, None))
         ),
+        numbers={"confidence": NumberTally(CONFIDENCE, np.arange(30).reshape(5, 6), between=0.015625)},
         farthest=ExampleDescription(example_ids=("far", "köln-0"), example_texts=("größe", "<b>")),
     )
 

@@ -87,6 +87,19 @@ CONTRADICTION = r"the metadata states .* but the arrays have"
         ({"metadata": {"clusters": 7}}, CONTRADICTION),
         ({"metadata": {"dimension": 9}}, CONTRADICTION),
         ({"metadata": {"reference_count": 599}}, CONTRADICTION),
+        *(
+            ({"numbers": {"score": {"low": 0, "high": 1, "tally": [[0] * CLUSTERS] * 5} | each}}, refusal)
+            for each, refusal in (
+                ({"low": 1}, "the range of a number is empty"),
+                ({"high": "1"}, "numbers.score.high: Input should be a valid number"),
+                ({"tally": [[0] * CLUSTERS] * 4}, "at least 5 items"),
+                ({"tally": [[0] * CLUSTERS] * 4 + [[-1] * CLUSTERS]}, "greater than or equal to 0"),
+                ({"tally": [[2**63] * CLUSTERS] * 5}, "less than or equal to"),
+                ({"tally": [[0]] * 5}, "the tally of a number is not by the"),
+                ({"tally": [[0] * CLUSTERS] * 4 + [[0]]}, "the tally of the number score is no table"),
+                ({"between": -1}, "numbers.score.between: Input should be greater"),
+            )
+        ),
         ({"descriptions": [{}]}, "1 descriptions of clusters, but there are"),
         *(
             ({"descriptions": [each] * CLUSTERS}, r"the header is not valid: descriptions\.0")

@@ -8,6 +8,7 @@ from driftgauge.baseline.fitting import Provenance, split_indices
 from driftgauge.baseline.moments import leave_one_out_outliers, measure, moments
 from driftgauge.baseline.segments import SegmentChoice, find_members
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, observe, split_whole
+from driftgauge.core.counting.numbers import Number
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.spread import SPREAD
 from tests.builders.baselines import by_columns, draw_bursts, fit, project, traffic_of
@@ -19,7 +20,11 @@ def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> No
     vectors = draw_bursts(6_000, 5)
     traffic = Traffic.of(np.repeat(np.arange(60), 100) * HOUR_MS, HOUR_MS)
     lines: list[str] = []
-    baseline = fit(vectors, provenance=Provenance(traffic), progress=lines.append)
+    correct = np.random.default_rng(0).random(6_000) < 0.7 + 0.2 * np.sin(traffic.numbers * np.pi / 6)
+    provenance = Provenance(traffic, numbers={Number("correct", 0.0, 1.0): correct.astype(float)})
+    baseline = fit(vectors, provenance=provenance, progress=lines.append)
+    # Of a cycle of twelve hours.
+    assert baseline.numbers["correct"].between == pytest.approx(0.2**2 / 2, rel=0.3)
     split = split_whole(traffic.numbers, 3_000, 0)
     assert split is not None
     fitted, held_out = split

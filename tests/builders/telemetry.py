@@ -39,6 +39,7 @@ from tests.builders.batches import AWAY, HOME
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS, ManualClock
 from tests.builders.references import build_reference
 from tests.builders.results import (
+    CONFIDENCE,
     build_description,
     build_number,
     build_result,
@@ -60,7 +61,8 @@ REFERENCE = build_reference(baseline_id="sha256:abc")
 
 def build_configured_spec(name: str, *later: tuple[int, Reference]) -> StreamSpec:
     """Return a stream whose first baseline is followed by `later`, as (from_ms, reference)."""
-    return build_spec(name, baselines=build_schedule(*later, first=REFERENCE), **DEFAULTS)
+    baselines = build_schedule(*later, first=REFERENCE)
+    return build_spec(name, baselines=baselines, numbers=(CONFIDENCE,), **DEFAULTS)
 
 
 NO_LABELS = StreamLabels()

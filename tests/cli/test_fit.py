@@ -116,8 +116,9 @@ def test_number_of_events_table_and_archive_is_counted_and_no_part_of_the_identi
         )
     done, _ = fit(tmp_path, sources[0], "--number", "scores")
     assert (done.returncode, "no vector has a number 'scores'" in done.stderr) == (2, True)
-    done, _ = fit(tmp_path, sources[0], "--number", "score=5:1")
-    assert (done.returncode, "write a name, and its range if it is not 0:1" in done.stderr) == (2, True)
+    for wrong in ("score=5:1", "score=0:inf", "score=1", "two words", "", "=0:1"):
+        done, _ = fit(tmp_path, sources[0], "--number", wrong)
+        assert (done.returncode, "write a name, and its range if it is not 0:1" in done.stderr) == (2, True)
 
 
 def test_streams_of_a_file_are_fitted_in_one_run(tmp_path):

@@ -235,10 +235,8 @@ def gauges(replica: Mapping[str, str] = REPLICA, name: str = "") -> list[dict[st
         series("driftgauge_window_cluster_contribution", 2**-16, **of_window, **cluster, kind="novelty"),
         series("driftgauge_window_cluster_ratio", 0.75, **of_window, **cluster),
         series("driftgauge_baseline_cluster_ratio", 0.25, **of_window, **cluster),
-        *(
-            series("driftgauge_number_mean", value, **of_window, number="confidence", of=of)
-            for of, value in (("window", 0.625), ("baseline", 0.875), ("error", 0.5))
-        ),
+        series("driftgauge_number_mean", 0.625, **of_window, number="confidence"),
+        series("driftgauge_baseline_number_mean", 0.875, **of_window, number="confidence"),
     ]
 
 

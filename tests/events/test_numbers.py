@@ -42,6 +42,7 @@ def read(mapping, *records):
         ({"confidence": "0.25"}, (0.25, None)),
         ({"confidence": None, "correct": [1]}, (None, None)),
         ({"confidence": "high", "other": 1}, (None, None)),
+        ({"confidence": "1_0", "correct": "1e1"}, (None, 10.0)),
         ({}, (None, None)),
         ([0.5], (None, None)),
         (0.5, (None, None)),

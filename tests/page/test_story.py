@@ -173,17 +173,26 @@ def test_stream_page_tells_its_story(verdicts, at, changes, parts, snapshot):
     assert story.removesuffix("<end>") == snapshot
 
 
-def number_tree(before, after, **shares):
-    """Return the record of a number, of whose change each part, and two clusters, hold these shares."""
+def number_tree(before, after, *, inside=(0.0, 0.0), **shares):
+    """Return the record of a number, of whose change each part, and two clusters, hold these shares.
+
+    Args:
+        before: The mean of the baseline.
+        after: The mean of the window.
+        inside: What comes of other means within the two clusters.
+        shares: The parts by name, and of all `first`, that of the first cluster.
+    """
     change = after - before
     parts = {name: {"value": shares.get(name, 0.0) * change, "error": 0.01} for name in PARTS}
     clusters = [
-        {"id": each, "mean": 0.5, "baseline_mean": 0.75, "change": share * change}
-        for each, share in enumerate((shares["first"], 1 - shares["first"], 0.0))
+        {"id": each, "mean": 0.5, "baseline_mean": 0.75, "change": share * change, "within": within * change}
+        for each, (share, within) in enumerate(
+            zip((shares["first"], 1 - shares["first"], 0.0), (*inside, 0.0), strict=True)
+        )
     ]
     counts = {"count": 900, "missing": 100, "clipped": 7, "partial": False, "overdispersion": 1.0}
     estimates = {"mean": {"value": after, "error": 0.02}, "change": {"value": change, "error": 0.02}}
-    flags = {"movers": [0, 1], "exceeds": True, "fires": True}
+    flags = {"movers": [0, 1], "changed": abs(change) > 0.04, "exceeds": True, "fires": True}
     return {**counts, **estimates, **parts, **flags, "baseline_mean": before, "clusters": clusters}
 
 
@@ -191,8 +200,17 @@ def number_tree(before, after, **shares):
     ("number", "sentence"),
     [
         (
-            number_tree(0.91, 0.64, within=0.8, mix=0.2, first=0.9),
+            number_tree(0.91, 0.64, within=0.8, mix=0.2, first=0.9, inside=(0.7, 0.1)),
             "Mean confidence fell from 0.910 to 0.640, mostly within cluster 0 (night).",
+        ),
+        # The cluster that holds most of the change does so by its share, which another cluster offsets.
+        (
+            number_tree(0.91, 0.64, within=0.8, mix=0.2, first=0.9, inside=(0.1, 0.7)),
+            "Mean confidence fell from 0.910 to 0.640, mostly within cluster 1.",
+        ),
+        (
+            number_tree(0.91, 0.64, within=0.8, mix=0.2, first=0.9, inside=(0.4, 0.4)),
+            "Mean confidence fell from 0.910 to 0.640, mostly by changes within clusters, most in cluster 0",
         ),
         (
             number_tree(0.5, 0.75, mix=0.9, within=0.1, first=0.9),
@@ -214,15 +232,23 @@ def test_page_tells_and_draws_a_number_below_the_divergence(number, sentence):
     clusters = [CLUSTERS[0] | {"name": "night"}, *CLUSTERS[1:]]
     for hour in range(3):
         results.publish(hour, "drift", clusters=clusters, numbers={"confidence": number})
-    stream = {"match": "*", "most": 100, "numbers": {"confidence": {"range": [0, 1], "alert_below": 0.7}}}
+    limits = {"range": [0, 1], "alert_below": 0.7, "alert_change": 0.1}
+    stream = {"match": "*", "most": 100, "numbers": {"confidence": limits}}
     with serving(results, streams=[stream]) as server:
         _, body = get(server, "/?stream=resnet18-fc1")
+        _, compared = get(server, "/?stream=resnet18-fc1&compare=2025-11-03T01:00:00Z")
         _, windows = get(server, "/api/v1/windows?stream=resnet18-fc1")
     assert sentence in Elements(body).text
     titles = re.findall(r"<figcaption><b>(.*?)</b>", body)
     assert titles[titles.index("Divergence") + 1] == "Mean confidence"
     assert titles.count("Divergence") == 1
     assert "confidence, baseline" in body
+    (drawn,) = re.findall(r"<b>Mean confidence</b>.*?</figure>", body, re.DOTALL)
+    assert "Dashed: the baseline's." in Elements(drawn).text
+    # The baseline's mean; where alerts begin: below one mean, and beyond a change in either direction.
+    assert (drawn.count('class="floor"'), drawn.count('class="limit"')) == (1, 3)
+    assert "confidence, then now" in Elements(compared).text
+    assert Elements(compared).text.count("Mean confidence") > Elements(body).text.count("Mean confidence")
     means = [each["numbers"]["confidence"] for each in json.loads(windows)["windows"]]
     assert means == pytest.approx([number["mean"]["value"]] * 3)
 

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pla
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import StreamLabels
+from driftgauge.core.judging.numbers import NumberMemory
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.spread import Spread, SpreadChange
@@ -32,8 +33,10 @@ from tests.builders.batches import AWAY, HOME
 from tests.builders.clocks import DAY_MS, HOUR_MS, ManualClock
 from tests.builders.references import build_reference
 from tests.builders.results import (
+    CONFIDENCE,
     KINDS,
     build_description,
+    build_number,
     build_result,
     build_score,
     build_segment,
@@ -85,7 +88,7 @@ def test_exposition_has_names_types_help_and_labels_of_catalogue():
 
 
 def test_every_metric_has_prefix_states_unit_and_window_labels():
-    assert len(METRICS) <= 59
+    assert len(METRICS) <= 61
     for name, metric in METRICS.items():
         assert re.fullmatch(r"driftgauge(_[a-z][a-z0-9]*)+", name)
         assert (metric.type == "counter") == name.endswith("_total")
@@ -254,6 +257,25 @@ def test_newest_window_is_exported_for_any_order_of_restore(numbers):
     collector.show(0, take_snapshot(state, ["images"]))
     samples = read_samples(registry_of(collector))
     assert samples["window_end_timestamp_seconds"] == {"images 1h": 5 * 3600}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "alarms"),
+    [
+        ((CONFIDENCE,), {"confidence images 1h": 1}),
+        ((replace(CONFIDENCE, alert_below=0.1),), {"confidence images 1h": 0}),
+        ((), {}),
+    ],
+)
+def test_alarm_of_a_number_outlives_its_values_and_not_its_configuration(numbers, alarms):
+    watched = build_watched("images")
+    watched = replace(watched, spec=replace(watched.spec, numbers=numbers))
+    collector = WindowCollector([watched], ManualClock().clock)
+    memory = NumberMemory(CONFIDENCE, recent=(True, True), fires=True)
+    vanished = build_result(numbers={"confidence": build_number((math.nan,) * 9, before=memory)})
+    collector.show(0, take_snapshot(build_shard(vanished), ["images"]))
+    samples = read_samples(registry_of(collector))
+    assert samples.get("number_alarm_active", {}) == alarms
 
 
 def test_concurrent_scrapes_never_mix_two_windows(collector, close):

@@ -234,10 +234,14 @@ def _evidence() -> Sequence[Panel]:
         draw(
             "Numbers beside the embeddings",
             "driftgauge_number_mean of the numbers that the stream names, such as a confidence, of each"
-            " window and of its baseline. The page says by what they changed, and where." + _LATER,
+            " window, and driftgauge_baseline_number_mean. The page says by what they changed, and where."
+            + _LATER,
             {
-                name: f'max by (number) (driftgauge_number_mean{{{OF_WINDOW}, of="{of}"}})'
-                for name, of in (("{{number}}", "window"), ("{{number}}, baseline", "baseline"))
+                name: f"max by (number) ({metric}{{{OF_WINDOW}}})"
+                for name, metric in (
+                    ("{{number}}", "driftgauge_number_mean"),
+                    ("{{number}}, baseline", "driftgauge_baseline_number_mean"),
+                )
             },
             unit="none",
             steps=True,

@@ -219,6 +219,7 @@ def serialize(baseline: Baseline) -> bytes:
                 low=tally.number.low,
                 high=tally.number.high,
                 tally=tuple(map(tuple, tally.values.tolist())),
+                between=tally.between,
             )
             for name, tally in baseline.numbers.items()
         },
@@ -334,7 +335,7 @@ def _to_tally(name: str, description: NumberDescription) -> NumberTally:
     except ValueError as error:
         message = f"the tally of the number {name} is no table: {error}"
         raise BaselineError(message) from error
-    return NumberTally(Number(name, description.low, description.high), values)
+    return NumberTally(Number(name, description.low, description.high), values, description.between)
 
 
 def _overdispersion(

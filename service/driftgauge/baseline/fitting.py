@@ -307,7 +307,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             event_ids=provenance.event_ids,
             text_bytes=provenance.text_bytes,
         ),
-        numbers=_count_numbers(vectors, clustered, provenance.numbers, progress),
+        numbers=_count_numbers(vectors, clustered, provenance.numbers, traffic, progress),
     )
 
 
@@ -315,6 +315,7 @@ def _count_numbers(
     vectors: NDArray[np.float32],
     clustered: "_Clustered",
     numbers: Mapping[Number, NDArray[np.float64]],
+    traffic: Traffic | None,
     progress: Callable[[str], None],
 ) -> dict[str, NumberTally]:
     """Return the tally of each number over all vectors, and report its mean.
@@ -329,7 +330,11 @@ def _count_numbers(
     ids, clusters = np.concatenate([fitted, clustered.ids]), len(clustered.counts)
     tallies = {}
     for number, values in numbers.items():
-        tally = NumberTally(number, number.count(values[rows], ids, clusters))
+        between = 0.0
+        if traffic is not None:
+            of_windows = number.count(values, traffic.numbers, len(traffic.starts_ms))
+            between = NumberTally(number, of_windows).variance_between
+        tally = NumberTally(number, number.count(values[rows], ids, clusters), between)
         if not tally.count:
             message = f"no vector has a number {number.name!r}; correct the name, or leave out --number"
             raise BaselineError(message)

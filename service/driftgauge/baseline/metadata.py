@@ -160,11 +160,13 @@ class NumberDescription(_Record):
     Attributes:
         low, high: The ends of its range.
         tally: Five rows of k integers, see `Number.count`.
+        between: The variance between the means of windows, see `NumberTally.variance_between`.
     """
 
     low: Annotated[float, Field(allow_inf_nan=False)]
     high: Annotated[float, Field(allow_inf_nan=False)]
     tally: Annotated[tuple[tuple[_Sum, ...], ...], Field(min_length=TALLY_ROWS, max_length=TALLY_ROWS)]
+    between: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
     @model_validator(mode="after")
     def _check_range(self) -> "NumberDescription":

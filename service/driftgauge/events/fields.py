@@ -177,7 +177,8 @@ def _read_any(get: Callable[[Batch], Sequence[Any]], batch: Batch) -> Sequence[A
 def to_numbers(column: Sequence[object], name: str) -> NDArray[np.float64]:
     """Return a number of n events as (n,) float64, given their values by name; NaN where it is missing.
 
-    True is 1 and false 0. A text may hold a number, as headers do. Everything else is missing.
+    True is 1 and false 0. A text may hold a number, as headers do. Everything else is missing; what is
+    infinite counts as missing later.
     """
     found = [each.get(name) if type(each) is dict else None for each in column]
     if _NUMBERS.issuperset(map(type, found)):
@@ -188,7 +189,8 @@ def to_numbers(column: Sequence[object], name: str) -> NDArray[np.float64]:
 
 def _to_number(value: Any) -> float:
     try:
-        return math.nan if value is None else float(value)
+        # Python alone reads an underscore between digits.
+        return math.nan if value is None or "_" in str(value) else float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
 

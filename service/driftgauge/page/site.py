@@ -40,6 +40,7 @@ from driftgauge.page.stream_page import (
     WindowDetail,
     compare,
     detail,
+    number_charts,
     stream_page,
     then_and_now,
 )
@@ -206,7 +207,7 @@ class Site:
         )
         alarm = configured.alarm(self._level)
         since_ms = min((each.since_ms for each in status.alarms), default=None) if query.at is None else None
-        page = stream_page(query, alarm, since_ms, configured.numbers_of_events)
+        page = stream_page(query, alarm, since_ms)
         until_ms = int(page.rows["start_ms"][-1]) + series.size_ms
         marks = self._marks.between(series.stream, int(page.rows["start_ms"][0]), until_ms)
         marks = sorted([*marks, *_callouts(page.rows, status)], key=lambda each: each.time)
@@ -228,6 +229,7 @@ class Site:
             faults=service.faults,
             query=query,
             page=page,
+            number_charts=number_charts(page, series.size_ms, configured.numbers_of_events, whole),
             verdict=VERDICTS[query.rows["verdict"][query.chosen]],
             count=int(query.rows["count"][query.chosen]),
             opened_ms=query.start_ms(query.chosen),

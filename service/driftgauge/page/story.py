@@ -61,7 +61,6 @@ the segment or of the clusters."""
 _MAX_NAMED = 5
 # Of the change of a number: the part of a cluster that is named alone, and that of a cause.
 _LEADS, _MOSTLY = 0.5, 0.6
-_Z95 = 1.96
 # The largest of fewer windows says little of what is usual.
 _LEAST_USUAL = 20
 _LEAST_COURSE = 6
@@ -359,7 +358,7 @@ def _tell_number(record: WindowRecord, name: str, number: NumberRecord) -> str:
     mean, change, before = format_number(number.mean.value), number.change, number.baseline_mean
     if change is None or before is None:
         return f"Mean {name} is {mean}.{lack}"
-    if abs(change.value) <= _Z95 * change.error:
+    if not number.changed:
         return f"Mean {name} is {mean}, no clear change from the baseline's {format_number(before)}.{lack}"
     way = f"{'fell' if change.value < 0 else 'rose'} from {format_number(before)} to {mean}"
     return f"Mean {name} {way}, {_tell_part(record, number, change)}.{lack}"
@@ -377,9 +376,9 @@ def _tell_part(record: WindowRecord, number: NumberRecord, change: EstimateRecor
     leading = " and ".join(cluster_name(record.clusters[each]) for each in number.movers[:2])
     if shares[first] < _MOSTLY:
         return f"by {first} and {second}, most in {leading}"
-    held = (number.clusters[number.movers[0]].change or 0.0) / change.value
-    if parts[first] is number.within and held > _LEADS:
-        return f"mostly within {cluster_name(record.clusters[number.movers[0]])}"
+    held = [(each.within or 0.0) / change.value for each in number.clusters]
+    if parts[first] is number.within and max(held) > _LEADS:
+        return f"mostly within {cluster_name(record.clusters[held.index(max(held))])}"
     return f"mostly by {first}, most in {leading}"
 
 

@@ -1,6 +1,6 @@
 """What the page shows of one stream: its story, its windows over time, and one window in detail."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,7 @@ __all__ = [
     "WindowDetail",
     "compare",
     "detail",
+    "number_charts",
     "stream_page",
     "then_and_now",
 ]
@@ -94,8 +95,6 @@ class StreamPage:
         evidence: The chart of their evidence against the limit that decides; None where no window is scored.
         charts: The charts of their measures, first that of the kind of drift in `concluded`; empty if none is
             scored.
-        numbers: The chart of the divergence, and below it those of the numbers that the stream names; empty
-            without any.
         concluded: The index, in all windows, of that whose details are shown: the chosen one, or the last
             with a conclusion before it.
         usual_count: The median number of events of the windows with a conclusion that are shown.
@@ -107,7 +106,6 @@ class StreamPage:
     rows: NDArray[np.void]
     evidence: Chart | None
     charts: tuple[Chart, ...]
-    numbers: tuple[Chart, ...]
     concluded: int
     usual_count: int
 
@@ -116,7 +114,6 @@ def stream_page(
     query: WindowQuery,
     alarm: AlarmSpec,
     since_ms: int | None = None,
-    numbers: Iterable[Number] = (),
 ) -> StreamPage:
     """Return what is shown of a series.
 
@@ -125,7 +122,6 @@ def stream_page(
             left of them, these are so many that two lengths of the alarm are before it.
         since_ms: When the stream's alarm began, event time, ms; None: that of the chosen window's run.
         alarm: The level, and what is large.
-        numbers: The numbers that the stream names.
     """
     rows, at = query.rows, query.chosen
     run = whole_run(rows, at)
@@ -147,18 +143,13 @@ def stream_page(
     conclusive = np.flatnonzero(np.isin(rows["verdict"][: at + 1], CONCLUSIVE))
     concluded = int(conclusive[-1]) if len(conclusive) else at
     counts = window["count"][np.isin(window["verdict"], CONCLUSIVE)]
-    charts = _charts(window, query.series.size_ms, alarm, kind_of(rows[concluded]))
-    of_numbers = [*_number_charts(window, query.series.size_ms, numbers)]
     return StreamPage(
         span,
         _spans(rows, *span),
         run,
         window,
         _evidence(window, query.series.size_ms, alarm),
-        charts,
-        (*(each for each in charts if each.title == WORDS[DIVERGENCE.name].title), *of_numbers)
-        if of_numbers
-        else (),
+        _charts(window, query.series.size_ms, alarm, kind_of(rows[concluded])),
         concluded,
         int(np.median(counts)) if len(counts) else 0,
     )
@@ -315,19 +306,43 @@ def _charts(rows: NDArray[np.void], size_ms: int, alarm: AlarmSpec, kind: str | 
     return tuple(charts)
 
 
-def _number_charts(rows: NDArray[np.void], size_ms: int, numbers: Iterable[Number]) -> Iterator[Chart]:
-    """Yield the charts of numbers that a window has."""
+def number_charts(
+    page: StreamPage, size_ms: int, numbers: Iterable[Number], whole: WindowDetail | None
+) -> tuple[Chart, ...]:
+    """Return the chart of the divergence, and below it those of numbers that windows have; empty without.
+
+    Args:
+        page: The series.
+        size_ms: The windows' length, ms.
+        numbers: The numbers that the stream names.
+        whole: The window whose baseline is drawn; None where it cannot be read.
+    """
+    charts = []
     for number in numbers:
-        means = means_of(rows, number.name)
+        means = means_of(page.rows, number.name)
         if not np.isfinite(means).any():
             continue
-        limit = number.alert_below
-        yield chart(
+        found = None if whole is None else whole.record.numbers.get(number.name)
+        baseline, limits = None, []
+        if number.alert_below is not None:
+            limits.append(np.full(len(means), number.alert_below))
+        if whole is not None and found is not None and found.baseline_mean is not None:
+            is_own = page.rows["baseline"] == whole.row["baseline"]
+            baseline = np.where(is_own, found.baseline_mean, np.nan)
+            if number.alert_change is not None:
+                limits += [baseline - number.alert_change, baseline + number.alert_change]
+        drawn = chart(
             f"Mean {number.name}",
-            "The mean of each window." + ("" if limit is None else " Dotted: where its alert begins."),
-            rows,
+            "The mean of each window."
+            + ("" if baseline is None else " Dashed: the baseline's.")
+            + (" Dotted: where its alert begins." if limits else ""),
+            page.rows,
             size_ms,
             means,
-            limits=() if limit is None else [np.full(len(rows), limit)],
+            floor=baseline,
+            limits=limits,
             height=_SMALL_HEIGHT,
         )
+        charts.append(drawn)
+    divergence = [each for each in page.charts if each.title == WORDS[DIVERGENCE.name].title]
+    return (*divergence, *charts) if charts else ()

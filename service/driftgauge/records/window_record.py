@@ -190,6 +190,9 @@ class NumberClusterRecord(_Record):
     change: Finite | None
     """The cluster's part of `change`; all parts sum to it. Null if that is."""
 
+    within: Finite | None
+    """The cluster's part of `within`, likewise."""
+
 
 class NumberRecord(_Record):
     """What a window says of a number beside the embedding. No verdict depends on it."""
@@ -205,7 +208,7 @@ class NumberRecord(_Record):
 
     partial: bool
     """Whether `count` and `missing` are fewer than the window's events, some of which a replica counted that
-    did not know the number. Such a window fires no alert of it."""
+    did not know the number. Such a window decides nothing of its alert."""
 
     mean: EstimateRecord | None
     """The mean. The error is that of independent values, times the root of `overdispersion`. Null without a
@@ -213,7 +216,8 @@ class NumberRecord(_Record):
 
     overdispersion: Finite
     """How many times as much as the means of independent values those of windows vary, by the differences
-    of up to 25 windows that follow one another; 1 at least, and before nine of them."""
+    of up to 25 windows that follow one another, once there are nine, or by the windows of the baseline if it
+    was fitted with times and these are as long or longer; the larger of both, 1 at least."""
 
     baseline_mean: Finite | None
     """The mean in the baseline. Null if the baseline does not know the number, as for the fields that
@@ -229,7 +233,11 @@ class NumberRecord(_Record):
     """What comes of other means within clusters."""
 
     unshared: EstimateRecord | None
-    """What comes of clusters in which only the window or only the baseline has values."""
+    """What comes of clusters in which only the window or only the baseline has values, by more than
+    chance."""
+
+    changed: bool
+    """Whether the 95 % interval of `change` excludes 0."""
 
     movers: tuple[Count, ...]
     """The clusters that hold most of the change, three at most, the largest first."""
@@ -238,7 +246,8 @@ class NumberRecord(_Record):
     """Whether the window is beyond `alert_below` or `alert_change`."""
 
     fires: bool
-    """Whether two of the last three windows are, which fires the alert."""
+    """Whether two of the last three windows are, which fires the alert. A window that is partial, without
+    conclusion or of too few values is none of these three, and leaves the alert as it was."""
 
     clusters: tuple[NumberClusterRecord, ...]
     """Every cluster of the baseline, by id."""

@@ -111,15 +111,17 @@ def _number(result: NumberResult) -> dict[str, Any]:
     return {
         **{name: getattr(result, name) for name in _OF_NUMBER},
         "partial": result.is_partial,
+        "changed": result.has_changed,
         "change": change and change.total,
         **{part: change and getattr(change, part) for part in PARTS},
         "clusters": tuple(
-            {"id": cluster, "mean": mean, "baseline_mean": baseline_mean, "change": part}
-            for cluster, (mean, baseline_mean, part) in enumerate(
+            {"id": cluster, "mean": mean, "baseline_mean": baseline_mean, "change": part, "within": within}
+            for cluster, (mean, baseline_mean, part, within) in enumerate(
                 zip(
                     _or_none(result.means),
                     _or_none(result.baseline_means) or unknown,
                     change.by_cluster.tolist() if change else unknown,
+                    change.within_by_cluster.tolist() if change else unknown,
                     strict=True,
                 )
             )

@@ -1,11 +1,12 @@
 """Metrics of streams, of their newest closed windows and of shards, read from snapshots at a scrape."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.counting.numbers import Number
 from driftgauge.core.judging.numbers import NumberResult
 from driftgauge.core.judging.scoring import Score
 from driftgauge.core.judging.verdict import Verdict
@@ -158,33 +159,33 @@ def _contributions(view: StreamView) -> Samples:
             yield (*labels, kind), value
 
 
-def _by_number(
-    values_of: Callable[[NumberResult], Mapping[str, float | None]],
-) -> Callable[[StreamView], Samples]:
-    """Return the samples of the numbers of the newest closed window of each size, by a further label."""
-    return lambda view: (
-        ((window, name, label), value)
-        for window, result in view.windows()
-        for name, number in result.numbers.items()
-        for label, value in values_of(number).items()
-    )
+def _numbers(view: StreamView) -> Iterator[tuple[tuple[str, str], Number, NumberResult]]:
+    """Yield the configured numbers of the newest closed window of each size that has them, with labels."""
+    for window, result in view.windows():
+        for number in view.watched.spec.numbers:
+            if (found := result.numbers.get(number.name)) is not None:
+                yield (window, number.name), number, found
+
+
+def _of_number(value_of: Callable[[NumberResult], float | None]) -> Callable[[StreamView], Samples]:
+    return lambda view: ((labels, value_of(found)) for labels, _, found in _numbers(view))
+
+
+def _number_change(view: StreamView) -> Samples:
+    for labels, _, found in _numbers(view):
+        for part in ("total", *PARTS) if found.change else ():
+            yield (*labels, part), getattr(found.change, part).value
+
+
+def _number_events(view: StreamView) -> Samples:
+    for labels, _, found in _numbers(view):
+        for kind, value in (("value", found.count), ("missing", found.missing), ("clipped", found.clipped)):
+            yield (*labels, kind), value
 
 
 def _number_alarms(view: StreamView) -> Samples:
-    for window, size_ms in view.sizes():
-        if (result := view.conclusive.get(size_ms)) is not None:
-            for name, number in result.numbers.items():
-                yield (window, name), number.fires
-
-
-def _number_mean(number: NumberResult) -> Mapping[str, float | None]:
-    mean, error = (None, None) if number.mean is None else (number.mean.value, number.mean.error)
-    return {"window": mean, "error": error, "baseline": number.baseline_mean}
-
-
-def _number_change(number: NumberResult) -> Mapping[str, float | None]:
-    change = number.change
-    return {} if change is None else {part: getattr(change, part).value for part in ("total", *PARTS)}
+    # Of a number as it is configured now: no window may have followed since its limits changed.
+    return ((labels, found.after.of(number).fires) for labels, number, found in _numbers(view))
 
 
 STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
@@ -405,12 +406,24 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
     ),
     ScrapedMetric(
         "driftgauge_number_mean",
-        (*_NUMBER, "of"),
+        _NUMBER,
         "the number's own",
-        "Mean of a number beside the embedding. window: in the newest closed window; error: its standard"
-        " error, from how much the means of windows vary; baseline: in the window's baseline, absent if that"
-        " does not know the number.",
-        _by_number(_number_mean),
+        "Mean of a number beside the embedding in the newest closed window; absent without a value.",
+        _of_number(lambda number: None if number.mean is None else number.mean.value),
+    ),
+    ScrapedMetric(
+        "driftgauge_number_mean_error",
+        _NUMBER,
+        "the number's own",
+        "Standard error of driftgauge_number_mean, from how much the means of windows vary.",
+        _of_number(lambda number: None if number.mean is None else number.mean.error),
+    ),
+    ScrapedMetric(
+        "driftgauge_baseline_number_mean",
+        _NUMBER,
+        "the number's own",
+        "Mean of the number in the baseline of the newest closed window; absent if that does not know it.",
+        _of_number(lambda number: number.baseline_mean),
     ),
     ScrapedMetric(
         "driftgauge_number_change",
@@ -419,7 +432,7 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "Change of a number's mean against the baseline in the newest closed window. total is the sum of mix"
         " (other shares of the clusters), within (other means within clusters) and unshared (clusters that"
         " only one side has). Absent if the baseline does not know the number.",
-        _by_number(_number_change),
+        _number_change,
     ),
     ScrapedMetric(
         "driftgauge_number_events",
@@ -427,16 +440,15 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "events",
         "Events of the newest closed window by what they have of a number: value, missing, or clipped: the"
         " values outside the range, which count as its nearer end.",
-        _by_number(
-            lambda number: {"value": number.count, "missing": number.missing, "clipped": number.clipped}
-        ),
+        _number_events,
     ),
     ScrapedMetric(
         "driftgauge_number_alarm_active",
         _NUMBER,
         "1 or 0",
-        "1 where two of the last three windows exceed alert_below or alert_change of a number, by the last"
-        " conclusive window; 0 where that window is partial for the number.",
+        "1 if two of the last three windows exceed alert_below or alert_change of a number. A window that"
+        " says nothing of it leaves this as it was: one that is incomplete, partial for the number, or has"
+        " too few values.",
         _number_alarms,
     ),
 )

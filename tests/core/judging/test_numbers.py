@@ -72,6 +72,22 @@ def test_window_with_few_values_neither_fires_nor_is_remembered():
     assert not any(each.fires for each in results)
 
 
+def test_alert_goes_on_until_a_window_has_enough_values_again():
+    number = replace(CORRECT, alert_below=0.8)
+    memory = judge(number, [0.7, 0.7, 0.9])[-1].after
+    none, few, some = np.full(EVENTS, np.nan), np.full(EVENTS, np.nan), np.ones(EVENTS - 1)
+    few[:20] = 1.0
+    for values, is_conclusive in ((none, True), (few, True), (some, True), (np.ones(EVENTS), False)):
+        found = NumberTally(number, number.count(values, np.zeros(len(values), np.intp), 1))
+        result = judge_number(
+            number, found, None, memory, events=EVENTS, is_conclusive=is_conclusive, fewest=30
+        )
+        assert (result.exceeds, result.fires) == (False, True)
+        memory = result.after
+    after = judge_number(number, tally(0.9), None, memory, events=EVENTS, is_conclusive=True, fewest=30)
+    assert not after.fires
+
+
 @pytest.mark.parametrize("now", [{}, {"alert_below": 0.5}, {"alert_below": 0.8, "high": 2.0}])
 def test_other_limits_or_range_do_not_inherit_an_alert(now):
     before = judge(replace(CORRECT, alert_below=0.8), [0.7, 0.7])[-1]
@@ -113,6 +129,40 @@ def test_error_follows_the_variation_of_the_windows():
 
     assert last(own) == pytest.approx(own, rel=0.4)
     assert last(4 * own) == pytest.approx(4 * own, rel=0.4)
+
+
+def test_cycle_of_the_baseline_is_no_clear_change():
+    hours, random = np.arange(24 * 7), np.random.default_rng(7)
+    cycle = 0.85 + 0.08 * np.sin(hours * 2 * np.pi / 24)
+    right = random.random((len(hours), EVENTS)) < cycle[:, None]
+    windows = np.repeat(hours, EVENTS)
+    between = NumberTally(
+        CORRECT, CORRECT.count(right.ravel().astype(float), windows, len(hours))
+    ).variance_between
+    assert between == pytest.approx(0.08**2 / 2, rel=0.15)
+    baseline = NumberTally(CORRECT, CORRECT.count(right.ravel().astype(float), np.zeros_like(windows), 1))
+
+    def clear(shares, between):
+        memory, found = NumberMemory(), []
+        for share in shares:
+            result = judge_number(
+                CORRECT,
+                tally(share),
+                baseline,
+                memory,
+                events=EVENTS,
+                is_conclusive=True,
+                fewest=30,
+                between=between,
+            )
+            memory = result.after
+            found.append(result.has_changed)
+        return np.mean(found)
+
+    day = random.binomial(EVENTS, np.tile(cycle[:24], 3)) / EVENTS
+    assert clear(day, 0.0) > 0.3
+    assert clear(day, between) < 0.05
+    assert clear(day - 0.25, between) == 1.0
 
 
 def test_one_sudden_change_does_not_widen_the_error():

@@ -52,6 +52,15 @@ def test_window_has_the_mean_of_its_values_and_counts_the_others():
     np.testing.assert_allclose(number.means, [0.5, 1.0, math.nan, math.nan], atol=2e-5)
 
 
+@pytest.mark.parametrize(("baseline_ms", "is_wider"), [(HOUR_MS, True), (MINUTE_MS, False), (None, False)])
+def test_error_knows_how_windows_of_the_baseline_vary_unless_they_are_shorter(baseline_ms, is_wider):
+    tally = replace(REFERENCE.numbers["confidence"], between=0.25)
+    reference = replace(REFERENCE, numbers={"confidence": tally}, overdispersion_ms=baseline_ms)
+    spec = replace(SPEC, baselines=build_schedule(first=reference))
+    (result,) = run(Shard(spec, partitions=2), [0])
+    assert (result.numbers["confidence"].overdispersion > 1) == is_wider
+
+
 def test_number_is_no_part_of_the_baseline_or_the_scheme():
     without = replace(SPEC, numbers=())
     assert REFERENCE.baseline_id == FIRST.baseline_id

@@ -42,21 +42,27 @@ class Number:
         return f"{self.name}[{self.low!r},{self.high!r}]"
 
     @property
+    def width(self) -> float:
+        """The width of the range."""
+        return self.high - self.low
+
+    @property
     def step(self) -> float:
         """The distance of two neighbouring values, of 16 bits."""
-        return (self.high - self.low) / _STEPS
+        return self.width / _STEPS
 
     def count(self, values: NDArray[np.float64], place: NDArray[np.intp], places: int) -> NDArray[np.int64]:
         """Return the tally of n values, (TALLY_ROWS, places) int64, the sums in steps from the low end.
 
-        A value outside the range counts as the end that is nearer, and as clipped.
+        A value outside the range counts as the end that is nearer, and as clipped. An infinite one counts as
+        missing, as in vectors: no scale has it.
 
         Args:
             values: (n,), NaN where the value is missing.
             place: (n,), the place of each, such as its cluster.
             places: The number of places.
         """
-        is_there = ~np.isnan(values)
+        is_there = np.isfinite(values)
         inside = np.clip(np.where(is_there, values, self.low), self.low, self.high)
         steps = np.rint((inside - self.low) / self.step)
         is_clipped = is_there & (inside != values)
@@ -71,10 +77,12 @@ class NumberTally:
     Attributes:
         number: The number.
         values: (TALLY_ROWS, k) int64, by cluster.
+        between: Of a baseline, the variance between the means of its windows; see `variance_between`.
     """
 
     number: Number
     values: NDArray[np.int64]
+    between: float = 0.0
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -117,8 +125,25 @@ class NumberTally:
         return self.number.low + self.number.step * int(self.values[1].sum()) / self.count
 
     @property
-    def variance(self) -> float:
-        """The variance of all values; there is one at least."""
+    def mean_variance(self) -> float:
+        """The variance of `mean` if values are independent; there is one value at least.
+
+        One more value at the other end of the range counts in it: n equal values do not show that no other
+        ones exist, only that these are about one in n at most.
+        """
         count, total, squares = (int(each) for each in self.values[:3].sum(axis=1))
         # Python's integers are exact where the squares of sums no longer fit into 64 bits.
-        return (count * squares - total * total) / (count * max(count - 1, 1)) * self.number.step**2
+        deviations = (count * squares - total * total) / count * self.number.step**2
+        return (deviations + self.number.width**2) / count**2
+
+    @property
+    def variance_between(self) -> float:
+        """The variance between the columns' means beyond that of independent values, by their analysis."""
+        counts = self.counts[self.counts > 0].astype(np.float64)
+        free = len(counts) - 1
+        if free < 1:
+            return 0.0
+        between = counts @ (self.means[self.counts > 0] - self.mean) ** 2 / free
+        within = self.squares.sum() / max(self.count - len(counts), 1)
+        usual = (self.count - counts @ counts / self.count) / free
+        return max(float((between - within) / usual), 0.0)

@@ -5,7 +5,7 @@ two windows that follow one another is squared and divided by the variance that 
 it; the median of the latest such ratios, over that of chi-squared with one degree of freedom, is the
 overdispersion. Slow changes hardly count in differences, and a sudden one in only one of them (J. von
 Neumann, Distribution of the ratio of the mean square successive difference, Annals of Mathematical Statistics
-12(4), 1941).
+12(4), 1941). The windows of a baseline that was fitted with times see cycles as well. The larger one counts.
 """
 
 from collections.abc import Mapping
@@ -37,18 +37,20 @@ class NumberMemory:
         recent: Whether each of the last two windows exceeded a declared size, the oldest first.
         mean: The mean of the last of them, and its variance if values are independent; None before any.
         ratios: The squared differences of the latest windows' means, over their variances.
+        fires: Two of the last three windows exceeded a declared size.
     """
 
     number: Number | None = None
     recent: tuple[bool, ...] = ()
     mean: tuple[float, float] | None = None
     ratios: tuple[float, ...] = ()
+    fires: bool = False
 
     def of(self, number: Number) -> "NumberMemory":
         """Return what holds of a number as it is now: nothing has exceeded other limits yet."""
         if self.number is None or self.number.key != number.key:
             return NumberMemory(number)
-        return self if self.number == number else replace(self, number=number, recent=())
+        return self if self.number == number else replace(self, number=number, recent=(), fires=False)
 
     @property
     def overdispersion(self) -> float:
@@ -61,11 +63,15 @@ class NumberMemory:
         """Return the memory after one more window, by its mean and that mean's variance."""
         ratios = self.ratios
         if self.mean is not None:
-            expected = self.mean[1] + variance
-            # Equal values do not vary, and two windows of them say nothing.
-            ratios += ((mean - self.mean[0]) ** 2 / expected,) if expected else ()
-        recent = (*self.recent, exceeds)[1 - _RECENT_WINDOWS :]
-        return NumberMemory(self.number, recent, (mean, variance), ratios[-_MOST_RATIOS:])
+            ratios += ((mean - self.mean[0]) ** 2 / (self.mean[1] + variance),)
+        recent = (*self.recent, exceeds)
+        return NumberMemory(
+            self.number,
+            recent[1 - _RECENT_WINDOWS :],
+            (mean, variance),
+            ratios[-_MOST_RATIOS:],
+            sum(recent) >= _ALERT_WINDOWS,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,9 +88,9 @@ class NumberResult:
         change: The change against the baseline; None likewise.
         means, baseline_means: (k,) float64, the means of the clusters, NaN without a value; of the baseline
             empty likewise.
-        overdispersion: How many times as much as means of independent values those of windows vary.
+        overdispersion: How many times as much as means of independent values those of windows vary, at least
+            1, by the windows before or by those of the baseline.
         exceeds: The window exceeds a declared size.
-        fires: Two of the last three windows do; never of a partial one.
         before: What was remembered when the window was judged.
         after: What is remembered for the next window.
     """
@@ -100,9 +106,18 @@ class NumberResult:
     baseline_means: NDArray[np.float64]
     overdispersion: float
     exceeds: bool
-    fires: bool
     before: NumberMemory
     after: NumberMemory
+
+    @property
+    def fires(self) -> bool:
+        """Whether the alert fires: as it did before, if the window has too few values or is in doubt."""
+        return self.after.fires
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the 95 % interval of the change excludes 0."""
+        return self.change is not None and self.change.total.is_clear
 
     @property
     def movers(self) -> tuple[int, ...]:
@@ -123,6 +138,7 @@ def judge_number(
     events: int,
     is_conclusive: bool,
     fewest: int,
+    between: float = 0.0,
 ) -> NumberResult:
     """Return what a window says of a number.
 
@@ -135,6 +151,8 @@ def judge_number(
         is_conclusive: The window has enough events, and all of them: only such a window may alert, and is
             remembered.
         fewest: The least number of values of such a window.
+        between: The variance between the means of the baseline's windows, beyond that of independent values;
+            0 if it says nothing of windows of this length.
     """
     before = before.of(number)
     baseline = baseline if baseline is not None and baseline.count else None
@@ -142,9 +160,11 @@ def judge_number(
     overdispersion = before.overdispersion
     mean = change = None
     # The next window does not follow one that is not remembered.
-    exceeds, fires, after = False, False, replace(before, mean=None)
+    exceeds, after = False, replace(before, mean=None)
     if tally.count:
-        variance = tally.variance / tally.count
+        variance = tally.mean_variance
+        # A cycle hardly shows between neighbours.
+        overdispersion = max(overdispersion, 1 + between / variance)
         mean = Estimate(tally.mean, sqrt(variance * overdispersion))
         if baseline is not None:
             change = explain_change(tally, baseline, overdispersion)
@@ -154,7 +174,6 @@ def judge_number(
                 and change is not None
                 and abs(change.total.value) > number.alert_change
             )
-            fires = sum((*before.recent, exceeds)) >= _ALERT_WINDOWS
             after = before.after(mean.value, variance, exceeds=exceeds)
     return NumberResult(
         count=tally.count,
@@ -168,7 +187,6 @@ def judge_number(
         baseline_means=np.empty(0) if baseline is None else baseline.means,
         overdispersion=overdispersion,
         exceeds=exceeds,
-        fires=fires,
         before=before,
         after=after,
     )

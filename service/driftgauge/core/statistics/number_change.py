@@ -16,6 +16,9 @@ PARTS = ("mix", "within", "unshared")
 _Z95 = 1.959964
 """Of a normal distribution 95 % lie within so many standard deviations."""
 
+# Of comparisons without such a cluster, this share finds one that only one side has.
+_LEVEL = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -23,11 +26,6 @@ class Estimate:
 
     value: float
     error: float
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval."""
-        return self.value - _Z95 * self.error, self.value + _Z95 * self.error
 
     @property
     def is_clear(self) -> bool:
@@ -43,8 +41,10 @@ class NumberChange:
         total: The change.
         mix: What comes of other shares of the clusters.
         within: What comes of other means within clusters.
-        unshared: What comes of clusters in which only the window or only the baseline has values.
+        unshared: What comes of clusters in which only the window or only the baseline has values, by more
+            than chance.
         by_cluster: (k,) float64, what each cluster holds of the change; they sum to it.
+        within_by_cluster: (k,) float64, what each holds of `within`.
     """
 
     total: Estimate
@@ -52,6 +52,7 @@ class NumberChange:
     within: Estimate
     unshared: Estimate
     by_cluster: NDArray[np.float64]
+    within_by_cluster: NDArray[np.float64]
 
 
 class _Side:
@@ -62,15 +63,19 @@ class _Side:
         means: (k,), their means, less a level; 0 without a value.
     """
 
-    def __init__(self, tally: NumberTally, level: float) -> None:
+    def __init__(self, tally: NumberTally, level: float, within: float) -> None:
+        """Take a tally, the level, and the variance of values within clusters."""
         counts = tally.counts
-        self.has_values = counts > 0
         self.shares = counts / tally.count
-        self.means = np.where(self.has_values, tally.means - level, 0.0)
-        # One more value at the mean variance within clusters: a cluster of few equal values has some too.
-        within = tally.squares.sum() / max(tally.count - self.has_values.sum(), 1)
+        self.means = np.where(counts > 0, tally.means - level, 0.0)
+        # One more value at the usual variance: a cluster of few equal values has some too.
         self._mean_variances = (tally.squares + within) / np.maximum(counts, 1) ** 2
         self._count = tally.count
+
+    def take_means(self, other: "_Side", clusters: NDArray[np.bool_]) -> None:
+        """Take the means of some clusters, and their variances, from the other side."""
+        self.means[clusters] = other.means[clusters]
+        self._mean_variances[clusters] = other._mean_variances[clusters]
 
     def variance(self, by_share: NDArray[np.float64], by_mean: NDArray[np.float64]) -> float:
         """Return the variance of a sum over clusters, to the first order.
@@ -92,32 +97,51 @@ def explain_change(window: NumberTally, baseline: NumberTally, overdispersion: f
     1955). Means are counted from the average of both overall means, so that a cluster that grows at the usual
     mean holds nothing, and no part depends on where the range begins.
 
+    A rare cluster may lack values on one side by chance. Its mean there is taken to be the other side's.
+
     Args:
         window: The tally of the window; there is one value at least.
         baseline: The tally of the baseline, by the same k clusters, as well.
         overdispersion: How many times as much as means of independent values those of windows vary.
     """
-    level = (window.mean + baseline.mean) / 2
-    now, then = _Side(window, level), _Side(baseline, level)
-    is_shared = now.has_values & then.has_values
+    level, sides = (window.mean + baseline.mean) / 2, (window, baseline)
+    degrees = sum(each.count - np.count_nonzero(each.counts) for each in sides)
+    within = sum(each.squares.sum() for each in sides) / max(degrees, 1)
+    # As in the variance of all values' mean, for all clusters together.
+    within += window.number.width**2 / len(window.counts)
+    now, then = _Side(window, level, within), _Side(baseline, level, within)
+    is_unshared = _is_unshared(window, baseline, overdispersion)
+    is_shared = ~is_unshared
+    now.take_means(then, is_shared & (window.counts == 0))
+    then.take_means(now, is_shared & (baseline.counts == 0))
     shares, means = now.shares - then.shares, now.means - then.means
     share, mean = (now.shares + then.shares) / 2, (now.means + then.means) / 2
     parts = {
         "mix": (is_shared * shares * mean, (is_shared * mean,) * 2, (is_shared * shares / 2,) * 2),
         "within": (is_shared * means * share, (is_shared * means / 2,) * 2, (is_shared * share,) * 2),
         "unshared": (
-            ~is_shared * (now.shares * now.means - then.shares * then.means),
-            (~is_shared * now.means, ~is_shared * then.means),
-            (~is_shared * now.shares, ~is_shared * then.shares),
+            is_unshared * (now.shares * now.means - then.shares * then.means),
+            (is_unshared * now.means, is_unshared * then.means),
+            (is_unshared * now.shares, is_unshared * then.shares),
         ),
     }
     estimates = {}
     for name, (terms, by_share, by_mean) in parts.items():
         variance = now.variance(by_share[0], by_mean[0]) + then.variance(by_share[1], by_mean[1])
         estimates[name] = Estimate(float(terms.sum()), math.sqrt(max(variance, 0) * overdispersion))
-    variance = window.variance / window.count + baseline.variance / baseline.count
+    variance = window.mean_variance + baseline.mean_variance
     return NumberChange(
         total=Estimate(window.mean - baseline.mean, math.sqrt(variance * overdispersion)),
         by_cluster=np.sum([terms for terms, _, _ in parts.values()], axis=0),
+        within_by_cluster=parts["within"][0],
         **estimates,
     )
+
+
+def _is_unshared(window: NumberTally, baseline: NumberTally, overdispersion: float) -> NDArray[np.bool_]:
+    """Return the clusters, (k,), in which one side alone has values, by more than chance."""
+    counts, total = window.counts + baseline.counts, window.count + baseline.count
+    side = np.where(window.counts == 0, baseline.count, np.where(baseline.counts == 0, window.count, total))
+    # The chance that values of one cluster, which belong to either side like all others, are all on this one.
+    is_rare: NDArray[np.bool_] = (side / total) ** (counts / overdispersion) < _LEVEL / len(counts)
+    return is_rare

@@ -117,18 +117,22 @@ class StreamJudge:
         else:
             remembered = self._remembered(window, reference)
         results = {}
+        # A cycle averages out in longer windows than those of the baseline.
+        is_measured = window.size_ms <= (reference.overdispersion_ms or 0)
         for number in self._spec.numbers:
             values = tallies.get(number.key)
             if values is None:
                 values = np.zeros((TALLY_ROWS, len(reference.counts)), np.int64)
+            baseline = reference.numbers.get(number.name)
             results[number.name] = judge_number(
                 number,
                 NumberTally(number, values),
-                reference.numbers.get(number.name),
+                baseline,
                 remembered.get(number.name, NumberMemory()),
                 events=events,
                 is_conclusive=is_conclusive,
                 fewest=self._spec.min_events,
+                between=baseline.between if baseline is not None and is_measured else 0.0,
             )
         return results
 
