@@ -212,8 +212,10 @@ USERS = (
     ".github/SECURITY.md",
     "service/docs/README.md",
     "service/docs/tutorial.md",
+    "service/docs/deciding.md",
     "service/docs/how-to/*.md",
     "service/docs/explanation/*.md",
+    "service/docs/reference/glossary.md",
     "service/docs/reference/python.md",
 )
 
@@ -223,14 +225,16 @@ USERS = (
     [
         (900, ["README.md"]),
         (1_000, ["service/docs/tutorial.md"]),
-        (5_300, ["service/docs/how-to/*.md"]),
-        (3_780, ["service/docs/explanation/*.md"]),
+        (1_650, ["service/docs/deciding.md"]),
+        (5_320, ["service/docs/how-to/*.md"]),
+        (3_700, ["service/docs/explanation/*.md"]),
+        (640, ["service/docs/reference/glossary.md"]),
         (700, [".github/SECURITY.md"]),
         (4_690, ["deploy/runbooks/*.md"]),
         (6_150, ["schemas/*.md"]),
-        (5_310, CONTRIBUTORS),
+        (5_340, CONTRIBUTORS),
         # Written by hand; not the generated reference, schemas/ and the changelog.
-        (22_000, [*USERS, *CONTRIBUTORS]),
+        (24_150, [*USERS, *CONTRIBUTORS]),
     ],
 )
 def test_documents_keep_their_limits_of_words(limit: int, patterns: list[str]) -> None:
