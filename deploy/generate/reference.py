@@ -1,7 +1,7 @@
-"""The generated reference of service/docs/reference/: configuration, commands, metrics, alerts, statistics.
+"""The generated reference of service/docs/reference/: configuration, commands, API, metrics, and more.
 
 Everything comes from where the service itself has it: the settings' models and their docstrings, click, the
-metrics' declarations, the alerting rules and the registry of statistics.
+API's description, the metrics' declarations, the alerting rules and the registry of statistics.
 """
 
 import json
@@ -16,6 +16,7 @@ from deploy.generate.schemas import settings_schema
 
 from driftgauge.cli import cli
 from driftgauge.core.statistics import registry
+from driftgauge.page.api_records import openapi
 from driftgauge.statistic_words import WORDS
 from driftgauge.telemetry.metric import Metric
 from driftgauge.telemetry.metrics import METRICS
@@ -26,6 +27,8 @@ _WIDTH = 120
 # The width of a command's help, as on a common terminal.
 _HELP_WIDTH = 100
 _RUNBOOKS = "../../../deploy/runbooks"
+# schemas/ describes it.
+_RESULT = "WindowRecord"
 
 _CONFIGURATION = """\
 A configuration is one YAML file. A first line `# yaml-language-server: $schema=PATH`, with the path of
@@ -70,6 +73,26 @@ Some commands need more packages, which `pip install 'driftgauge[EXTRA]'` brings
 | `registry` | the encodings `avro`, `protobuf` and `inference` |
 | `parquet` | `baseline fit` and `publish` on Parquet and Arrow files |"""
 
+_HTTP = """\
+Every replica answers on `http.port`, 9464 by default. `driftgauge page` does too, but has no `/metrics`.
+Health has a port of its own, 9465 by default, without a login.
+
+| path | port | answer | right of a user |
+| --- | --- | --- | --- |
+| `/` | 9464 | the page | `read` |
+| `/static/…` | 9464 | its files | `read` |
+| `/api/v1/…` | 9464 | this API | `read` |
+| `/metrics` | 9464 | [metrics](metrics.md) for Prometheus, as text or OpenMetrics | `metrics` |
+| `/version` | 9464 | `{"version": …, "commit": …}` | `read` |
+| `/livez` | 9465 | 200, or 503: restart the process | |
+| `/readyz` | 9465 | 200, or 503 with the reasons: a client does not work | |
+
+- Rights hold if [`http.users`](configuration.md#http) names users. Page and API also answer below
+  `page.path_prefix`.
+- The API only reads. It answers from memory; only `/api/v1/window` asks Kafka.
+- In a query a time is RFC 3339 or epoch milliseconds; write the `+` of an offset as `%2B`.
+- `/api/v1/openapi.json` has all below as [OpenAPI 3.1](https://spec.openapis.org/oas/v3.1.0)."""
+
 _METRICS = """\
 The metrics are on `/metrics`, port 9464 by default. The health endpoints `/livez` and `/readyz` are on port
 9465.
@@ -101,6 +124,7 @@ def documents() -> Mapping[str, str]:
     made = {
         "configuration": _document("Configuration", _CONFIGURATION, *_sections(settings_schema())),
         "commands": _document("Commands", _COMMANDS, *_helps(cli, ("driftgauge",))),
+        "http-api": _document("HTTP API", _HTTP, *_paths(openapi(""))),
         "metrics": _document("Metrics", _METRICS, *_metrics()),
         "alerts": _document("Alerts", _ALERTS, *_alerts()),
         "statistics": _document("Statistics", _STATISTICS, *_statistics()),
@@ -198,6 +222,8 @@ def _simple(field: Mapping[str, Any]) -> str:
         return ", ".join(f"`{choice}`" for choice in field["enum"])
     if "ms|" in field.get("pattern", ""):
         return "duration"
+    if "T[0-9]" in field.get("pattern", ""):
+        return "time"
     named = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
     formats = {"path": "path", "date-time": "time"}
     value = formats.get(field.get("format", "")) or named.get(field.get("type", ""), "short form")
@@ -216,6 +242,58 @@ def _helps(command: click.Command, words: tuple[str, ...]) -> Iterator[str]:
             below = command.get_command(context, name)
             if below is not None:
                 yield from _helps(below, (*words, name))
+
+
+def _paths(description: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a section for each path of the API, then one for each record of its answers."""
+    schemas = description["components"]["schemas"]
+    found: list[str] = []
+    for path, methods in description["paths"].items():
+        asked = methods["get"]
+        parameters = [
+            (
+                f"`{each['name']}`",
+                _value(each["schema"], schemas, {}) + ", required" * each["required"],
+                each["description"],
+            )
+            for each in asked["parameters"]
+        ]
+        parts = [f"## `/api/v1{path}`", f"{asked['summary']}."]
+        parts += [_table(("parameter", "value", "meaning"), parameters)] * bool(parameters)
+        answers = []
+        for status, answer in asked["responses"].items():
+            (content,) = answer["content"].values()
+            record = content["schema"].get("$ref", "").rpartition("/")[2]
+            if record == _RESULT:
+                link = "[the record](../../../schemas/README.md#reading-window-results)"
+            else:
+                found += [record] * bool(record)
+                link = f"[`{record}`](#{record.lower()})" if record else "text"
+            answers.append((status, link, answer["description"]))
+        yield "\n\n".join([*parts, _table(("status", "answer", "meaning"), answers)])
+    records: list[str] = []
+    while found:
+        record = found.pop(0)
+        if record not in records and "properties" in schemas[record]:
+            records.append(record)
+            fields = schemas[record]["properties"].values()
+            found += [model for field in fields for _, model in _models(field)]
+    path_of = {record: record for record in records}
+    for record in records:
+        rows = [
+            (
+                f"`{name}`",
+                _value(field, schemas, path_of) + _or_null(field),
+                " ".join(field["description"].split()),
+            )
+            for name, field in schemas[record]["properties"].items()
+        ]
+        text = schemas[record]["description"].partition("\n\n")[0]
+        yield f"## `{record}`\n\n{text}\n\n{_table(('field', 'value', 'meaning'), rows)}"
+
+
+def _or_null(field: Mapping[str, Any]) -> str:
+    return " or null" if {"type": "null"} in field.get("anyOf", ()) else ""
 
 
 def _metrics() -> Iterator[str]:

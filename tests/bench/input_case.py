@@ -13,6 +13,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from tests.bench.input_framed import FRAMED
 from tests.bench.input_values import ENCODINGS, STREAM
 from tests.bench.workload import CLUSTERS, DISTINCT, PARTITIONS, create_topics, draw_vectors, save_fitted
+from tests.output import say
 
 from driftgauge.baseline.artifact import load
 
@@ -135,9 +136,11 @@ def _publish(bootstrap: str, case: Case, vectors: np.ndarray) -> None:
         write = FRAMED[case.encoding].make_write(SchemaRegistryClient({"url": case.registry}), case.topic)
     else:
         write = ENCODINGS[case.encoding].write
+    size = 0
     for number in range(case.events):
         time_ms = START_MS + number * 2 * DAY_MS // case.events
         value = write(vectors[number % DISTINCT], time_ms)
+        size += len(value)
         while True:
             try:
                 producer.produce(
@@ -148,3 +151,4 @@ def _publish(bootstrap: str, case: Case, vectors: np.ndarray) -> None:
                 producer.poll(0.1)
     if producer.flush(60):
         sys.exit(f"the broker did not accept all events of {case.topic}")
+    say(f"{case.title}, bytes of a value: {size / case.events:,.0f}")

@@ -52,6 +52,16 @@ def test_command_prints_help(path):
     assert summary.split()[0][0].isupper()
 
 
+def test_crash_in_native_code_says_where_it_was():
+    program = (
+        "from driftgauge import cli; import ctypes; cli.cli = lambda **_: ctypes.string_at(0); cli.main()"
+    )
+    done = run_command(sys.executable, "-c", program)
+    assert done.returncode < 0
+    assert "Segmentation fault" in done.stderr
+    assert "driftgauge/cli/__init__.py" in done.stderr
+
+
 @pytest.mark.parametrize("command", ["serve", "page"])
 def test_serving_prints_without_rich(config, command):
     """The command runs up to the service itself, whose modules the test above looks at."""

@@ -1,8 +1,10 @@
 """Each kind of login on a real broker, with the documented rights alone: counting, changes, refusals."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import (
@@ -24,8 +26,10 @@ from tests.harness.secured import (
     secured_broker,
     token_endpoint,
 )
-from tests.harness.service import ReplicaProcess
+from tests.harness.service import DRIFTGAUGE, ReplicaProcess, environment
 from tests.harness.topics import TIMEOUT_S
+from tests.processes import run_command
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.stack
 
@@ -257,3 +261,49 @@ def test_each_missing_right_is_named_with_its_resource(tmp_path: Path, broker: S
             case.grant(rights[resource])
             service.wait_until_ready()
         case.end(service)
+
+
+def test_config_check_names_what_the_cluster_lacks(tmp_path: Path, broker: SecuredBroker) -> None:
+    case = SecuredCase(tmp_path, broker, "PLAIN", {"sasl.username": USER, "sasl.password": PASSWORD})
+
+    def check() -> tuple[int, dict[str, Any]]:
+        command = [sys.executable, *DRIFTGAUGE, "config", "check", "--broker", "--json"]
+        done = run_command(*command, "--config", str(case.config), env=environment() | case.environ)
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)["cluster"]
+
+    status, cluster = check()
+    assert cluster["shortfalls"] == []
+    assert status == 0
+    assert len(cluster["created"]) == 5
+    assert len(cluster["unknown"]) == 1, "the clock"
+    with case.serve(settings=case.environ) as service:
+        service.wait_until_ready()
+        case.count_hour(service)
+        status, cluster = check()
+        assert (status, cluster["shortfalls"], cluster["unknown"]) == (0, [], [])
+        assert (cluster["created"], cluster["clock_offset_ms"]) == ([], 0)
+        # The transaction that was aborted on trial disturbs nothing.
+        case.count_hour(service)
+        case.end(service)
+    case.configure(case.partials_topic, **{"retention.ms": "60000"})
+    case.configure(case.changelog_topic, **{"cleanup.policy": "delete"})
+    for right in case.rights:
+        if (right.operation is AclOperation.WRITE and right.name == case.windows_topic) or (
+            right.restype in (ResourceType.TRANSACTIONAL_ID, ResourceType.GROUP)
+        ):
+            case.revoke(right)
+    wait_for("rights and settings to change", lambda: len(check()[1]["shortfalls"]) == 6)
+    status, cluster = check()
+    assert status == 1
+    server = f"--bootstrap-server {broker.addresses['PLAIN']}"
+    grant = f"kafka-acls.sh {server} --add --allow-principal User:{USER} --operation"
+    alter = f"kafka-configs.sh {server} --alter --entity-type topics --entity-name"
+    assert [each["remedy"] for each in cluster["shortfalls"]] == [
+        f"{alter} {case.partials_topic} --add-config retention.ms=604800000",
+        f"{alter} {case.changelog_topic} --add-config cleanup.policy=compact",
+        f"{grant} Write --topic {case.windows_topic}",
+        f"{grant} Read --group {case.name}",
+        f"{grant} Read --group {case.windows_group}",
+        f"{grant} Write --operation Describe --transactional-id driftgauge.{case.name}.check",
+    ]

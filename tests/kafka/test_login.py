@@ -14,7 +14,7 @@ from confluent_kafka.admin import AclOperation
 from driftgauge.engine.service import Service
 from driftgauge.errors import BrokerError
 from driftgauge.kafka.login import Login, LoginWatch
-from driftgauge.kafka.rights import connection_refused, missing_topic_rights
+from driftgauge.kafka.rights import connection_refused, missing_topic_rights, unreadable_groups
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.watchdog import Lifetime
@@ -161,4 +161,27 @@ def test_missing_rights_are_those_that_the_cluster_reports():
     admin = Mock(**{"describe_topics.return_value": answers})
     operations = AclOperation.READ, AclOperation.WRITE
     needed = [(topic, operation) for topic in answers for operation in operations]
-    assert missing_topic_rights(admin, needed) == ["Write on read"]
+    assert missing_topic_rights(admin, needed) == [("read", AclOperation.WRITE)]
+
+
+def test_group_without_read_is_unreadable_once_its_coordinator_answers():
+    def answered(value):
+        future = Future()
+        if isinstance(value, int):
+            future.set_exception(KafkaException(KafkaError(value)))
+        else:
+            future.set_result(SimpleNamespace(authorized_operations=value))
+        return future
+
+    elsewhere = answered(KafkaError.NOT_COORDINATOR)
+    answers = {
+        "readable": answered([AclOperation.DESCRIBE, AclOperation.READ]),
+        "described": answered([AclOperation.DESCRIBE]),
+        "denied": answered(KafkaError.GROUP_AUTHORIZATION_FAILED),
+        "silent": answered(KafkaError._TIMED_OUT),
+    }
+    first = dict.fromkeys(answers, elsewhere)
+    admin = Mock(**{"describe_consumer_groups.side_effect": [first, answers]})
+    unreadable, silent = unreadable_groups(admin, list(answers))
+    assert sorted(unreadable) == ["denied", "described"]
+    assert [(group, error.code()) for group, error in silent] == [("silent", KafkaError._TIMED_OUT)]

@@ -1,5 +1,6 @@
 """Command line interface: each command parses options and calls the module that does the work."""
 
+import faulthandler
 import logging
 import sys
 from importlib import import_module
@@ -52,6 +53,7 @@ class _LazyGroup(click.Group):
         return command
 
 
+_STANDARD_ERROR: Final = 2
 # As shells report a program that SIGINT ended.
 _INTERRUPTED: Final = 130
 
@@ -69,6 +71,9 @@ def main() -> None:
     """Run the command line; an expected error is one message and its exit status, without a traceback."""
     from driftgauge.cli.command_log import CommandLog
 
+    # A crash in native code says on standard error where it was.
+    if not faulthandler.is_enabled():
+        faulthandler.enable(_STANDARD_ERROR)
     log = CommandLog()
     logging.getLogger().addHandler(log)
     try:

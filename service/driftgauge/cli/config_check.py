@@ -21,6 +21,7 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 from driftgauge.engine.count.dead_letters import MAX_BUFFERED_BYTES
+from driftgauge.engine.preflight import Cluster, inspect_cluster
 from driftgauge.errors import ConfigError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka.client import fetched_bytes
@@ -66,6 +67,13 @@ def config_group() -> None:
 @click.option(
     "--topic", help="The topic of the sample's records that name none.  [default: the only events topic]"
 )
+@click.option(
+    "--broker",
+    "asks_broker",
+    is_flag=True,
+    help="Also ask the brokers for what the service needs: topics and their settings, rights, transactions, "
+    "the clock. Exits with 1 if something is missing, with the command that mends it.",
+)
 @json_option
 @click.pass_context
 def _check(
@@ -74,6 +82,7 @@ def _check(
     sample: Path | None,
     topic: str | None,
     *,
+    asks_broker: bool,
     as_json: bool,
 ) -> None:
     """Check the configuration and all its baselines; report topics, streams, baselines and memory.
@@ -87,7 +96,7 @@ def _check(
     dimension and model version are not checked. Exits with 1 if a record is refused or its
     schema is not available.
     """
-    settings = read_settings(config_path, connects=False)
+    settings = read_settings(config_path, connects=asks_broker)
     if sample is not None:
         from driftgauge.recorded.record_files import read_sample
 
@@ -113,7 +122,7 @@ def _check(
             warnings.append(f"inputs.{name}.snippet: no stream keeps texts; see streams[].snippet_bytes")
     blocks = [f"warning: {warning}" for warning in warnings]
     warnings += [warning for schedule in schedules for warning in schedule.warnings]
-    report = {
+    report: dict[str, object] = {
         "settings": settings.model_dump(mode="json"),
         "streams": schedules,
         "memory_bytes": memory,
@@ -130,7 +139,33 @@ def _check(
     blocks.append(f"memory: at most about {_to_mib(sum(memory.values()))} MiB a replica: {parts}")
     found = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}" if warnings else "no problem found"
     blocks.append(f"{config_path}: {found}")
+    is_ready = True
+    if asks_broker:
+        cluster = inspect_cluster(settings, SYSTEM_CLOCK)
+        report["cluster"] = cluster
+        blocks += _describe_cluster(cluster)
+        is_ready = not cluster.shortfalls
     print_report(report, lambda _: blocks, as_json=as_json)
+    ctx.exit(0 if is_ready else 1)
+
+
+def _describe_cluster(cluster: Cluster) -> Iterator[str]:
+    yield f"cluster: {cluster.brokers} {'broker' if cluster.brokers == 1 else 'brokers'}"
+    for name, (partitions, replicas) in cluster.topics.items():
+        yield f"  topic {name}: {partitions} x {replicas} (partitions x replicas)"
+    if cluster.created:
+        yield f"  created at the start: {', '.join(cluster.created)}"
+    if cluster.clock_offset_ms is not None:
+        yield f"  clock: differs from the brokers' by {cluster.clock_offset_ms} ms at least"
+    yield from (f"  not asked: {each}" for each in cluster.unknown)
+    for each in cluster.shortfalls:
+        yield f"problem: {each.problem}"
+        yield f"  {each.remedy}"
+    yield (
+        "the cluster has what the service needs"
+        if not cluster.shortfalls
+        else (f"{len(cluster.shortfalls)} problem{'s' if len(cluster.shortfalls) > 1 else ''} on the cluster")
+    )
 
 
 def _to_mib(size: int) -> int:

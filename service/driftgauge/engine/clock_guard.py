@@ -6,10 +6,10 @@ from typing import Final
 from driftgauge.errors import ClockError
 from driftgauge.telemetry.roles import RoleTelemetry
 
-__all__ = ["Append", "ClockGuard"]
+__all__ = ["MAX_OFFSET_MS", "Append", "ClockGuard"]
 
-# Event times are judged by this clock, so a replica with a larger offset must not count.
-_MAX_OFFSET_MS: Final = 2_000
+MAX_OFFSET_MS: Final = 2_000
+"""Event times are judged by this clock, so a replica with a larger offset must not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ class ClockGuard:
         if not self._has_append_time or append is None or append.received_ms < append.sent_ms:
             return
         offset_ms = append.least_offset_ms
-        is_off = abs(offset_ms) > _MAX_OFFSET_MS
+        is_off = abs(offset_ms) > MAX_OFFSET_MS
         self._telemetry.clock_is_off(offset_ms, is_off=is_off)
         if is_off:
             message = (
-                f"this replica's clock differs from the brokers' by {offset_ms} ms, and {_MAX_OFFSET_MS} ms "
+                f"this replica's clock differs from the brokers' by {offset_ms} ms, and {MAX_OFFSET_MS} ms "
                 "are allowed; it counts nothing until the clock is set (check NTP here and on the brokers)"
             )
             raise ClockError(message)

@@ -10,7 +10,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AclOperation
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
@@ -29,7 +28,7 @@ from driftgauge.kafka import client
 from driftgauge.kafka.calls import in_thread
 from driftgauge.kafka.cluster import has_controller, message_limit, metadata, missing_topics
 from driftgauge.kafka.login import Login, LoginWatch
-from driftgauge.kafka.rights import TopicRight, connection, missing_topic_rights
+from driftgauge.kafka.rights import connection, missing_topic_rights, needed_rights
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topics import prepare_topics, require_changelog_settings
 from driftgauge.nearest import suggest
@@ -221,23 +220,11 @@ class Service:
 
     def _missing_rights(self, role: Role) -> list[str]:
         """Return the rights on topics that the role lacks; a denied transaction names no topic."""
-        names, partials = self._settings.topics, self._settings.partials_topic
-        changelog = self._settings.changelog_topic
-        needed: dict[Role, list[TopicRight]] = {
-            Role.COUNT: [
-                *((topic, AclOperation.READ) for topic in names.events),
-                (partials, AclOperation.WRITE),
-                (names.dead_letters, AclOperation.WRITE),
-            ],
-            Role.WINDOWS: [
-                (partials, AclOperation.READ),
-                (changelog, AclOperation.READ),
-                (changelog, AclOperation.WRITE),
-                (names.windows, AclOperation.WRITE),
-            ],
-        }
         with suppress(KafkaException):
-            return missing_topic_rights(client.admin(self._login.properties()), needed[role])
+            admin, needed = client.admin(self._login.properties()), needed_rights(self._settings, role)
+            return [
+                f"{right.name.title()} on {topic}" for topic, right in missing_topic_rights(admin, needed)
+            ]
         return []
 
     @contextmanager

@@ -22,6 +22,7 @@ __all__ = [
     "failures",
     "find_topic_faults",
     "has_controller",
+    "hidden_topics",
     "message_limit",
     "metadata",
     "missing_topics",
@@ -116,12 +117,15 @@ def message_limit(admin: AdminClient, topics: Collection[str]) -> int | None:
 
 def require_visible(admin: AdminClient, topics: Collection[str]) -> None:
     """Raise AuthorizationError for a hidden topic, which the list of topics omits like a missing one."""
-    if not topics or not has_controller(admin):
-        return
-    pending = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
-    for name, error in failures(pending):
-        if error.code() in AUTHORIZATION:
-            raise failure(error, f"topic {name} is hidden", right="grant Describe on it")
+    for name, error in hidden_topics(admin, topics):
+        raise failure(error, f"topic {name} is hidden", right="grant Describe on it")
+
+
+def hidden_topics(admin: AdminClient, topics: Collection[str]) -> Iterator[tuple[str, KafkaError]]:
+    """Yield the topics that the cluster hides from this client, whether they exist or not."""
+    if topics and has_controller(admin):
+        pending = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
+        yield from (each for each in failures(pending) if each[1].code() in AUTHORIZATION)
 
 
 def writable_partitions(admin: AdminClient, partitions: Collection[Partition]) -> set[Partition]:

@@ -2,13 +2,18 @@
 
 from collections.abc import Collection, Iterator, MutableSequence, Sequence
 from contextlib import contextmanager, suppress
+from time import sleep
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
+from driftgauge.config import Settings
 from driftgauge.errors import AuthorizationError, BrokerError
+from driftgauge.kafka.calls import AUTHORIZATION
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
+from driftgauge.kafka.cluster import failures
+from driftgauge.telemetry.health import Role
 
 __all__ = [
     "LOGIN_REFUSED",
@@ -18,7 +23,9 @@ __all__ = [
     "connection_refused",
     "missing_right",
     "missing_topic_rights",
+    "needed_rights",
     "reading_denied",
+    "unreadable_groups",
 ]
 
 TopicRight = tuple[str, AclOperation]
@@ -26,6 +33,17 @@ TopicRight = tuple[str, AclOperation]
 
 LOGIN_REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
 """The codes of the errors that say that a broker, or a token endpoint, refuses a login."""
+
+_NO_COORDINATOR: Final = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
+# A cluster chooses its first coordinator within a second or two.
+_COORDINATOR_TRIES: Final = 25
+_COORDINATOR_PAUSE_S: Final = 0.2
 
 
 def missing_right(
@@ -63,8 +81,47 @@ def reading_denied(
     return AuthorizationError(message, reason=error.name())
 
 
-def missing_topic_rights(admin: AdminClient, needed: Collection[TopicRight]) -> list[str]:
-    """Return those of the needed rights that the client lacks, as `Write on TOPIC` (KIP-430).
+def needed_rights(settings: Settings, role: Role) -> list[TopicRight]:
+    """Return the rights on topics that a role needs."""
+    names, partials, changelog = settings.topics, settings.partials_topic, settings.changelog_topic
+    if role is Role.COUNT:
+        return [
+            *((topic, AclOperation.READ) for topic in names.events),
+            (partials, AclOperation.WRITE),
+            (names.dead_letters, AclOperation.WRITE),
+        ]
+    return [
+        (partials, AclOperation.READ),
+        (changelog, AclOperation.READ),
+        (changelog, AclOperation.WRITE),
+        (names.windows, AclOperation.WRITE),
+    ]
+
+
+def unreadable_groups(
+    admin: AdminClient, groups: Collection[str]
+) -> tuple[list[str], list[tuple[str, KafkaError]]]:
+    """Return the groups that this client may not read, and those that do not answer, with the error."""
+    # Listing a group's offsets would say as much, but ends the process by a signal if the coordinator has
+    # just been chosen (https://github.com/confluentinc/librdkafka/issues/5040).
+    for _ in range(_COORDINATOR_TRIES):
+        pending = admin.describe_consumer_groups(
+            list(groups), include_authorized_operations=True, request_timeout=REQUEST_TIMEOUT_S
+        )
+        errors = dict(failures(pending))
+        if not any(error.code() in _NO_COORDINATOR for error in errors.values()):
+            break
+        sleep(_COORDINATOR_PAUSE_S)
+    held = {group: pending[group].result().authorized_operations for group in groups if group not in errors}
+    unreadable = [group for group, error in errors.items() if error.code() in AUTHORIZATION]
+    unreadable += [
+        group for group, rights in held.items() if rights is not None and AclOperation.READ not in rights
+    ]
+    return unreadable, [each for each in errors.items() if each[0] not in unreadable]
+
+
+def missing_topic_rights(admin: AdminClient, needed: Collection[TopicRight]) -> list[TopicRight]:
+    """Return those of the needed rights that the client lacks (KIP-430).
 
     A topic whose rights the cluster does not report, such as one that it hides, is left out.
     """
@@ -77,7 +134,7 @@ def missing_topic_rights(admin: AdminClient, needed: Collection[TopicRight]) -> 
         with suppress(KafkaException):
             held[topic] = future.result().authorized_operations
     return [
-        f"{operation.name.title()} on {topic}"
+        (topic, operation)
         for topic, operation in needed
         if held.get(topic) is not None and operation not in held[topic]
     ]

@@ -2,8 +2,8 @@
 
 import logging
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from time import sleep
 from types import MappingProxyType
 from typing import Final
@@ -30,11 +30,15 @@ __all__ = [
     "HEARTBEATS_SETTINGS",
     "PARTIALS_SETTINGS",
     "InternalTopics",
+    "OwnTopic",
     "create_missing_topics",
+    "own_topics",
     "prepare_internal_topics",
     "prepare_topics",
     "replication_factor",
     "require_changelog_settings",
+    "try_to_create",
+    "wrong_settings",
 ]
 
 _log = logging.getLogger(__name__)
@@ -107,6 +111,43 @@ HEARTBEATS_SETTINGS: Final[Mapping[str, str]] = {
     "message.timestamp.type": "LogAppendTime",
 }
 """The settings to create the topic of heartbeats with, which has one partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTopic:
+    """What the service creates a topic with: -1 partitions are the cluster's number."""
+
+    partitions: int = -1
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def own_topics(settings: Settings) -> dict[str, OwnTopic]:
+    """Return the topics that the service creates if they are missing."""
+    return {
+        settings.topics.windows: OwnTopic(),
+        settings.topics.dead_letters: OwnTopic(),
+        settings.heartbeats_topic: OwnTopic(1, HEARTBEATS_SETTINGS),
+        settings.partials_topic: OwnTopic(settings.shards, PARTIALS_SETTINGS),
+        settings.changelog_topic: OwnTopic(settings.shards, CHANGELOG_SETTINGS),
+    }
+
+
+def try_to_create(
+    admin: AdminClient, topics: Mapping[str, OwnTopic], replication: int
+) -> Iterator[tuple[str, KafkaError]]:
+    """Yield the topics that the cluster would not create, each with the error; create none."""
+    new = [_new_topic(name, own.partitions, replication, own.settings) for name, own in topics.items()]
+    yield from failures(admin.create_topics(new, request_timeout=REQUEST_TIMEOUT_S, validate_only=True))
+
+
+def wrong_settings(own: OwnTopic, found: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings with which an internal topic would lose needed records, as they must be."""
+    needed = ["cleanup.policy"]
+    if own.settings is PARTIALS_SETTINGS:
+        needed += ["message.timestamp.type", "retention.bytes"]
+        if not _retains(found["retention.ms"], _RETENTION_MS):
+            needed.append("retention.ms")
+    return {name: own.settings[name] for name in needed if found[name] != own.settings[name]}
 
 
 def prepare_topics(admin: AdminClient, settings: Settings, clock: Clock) -> None:
@@ -285,21 +326,12 @@ def _require_settings(topics: InternalTopics, settings: Mapping[str, Mapping[str
     """
     _require_compaction(topics.changelog, settings[topics.changelog])
     found = settings[topics.partials]
-    wrong = [
-        f"{name}={found[name]} (must be {needed})"
-        for name, needed, is_right in (
-            ("cleanup.policy", "delete", found["cleanup.policy"] == "delete"),
-            ("retention.ms", f"{_RETENTION_MS} or more", _retains(found["retention.ms"], _RETENTION_MS)),
-            ("retention.bytes", "-1", found["retention.bytes"] == "-1"),
-            (
-                "message.timestamp.type",
-                "LogAppendTime",
-                found["message.timestamp.type"] == "LogAppendTime",
-            ),
-        )
-        if not is_right
-    ]
-    if wrong:
+    needed = wrong_settings(OwnTopic(topics.shards, PARTIALS_SETTINGS), found)
+    if needed:
+        more = {"retention.ms": " or more"}
+        wrong = [
+            f"{name}={found[name]} (must be {value}{more.get(name, '')})" for name, value in needed.items()
+        ]
         message = (
             f"partials topic {topics.partials} has {', '.join(wrong)}: counts could be deleted before they "
             "are applied, or have no append time. Change the topic's settings"
