@@ -253,6 +253,27 @@ def test_warnings_of_all_streams_are_counted(tmp_path):
     assert len(document["warnings"]) == 4
 
 
+@pytest.mark.parametrize(
+    ("named", "mapped", "warning"),
+    [
+        (["score"], ["score"], None),
+        (["score"], [], "inputs.embeddings.numbers: no place of score, so events have none"),
+        ([], ["score"], "inputs.embeddings.numbers: no stream names score"),
+    ],
+)
+def test_number_without_place_or_stream_is_warned_of(tmp_path, named, mapped, warning):
+    save_baseline(tmp_path, "images")
+    stream = {"name": "images", "baseline": "images.safetensors"}
+    stream["numbers"] = {key: [0, 1] for key in named}
+    inputs = {"embeddings": {**MAPPING, "numbers": dict.fromkeys(mapped, "out.score")}}
+    warnings = json.loads(
+        check(write_config(tmp_path, stream, inputs=inputs, schema_registry=REGISTRY), "--json")
+    )["warnings"]
+    found = [each for each in warnings if ".numbers" in each]
+    assert len(found) == bool(warning)
+    assert all(each.startswith(warning) for each in found)
+
+
 def test_problems_of_registry_properties_are_reported(tmp_path):
     registry = {**REGISTRY, "no.such.property": 1}
     message = check(

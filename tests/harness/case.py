@@ -51,10 +51,13 @@ class SourceEvent:
     time_ms: int
     vector: NDArray[np.float32]
     partition: int | None = None
+    confidence: float | None = None
 
     @property
     def value(self) -> bytes:
         document = {"stream": self.stream, "timestamp": self.time_ms, "embedding": self.vector}
+        if self.confidence is not None:
+            document["numbers"] = {"confidence": self.confidence}
         return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 

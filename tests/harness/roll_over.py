@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from tests.harness.case import CLUSTERS, DIMENSION, HOUR_MS, START_MS, Case, Sou
 from tests.harness.service import NO_CHAIN_FAULTS, STOPPED, ReplicaProcess
 from tests.processes import run_command
 
-__all__ = ["LATER", "MUTANT", "NAMES", "make_case", "roll_over"]
+__all__ = ["LATER", "MUTANT", "NAMES", "WITHOUT_NUMBERS", "make_case", "roll_over"]
 
 MUTANT = str(Path(__file__).parents[1] / "chaos" / "mutant.py")
 LATER = (MUTANT, "further_fields", "none")
+WITHOUT_NUMBERS = (MUTANT, "without_numbers", "none")
 # A stream of each shard.
 STREAMS = ("alpha", "delta")
 CHUNK = 20  # events sent at once
@@ -36,15 +38,18 @@ class Publisher(BackgroundThread):
 
     def _run(self) -> None:
         for number in range(100_000):
+            # Every other event has the number; its values would alert.
             events = [
-                each
+                replace(each, confidence=0.5) if row % 2 else each
                 for stream in STREAMS
-                for each in make_events(
-                    stream,
-                    CHUNK,
-                    start_ms=START_MS + number * HOUR_MS // 100,
-                    span_ms=HOUR_MS // 100,
-                    seed=number,
+                for row, each in enumerate(
+                    make_events(
+                        stream,
+                        CHUNK,
+                        start_ms=START_MS + number * HOUR_MS // 100,
+                        span_ms=HOUR_MS // 100,
+                        seed=number,
+                    )
                 )
             ]
             self._case.publish(events, keyed=True)
@@ -55,7 +60,7 @@ class Publisher(BackgroundThread):
 
 def make_case(folder: Path, bootstrap: str) -> Case:
     """Return a case whose baselines the later version has written."""
-    settings = {"allowed_lateness": "1d", "numbers": {"confidence": [0, 1]}}
+    settings = {"allowed_lateness": "1d", "numbers": {"confidence": {"range": [0, 1], "alert_below": 0.8}}}
     case = Case(folder, bootstrap, streams=STREAMS, stream_settings=settings)
     vectors = folder / "vectors.npy"
     np.save(vectors, np.random.default_rng(7).normal(size=(800, DIMENSION)).astype(np.float32))
@@ -66,13 +71,20 @@ def make_case(folder: Path, bootstrap: str) -> Case:
     return case
 
 
-def roll_over(case: Case, earlier: Mapping[str, Sequence[str]], later: Mapping[str, Sequence[str]]) -> None:
+def roll_over(
+    case: Case,
+    earlier: Mapping[str, Sequence[str]],
+    later: Mapping[str, Sequence[str]],
+    *,
+    forgets_numbers: bool = False,
+) -> None:
     """Replace each replica by its later version, and back, under load; check counts, shards and fields.
 
     Args:
         case: From `make_case`.
         earlier: The program by the replica's name.
         later: The same of the version of which `LATER` is one.
+        forgets_numbers: The later version does not know the numbers beside the vectors.
     """
     replicas = {name: case.serve(name, program=program) for name, program in earlier.items()}
     try:
@@ -92,9 +104,20 @@ def roll_over(case: Case, earlier: Mapping[str, Sequence[str]], later: Mapping[s
             replica.kill()
     results = case.final_results().values()
     assert not any(each["events_lost"] or each["incomplete_reason"] for each in results)
-    # The events have no number: each counts as missing once, whichever version held it.
-    numbers = [(each["numbers"]["confidence"], each["count"]) for each in results]
-    assert all((own["missing"], own["partial"]) == (count, False) for own, count in numbers)
+    # What all versions know is exact. Where one that does not know the number took part, less is counted.
+    numbers = [
+        (each["numbers"]["confidence"], each["count"])
+        for each in results
+        # A window that such a version has closed last names none.
+        if each["numbers"] or not forgets_numbers
+    ]
+    halves = {(count // 2, count - count // 2) for _, count in numbers}
+    whole = [own for own, count in numbers if (own["count"], own["missing"]) in halves and not own["partial"]]
+    partial = [own for own, count in numbers if own["partial"] and own["count"] + own["missing"] < count]
+    assert len(whole) + len(partial) == len(numbers)
+    assert bool(partial) == forgets_numbers
+    assert any(own["exceeds"] for own in whole)
+    assert not any(own["exceeds"] for own in partial)
     for topic in (case.partials_topic, case.changelog_topic, case.windows_topic):
         assert any(b"further" in (each.value() or b"") for each in case.read(topic)), topic
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.case import HOUR_MS, START_MS, Case, make_events
-from tests.harness.roll_over import LATER, MUTANT, NAMES, make_case, roll_over
+from tests.harness.roll_over import LATER, MUTANT, NAMES, WITHOUT_NUMBERS, make_case, roll_over
 from tests.harness.service import DRIFTGAUGE, STOPPED
 
 pytestmark = pytest.mark.broker
@@ -18,6 +18,11 @@ def case(tmp_path: Path, bootstrap: str) -> Case:
 
 def test_versions_replace_each_other_there_and_back(case: Case) -> None:
     roll_over(case, dict.fromkeys(NAMES, DRIFTGAUGE), dict.fromkeys(NAMES, LATER))
+
+
+def test_window_that_a_version_without_numbers_held_is_partial_for_them(case: Case) -> None:
+    later = dict.fromkeys(NAMES, WITHOUT_NUMBERS)
+    roll_over(case, dict.fromkeys(NAMES, DRIFTGAUGE), later, forgets_numbers=True)
 
 
 def test_version_that_must_understand_a_field_stops_by_its_name(case: Case) -> None:

@@ -263,16 +263,29 @@ _FURTHER = "    further: int = 7\n"
 _LAST_OF_DELTA = "    numbers: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)\n"
 _LAST_OF_STATUS = "    retired_ms: int | None = None\n"
 _LAST_OF_RECORD = "    must_understand: tuple[str, ...] = ()\n"
+_FURTHER_FIELDS = [
+    Edit("core/counting/partial.py", _LAST_OF_DELTA, f"{_LAST_OF_DELTA}{_FURTHER}"),
+    Edit("core/windows/changelog.py", _LAST_OF_STATUS, f"{_LAST_OF_STATUS}{_FURTHER}"),
+    Edit("records/window_record.py", _LAST_OF_RECORD, f"{_FURTHER}{_LAST_OF_RECORD}"),
+    Edit(
+        "baseline/metadata.py", "    versions: dict[str, str]\n", f"    versions: dict[str, str]\n{_FURTHER}"
+    ),
+]
 LATER_VERSIONS: Final[Mapping[str, Sequence[Edit]]] = {
     # A field more in the partials, the changelog, the window results and the baseline, which may be ignored.
-    "further_fields": [
-        Edit("core/counting/partial.py", _LAST_OF_DELTA, f"{_LAST_OF_DELTA}{_FURTHER}"),
-        Edit("core/windows/changelog.py", _LAST_OF_STATUS, f"{_LAST_OF_STATUS}{_FURTHER}"),
-        Edit("records/window_record.py", _LAST_OF_RECORD, f"{_FURTHER}{_LAST_OF_RECORD}"),
+    "further_fields": _FURTHER_FIELDS,
+    # The same without the numbers beside the vectors: neither counted, nor kept of what others counted.
+    "without_numbers": [
+        *_FURTHER_FIELDS,
         Edit(
-            "baseline/metadata.py",
-            "    versions: dict[str, str]\n",
-            f"    versions: dict[str, str]\n{_FURTHER}",
+            "config/stream.py",
+            "            for name, each in self.numbers.items()\n",
+            "            for name, each in ()\n",
+        ),
+        Edit(
+            "core/windows/changelog.py",
+            "        keys = dict.fromkeys(key for each in counts for key in each.numbers)\n",
+            "        keys: dict[str, None] = {}\n",
         ),
     ],
     # A field of the partials without which the counts would mislead.

@@ -114,12 +114,19 @@ def _check(
     specs = [stream.spec for stream in streams for _ in range(stream.settings.most)]
     memory = memory_bytes(settings, specs)
     warnings = [] if settings.kafka else [_NO_KAFKA]
+    named = {number for stream in settings.streams for number in stream.numbers}
     judged = {key for stream in settings.streams for key in stream.segments}
     for name, mapping in settings.inputs.items():
         if unjudged := ", ".join(sorted(mapping.segments.keys() - judged)):
             warnings.append(f"inputs.{name}.segments: no stream judges {unjudged}; see streams[].segments")
         if mapping.snippet and not any(stream.snippet_bytes for stream in settings.streams):
             warnings.append(f"inputs.{name}.snippet: no stream keeps texts; see streams[].snippet_bytes")
+        if lacking := ", ".join(sorted(named - mapping.numbers.keys())):
+            warnings.append(
+                f"inputs.{name}.numbers: no place of {lacking}, so events have none; see streams[].numbers"
+            )
+        if unnamed := ", ".join(sorted(mapping.numbers.keys() - named)):
+            warnings.append(f"inputs.{name}.numbers: no stream names {unnamed}; see streams[].numbers")
     blocks = [f"warning: {warning}" for warning in warnings]
     warnings += [warning for schedule in schedules for warning in schedule.warnings]
     report: dict[str, object] = {
