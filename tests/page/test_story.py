@@ -307,7 +307,7 @@ ONE = [SEGMENT | {"value": "dock", "verdict": "drift"}, SEGMENT | {"value": "oth
         ),
         pytest.param(
             WELL[:19] + GROWING[:3],
-            ["Novelty 4.0 %; 14.0 times the limit.", "Trend Too early to say: 3 windows of 1h."],
+            ["Novelty 4.0 %; 4.00 times what is large.", "Trend Too early to say: 3 windows of 1h."],
             id="few windows",
         ),
         # The last window's kind is the one that stands out least over all of them.
@@ -320,7 +320,7 @@ ONE = [SEGMENT | {"value": "dock", "verdict": "drift"}, SEGMENT | {"value": "oth
             [*WELL, ("drift", {"segments": ONE})],
             [
                 "Where In country = dock; other segments do not drift.",
-                "How large In country = dock mean shift 0.812, 32.5 times the limit.",
+                "How large In country = dock mean shift 0.812, 32.5 times what is large.",
             ],
             id="one segment",
         ),
@@ -492,11 +492,11 @@ def alert_links(results):
             "images",
             [
                 "In camera = dock-2 first seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d)",
-                "; it began no earlier than 6",
+                "; the window from 6",
                 "first seen between 8 Nov 2025, 11:00 UTC and 8 Nov 2025, 12:00 UTC (1h).",
                 "What Shift: inputs moved together",
                 "Where First in camera = dock-2, then in all events.",
-                "How large Mean shift 0.317; 12.7 times the limit.",
+                "How large Mean shift 0.317; 12.7 times what is large.",
                 "Last confirmed 10 Nov 2025, 00:00 UTC",
                 "1h: too few events to see anything for 6 h",
                 "Find what else changed between 6 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC",
@@ -509,9 +509,9 @@ def alert_links(results):
             "texts",
             [
                 "When First seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d)",
-                "; it began no earlier than 6 Nov",
+                "; the window from 6 Nov",
                 "What Novelty: some events lie where the baseline has none.",
-                "How large Novelty 2.5 %; 7.19 times the limit.",
+                "How large Novelty 2.5 %; 2.48 times what is large.",
                 "Log some events far from every cluster",
             ],
             "DriftgaugeDrift",

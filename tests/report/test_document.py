@@ -174,7 +174,7 @@ def test_status_and_comparison_are_those_of_the_page():
     shown = Elements(html)
     for part in (
         "When First seen between 3 Nov 2025, 02:00 UTC and 3 Nov 2025, 03:00 UTC (1h); "
-        "it began no earlier than 3 Nov 2025, 01:00 UTC.",
+        "the window from 3 Nov 2025, 01:00 UTC showed nothing.",
         "Next steps",
         "Refused events of a, undecodable: 3.",
         "Made 3 Nov 2025, 00:01 UTC by driftgauge",

@@ -138,7 +138,7 @@ class Site:
         if "stream" not in asked:
             text = self._render_overview(asked)
         else:
-            if not any(map(asked.get, ("window", "at", "seen"))):
+            if not any(map(asked.get, ("window", "at", "seen", "from", "until", "compare"))):
                 # The size of the alarm that the page tells, if there is one.
                 now_ms = self._clock_ms()
                 alarm = self._overview.status(asked["stream"], now_ms, self._watch.status(now_ms)).evidence

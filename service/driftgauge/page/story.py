@@ -12,7 +12,7 @@ from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.service_watch import ServiceFault
 from driftgauge.page.states import STATES
 from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus
-from driftgauge.page.summary import VERDICTS, Fault, fault_of, kind_of, number_of, strength
+from driftgauge.page.summary import VERDICTS, Fault, fault_of, kind_of, number_of
 from driftgauge.page.words import (
     as_sentence,
     describe_odds,
@@ -154,7 +154,7 @@ def tell_alarm(status: StreamStatus, record: WindowRecord | None, spec: AlarmSpe
         ("What", f"{what}."),
         ("Where", _tell_where(alarm, status, record)),
         ("How large", as_sentence(size)),
-        ("When", as_sentence(tell_since(status) + _at_the_earliest(status.alarms[0]))),
+        ("When", as_sentence(tell_since(status) + _without_it(status.alarms[0]))),
         ("Trend", as_sentence(_trend(alarm))),
         *([("Numbers", " ".join(tell_numbers(record)))] if record is not None and record.numbers else []),
     ]
@@ -189,11 +189,11 @@ def tell_faults(status: StreamStatus, now_ms: int) -> list[tuple[str, str]]:
     return [("What", faults), *before]
 
 
-def _at_the_earliest(alarm: Alarm) -> str:
-    """Return how early the events may have changed: the window before may hold too little of it to show."""
+def _without_it(alarm: Alarm) -> str:
+    """Return the last window that did not show an alarm; it may hold too little of the change to show it."""
     if alarm.after_ms is None or alarm.is_slow:
         return ""
-    return f"; it began no earlier than {format_moment(alarm.after_ms)}"
+    return f"; the window from {format_moment(alarm.after_ms)} showed nothing"
 
 
 def _segment_size(drifting: Sequence[SegmentRecord], spec: AlarmSpec) -> str:
@@ -205,15 +205,16 @@ def _segment_size(drifting: Sequence[SegmentRecord], spec: AlarmSpec) -> str:
         if value is not None and spec.smallest.get(name)
     ]
     times, segment, size = max(sizes, default=(0.0, "", ""))
-    return f"in {segment} {size}, {format_number(times)} times the limit" if sizes else ""
+    return f"in {segment} {size}, {format_number(times)} times what is large" if sizes else ""
 
 
 def _size_by_usual(alarm: Alarm, spec: AlarmSpec) -> str:
-    """Return how large an alarm is, by ok windows before it, or else by the limit of the chart."""
+    """Return how large an alarm is, by ok windows before it, or else by what is large."""
     course, name = alarm.course, number_of(alarm.evidence)
     usual = "without drift it is about 0"
-    if not alarm.is_slow:
-        usual = f"{format_number(float(strength(alarm.evidence.reshape(1), spec)[0]))} times the limit"
+    if not alarm.is_slow and spec.smallest.get(name):
+        times = abs(float(alarm.evidence[name])) / spec.floor(name)
+        usual = f"{format_number(times)} times what is large"
     if course.usual >= _LEAST_USUAL:
         words = WORDS.get(name)
         usual = f"the last {course.usual} ok windows had at most {_amount(words, course.most)}"
