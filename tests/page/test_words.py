@@ -17,7 +17,8 @@ from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.page import words
 from driftgauge.page.chart import PLOT, SPARK_HEIGHT, chart, sparkline
 from driftgauge.page.states import STATES, URGENCY
-from driftgauge.page.summary import VERDICTS, read_summary, strength
+from driftgauge.page.stream_page import strength
+from driftgauge.page.summary import VERDICTS, read_summary
 from driftgauge.records.window_results import result_record
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.page import build_rows

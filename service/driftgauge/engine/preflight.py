@@ -8,7 +8,7 @@ from threading import Event
 from typing import Final
 
 from confluent_kafka import KafkaError
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
@@ -74,7 +74,7 @@ def inspect_cluster(settings: Settings, clock: Clock) -> Cluster:
     admin = client.admin(settings.kafka, on_error=errors.append)
     with connection(admin, errors):
         known = metadata(admin)
-    return _Preflight(settings, admin, clock).run(len(known.brokers))
+    return _Preflight(settings, admin, clock).run(known)
 
 
 class _Preflight:
@@ -85,11 +85,11 @@ class _Preflight:
         self._shortfalls: list[Shortfall] = []
         self._unknown: list[str] = []
 
-    def run(self, brokers: int) -> Cluster:
+    def run(self, known: ClusterMetadata) -> Cluster:
         settings, names = self._settings, self._settings.topics
         topics = {
             name: (len(topic.partitions), max(len(each.replicas) for each in topic.partitions.values()))
-            for name, topic in metadata(self._admin).topics.items()
+            for name, topic in known.topics.items()
             if name in {*names.events, *self._own} and topic.partitions
         }
         absent = [name for name in (*names.events, *self._own) if name not in topics]
@@ -105,7 +105,7 @@ class _Preflight:
         self._check_internal({name: count for name, (count, _) in topics.items()})
         self._check_rights(topics.keys())
         offset_ms = self._check_transaction(has_partials=settings.partials_topic in topics)
-        return Cluster(brokers, topics, missing, offset_ms, self._shortfalls, self._unknown)
+        return Cluster(len(known.brokers), topics, missing, offset_ms, self._shortfalls, self._unknown)
 
     def _lack(self, problem: str, remedy: str) -> None:
         self._shortfalls.append(Shortfall(problem, remedy))

@@ -158,12 +158,12 @@ def prepare_topics(admin: AdminClient, settings: Settings, clock: Clock) -> None
         BrokerError: The cluster does not answer or refuses.
         StateError: An internal topic has another number of partitions, or would lose records.
     """
-    names = settings.topics
+    names, own = settings.topics, own_topics(settings)
     replication = replication_factor(admin, names.events, names.replication_factor)
-    create_missing_topics(admin, [names.windows, names.dead_letters], replication)
-    create_missing_topics(
-        admin, [settings.heartbeats_topic], replication, partitions=1, settings=HEARTBEATS_SETTINGS
-    )
+    for name in (names.windows, names.dead_letters, settings.heartbeats_topic):
+        create_missing_topics(
+            admin, [name], replication, partitions=own[name].partitions, settings=own[name].settings
+        )
     prepare_internal_topics(
         admin,
         InternalTopics(settings.partials_topic, settings.changelog_topic, settings.shards),

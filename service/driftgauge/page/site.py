@@ -141,7 +141,7 @@ class Site:
             if not any(map(asked.get, ("window", "at", "seen", "from", "until", "compare"))):
                 # The size of the alarm that the page tells, if there is one.
                 now_ms = self._clock_ms()
-                alarm = self._overview.status(asked["stream"], now_ms, self._watch.status(now_ms)).evidence
+                alarm = self._status(asked["stream"], now_ms, self._watch.status(now_ms)).evidence
                 asked = QueryParams({**asked, "window": "" if alarm is None else alarm.size})
             text = self.render_stream(read_query(self._results.history, self._streams, asked))
         body = text.encode()
@@ -184,6 +184,11 @@ class Site:
         self._results.history.expire(now_ms - self._settings.page.history)
         return self._overview.statuses(now_ms, service, is_cut_off=self._results.source.error is not None)
 
+    def _status(self, stream: str, now_ms: int, service: ServiceStatus) -> StreamStatus:
+        return self._overview.status(
+            stream, now_ms, service, is_cut_off=self._results.source.error is not None
+        )
+
     def _records(self) -> StatusRecords:
         source, now_ms = self._results.source, self._clock_ms()
         service = self._watch.status(now_ms)
@@ -202,9 +207,7 @@ class Site:
         asked_ms = None if query.at is None else query.start_ms(query.at)
         configured = self._streams[series.stream]
         service = self._watch.status(now_ms)
-        status = self._overview.status(
-            series.stream, now_ms, service, is_cut_off=self._results.source.error is not None
-        )
+        status = self._status(series.stream, now_ms, service)
         alarm = configured.alarm(self._level)
         since_ms = min((each.since_ms for each in status.alarms), default=None) if query.at is None else None
         page = stream_page(query, alarm, since_ms)

@@ -15,7 +15,7 @@ from driftgauge.page.chart import Chart, SmallLine, chart, trend
 from driftgauge.page.queries import WindowQuery
 from driftgauge.page.status import ALARMS, CONCLUSIVE, Alarm, Run, whole_run
 from driftgauge.page.story import NOTABLE, adjusted_p_value, cluster_name, tell
-from driftgauge.page.summary import CHARTED, Parts, kind_of, means_of, strength
+from driftgauge.page.summary import CHARTED, Parts, kind_of, means_of
 from driftgauge.page.words import LEAST_P
 from driftgauge.records.window_record import (
     ClusterRecord,
@@ -36,6 +36,7 @@ __all__ = [
     "detail",
     "number_charts",
     "stream_page",
+    "strength",
     "then_and_now",
 ]
 
@@ -47,6 +48,8 @@ _USUALLY_SHOWN = 200
 _LENGTHS, _LEAST_SHOWN = 3, 24
 _RANGES = (50, 200)
 _SMALL_HEIGHT = 156
+# Far below what any test can tell from 0.
+_LEAST_P = 1e-300
 _AT_THE_EDGE = (NOVELTY.kind, SPREAD.kind)
 _NO_EXAMPLE = ExampleRecord(cluster=0, event_ids=(), baseline_event_ids=())
 
@@ -267,6 +270,21 @@ def compare(first: WindowDetail, other: WindowDetail) -> list[tuple[ClusterRow, 
     return sorted(pairs, key=lambda each: -abs(each[0].cluster.share - each[1].cluster.share))
 
 
+def strength(rows: NDArray[np.void], alarm: AlarmSpec) -> NDArray[np.float64]:
+    """Return how significant and how large n windows are, whichever is less, in parts of the limit, (n,).
+
+    A window is significant and large from 1 on, as `WindowScorer` says; NaN where it is not scored.
+    """
+    level, floors = alarm.overall_level, [alarm.floor(each.name) for each in CHARTED]
+    counts = (rows["p_values"] < level) | np.array([each.finding.always_counts for each in CHARTED])
+    divergence = (rows["js_divergence"] - rows["noise_floor"]) / alarm.floor(DIVERGENCE.name)
+    # NaN stands for a statistic that is not tested.
+    size = np.fmax(divergence, np.fmax.reduce(np.where(counts, rows["excess"], np.nan) / floors, axis=1))
+    significance = np.log(np.maximum(rows["p_value"], _LEAST_P)) / np.log(level)
+    least: NDArray[np.float64] = np.minimum(size, significance)
+    return least
+
+
 def _evidence(rows: NDArray[np.void], size_ms: int, alarm: AlarmSpec) -> Chart | None:
     """Return the chart of what decides: the windows' strength against its limit."""
     if not np.isfinite(rows["p_value"]).any():
@@ -315,7 +333,7 @@ def number_charts(
         page: The series.
         size_ms: The windows' length, ms.
         numbers: The numbers that the stream names.
-        whole: The window whose baseline is drawn; None where it cannot be read.
+        whole: The window whose baseline is drawn; None if it cannot be read.
     """
     charts = []
     for number in numbers:

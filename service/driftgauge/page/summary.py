@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from driftgauge.core.counting.numbers import MAX_NUMBERS
 from driftgauge.core.durations import parse_duration
 from driftgauge.core.judging.calibration import Source
-from driftgauge.core.spec import Alarm
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.events.timestamps import LAST_MS, parse_timestamp
@@ -45,15 +44,12 @@ __all__ = [
     "means_of",
     "number_of",
     "read_summary",
-    "strength",
 ]
 
 _OF_RESULTS = get_args(VerdictName)
 VERDICTS = (*_OF_RESULTS, "segment")
 """The verdicts, by their number in a summary; `segment` is that of an ok window in which a segment drifts."""
 
-# Far below what any test can tell from 0.
-_LEAST_P = 1e-300
 CHARTED = tuple(each for each in registry.STATISTICS if each is not DIVERGENCE)
 """The statistics that have a field in a summary, the number that charts show, beside the divergence."""
 
@@ -326,21 +322,6 @@ def number_of(row: NDArray[np.void]) -> str:
     """Return the field with the number of a summary's kind of drift; without a kind that of slow drift."""
     name = registry.STATISTICS[int(row["kind"]) - 1].name if row["kind"] else "slow_drift"
     return name if name in (SUMMARY.names or ()) else "slow_drift"
-
-
-def strength(rows: NDArray[np.void], alarm: Alarm) -> NDArray[np.float64]:
-    """Return how significant and how large n windows are, whichever is less, in parts of the limit, (n,).
-
-    A window is significant and large from 1 on, as `WindowScorer` says; NaN where it is not scored.
-    """
-    level, floors = alarm.overall_level, [alarm.floor(each.name) for each in CHARTED]
-    counts = (rows["p_values"] < level) | np.array([each.finding.always_counts for each in CHARTED])
-    divergence = (rows["js_divergence"] - rows["noise_floor"]) / alarm.floor(DIVERGENCE.name)
-    # NaN stands for a statistic that is not tested.
-    size = np.fmax(divergence, np.fmax.reduce(np.where(counts, rows["excess"], np.nan) / floors, axis=1))
-    significance = np.log(np.maximum(rows["p_value"], _LEAST_P)) / np.log(level)
-    least: NDArray[np.float64] = np.minimum(size, significance)
-    return least
 
 
 def _number_of_kind(kind: object) -> int:
