@@ -151,6 +151,24 @@ def test_doubts_remain_until_largest_affected_window_is_final(is_twice):
     assert (shard.status().losses, shard.status().counted_twice) == ((), ())
 
 
+def test_windows_of_former_size_wait_for_replica_that_has_it():
+    # Both have panes of an hour.
+    larger = 2 * HOUR_MS, 3 * HOUR_MS
+    own, both = (
+        build_spec(sizes_ms=sizes_ms, lateness_ms=10 * HOUR_MS) for sizes_ms in (larger, (HOUR_MS, *larger))
+    )
+    shard = Shard(both)
+    shard.read(at(0), at(2))
+    shard.commit()
+    shard.restart(own)
+    shard.ends[EVENTS, 0] -= 1
+    shard.read(at(0.5))
+    assert [(each.window.size_ms, each.counted_twice) for each in shard.commit()] == [(2 * HOUR_MS, True)]
+    shard.restart(both)
+    shard.read(at(2))
+    assert [(each.window.size_ms, each.counted_twice) for each in shard.commit()] == [(HOUR_MS, True)]
+
+
 def test_loss_before_first_event_marks_first_windows():
     shard = Shard(build_spec(disorder_ms=MINUTE_MS), partitions=2)
     shard.read(at(0), partition=1)

@@ -208,7 +208,9 @@ class WindowCloser:
             self._add(
                 window
                 for window, result in self._state.published.items()
-                if self._state.is_open(window)
+                # Of a size that is no longer configured, only a replica that still has it revises windows.
+                if window.size_ms in self._spec.sizes_ms
+                and self._state.is_open(window)
                 and find_doubts(status, window, result) != (result.events_lost, result.counted_twice)
             )
 
