@@ -146,7 +146,7 @@ mutants: $(STAMP) ## Judge the unit tests: which mutants of the service do they 
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
 .PHONY: pictures
-pictures: $(STAMP) ## Draw the README's picture of the page, from the demo (needs Chromium)
+pictures: $(STAMP) ## Draw the documents' pictures of the page (needs Chromium)
 	@$(BIN)/python -m tests.tools.pictures
 
 .PHONY: kafka

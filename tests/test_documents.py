@@ -226,7 +226,7 @@ USERS = (
         (900, ["README.md"]),
         (1_000, ["service/docs/tutorial.md"]),
         (1_650, ["service/docs/deciding.md"]),
-        (5_320, ["service/docs/how-to/*.md"]),
+        (5_400, ["service/docs/how-to/*.md"]),
         (3_750, ["service/docs/explanation/*.md"]),
         (640, ["service/docs/reference/glossary.md"]),
         (700, [".github/SECURITY.md"]),

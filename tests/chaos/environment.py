@@ -49,7 +49,11 @@ class Environment(Case):
             shards=SHARDS,
             further_topics=tuple(further.values()),
             # After an outage a partition may lag the others by minutes of event time.
-            stream_settings={"allowed_lateness": "30m", "min_events": None},
+            stream_settings={
+                "allowed_lateness": "30m",
+                "min_events": None,
+                "numbers": {"blob": [0, len(CENTRES) - 1]},
+            },
             settings={"commit_interval": "1s"},
             kafka={
                 "session.timeout.ms": int(profile.session_s * 1_000),

@@ -29,11 +29,11 @@ from tests.chaos.count_checks import (
     late_totals,
 )
 from tests.chaos.environment import SHARDS, Environment
-from tests.chaos.expected_counts import ExpectedCounts
+from tests.chaos.expected_counts import ExpectedCounts, nearest
 from tests.chaos.progress_chain import ProgressChain, check_chain_counters, check_partials
 from tests.chaos.results import PublishedRevision, final_results
 from tests.chaos.verdict_checks import check_verdicts, level_of
-from tests.chaos.workload import BURST, LIVE, LOSSY, STREAMS, Workload
+from tests.chaos.workload import BURST, CENTRES, LIVE, LOSSY, STREAMS, Workload
 from tests.harness.scrape import Scrape
 from tests.harness.service import driftgauge
 
@@ -64,6 +64,28 @@ def check_divergences(
     return check
 
 
+def check_numbers(
+    results: Iterable[PublishedRevision], centroids: Mapping[str, NDArray[np.float32]]
+) -> Check:
+    """Check that every event's number is in its cluster's mean once: all events of a cluster say the same.
+
+    Args:
+        results: Every revision.
+        centroids: Each stream's (k, d) centroids.
+    """
+    check = Check("numbers beside the vectors: every event's, in its cluster")
+    blobs = {stream: nearest(each, CENTRES.astype(np.float32)) for stream, each in centroids.items()}
+    for result in results:
+        number = result.document["numbers"]["blob"]
+        means = [each["mean"] for each in number["clusters"]]
+        # The service counts values in steps of 4 / 65,535.
+        found = number["count"], number["missing"], [mean and round(mean, 4) for mean in means]
+        blob = blobs[result.key[0]].tolist()
+        expected = [each if count else None for each, count in zip(blob, result.counts, strict=True)]
+        check.compare(f"revision {result.revision} of {result.key}", found, (sum(result.counts), 0, expected))
+    return check
+
+
 def run_checks(
     env: Environment,
     folder: Path,
@@ -84,6 +106,7 @@ def run_checks(
     yield check_revisions(results)
     yield check_unmarked(results)
     yield check_divergences(results, env.baseline_counts)
+    yield check_numbers(results, env.centroids)
     yield check_verdicts(results, level_of(env.centroids))
     yield check_nothing_closed_early(results, STREAMS[LIVE])
     spec = workload.spec

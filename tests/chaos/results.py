@@ -50,11 +50,12 @@ class PublishedRevision:
     def content(self) -> dict[str, Any]:
         """The fields that depend on the events alone, whatever the order of reading.
 
-        A verdict, the slow drift and the evidence of a run depend on earlier windows at their first complete
-        revision, so a replay may differ in them: see `verdict_checks`.
+        A verdict, the slow drift, the evidence of a run and the errors of numbers depend on earlier windows
+        at their first complete revision, so a replay may differ in them. `check_verdicts` and
+        `check_numbers` see to them.
         """
         segments = [{**segment, "verdict": None} for segment in self.document["segments"]]
-        of_run = {"verdict", "slow_drift", "evidence", "kind"}
+        of_run = {"verdict", "slow_drift", "evidence", "kind", "numbers"}
         left_out = {"revision", "segments", "applied_total", "late_total", *of_run}
         return {
             **{name: value for name, value in self.document.items() if name not in left_out},

@@ -19,12 +19,12 @@ from tests.chaos.checks import (
     check_unmarked,
 )
 from tests.chaos.committed_reader import check_reads, fingerprint
-from tests.chaos.final_checks import check_divergences
+from tests.chaos.final_checks import check_divergences, check_numbers
 from tests.chaos.options import Options
 from tests.chaos.report import Finding, Report, Status, summary
 from tests.chaos.results import PublishedRevision, final_results
 from tests.chaos.unclean_election import find_loss_metrics, is_marked
-from tests.chaos.workload import PARTITIONS, Fault, Workload, WorkloadSpec
+from tests.chaos.workload import CENTRES, PARTITIONS, Fault, Workload, WorkloadSpec
 from tests.harness.gauges import expected_gauges
 from tests.harness.scrape import Scrape
 
@@ -59,6 +59,27 @@ DIVERGENCE = 0.18872187554086717
 )
 def test_divergence_must_match_counts(revision: PublishedRevision, passes: bool) -> None:
     assert check_divergences([revision], BASELINES).passed == passes
+
+
+@pytest.mark.parametrize(
+    ("count", "missing", "means", "passes"),
+    [
+        # As the service keeps 1 and 2 of [0, 4].
+        (4, 0, (2.00003, 1.00002), True),
+        (4, 0, (2.00003, 1.33333), False),
+        (4, 0, (2.00003, None), False),
+        (3, 0, (2.00003, 1.00002), False),
+        (3, 1, (2.00003, 1.00002), False),
+    ],
+)
+def test_every_number_must_be_in_its_cluster(
+    count: int, missing: int, means: tuple[float | None, ...], passes: bool
+) -> None:
+    revision = published(None)
+    of_clusters = [{"mean": mean} for mean in means]
+    revision.document["numbers"] = {"blob": {"count": count, "missing": missing, "clusters": of_clusters}}
+    centroids = {"alpha": CENTRES[[2, 1]].astype(np.float32)}
+    assert check_numbers([revision], centroids).passed == passes
 
 
 def test_count_must_match_clusters() -> None:

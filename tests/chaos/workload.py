@@ -111,7 +111,8 @@ class Workload:
         stream: Index into STREAMS.
         partition: The partition to which the event is sent.
         time_ms: Event time; out of order by the disorder, or more if straggling, late or fast.
-        vectors: (n, 4) float32; the mix of blobs shifts during the run.
+        blob: Index into CENTRES; the mix shifts during the run. It is the number beside the vector.
+        vectors: (n, 4) float32, around the centres.
         fault: What makes the event invalid, if anything.
         late: Whether the event arrives after all its windows are final.
     """
@@ -121,6 +122,7 @@ class Workload:
     stream: NDArray[np.int64]
     partition: NDArray[np.int64]
     time_ms: NDArray[np.int64]
+    blob: NDArray[np.int64]
     vectors: NDArray[np.float32]
     fault: NDArray[np.int64]
     late: NDArray[np.bool_]
@@ -150,7 +152,7 @@ class Workload:
         shifted = random.random(events) < progress / 2
         blob = np.where(shifted, 0, random.integers(len(CENTRES), size=events))
         fault = np.where(random.random(events) < INVALID, random.choice(list(Fault)[1:], size=events), 0)
-        steady = cls(spec, sent_ms, stream, partition, time_ms, blobs(blob, random), fault, late)
+        steady = cls(spec, sent_ms, stream, partition, time_ms, blob, blobs(blob, random), fault, late)
         return _merge(steady, _burst(spec, random))
 
     def __len__(self) -> int:
@@ -172,6 +174,7 @@ class Workload:
             "stream": stream,
             "timestamp": int(self.time_ms[row]),
             "event_id": str(row),
+            "numbers": {"blob": int(self.blob[row])},
         }
         if stream == "beta":
             document["embedding_b64"] = base64.b64encode(vector.astype("<f4").tobytes()).decode()
@@ -187,6 +190,7 @@ def _burst(spec: WorkloadSpec, random: np.random.Generator) -> Workload:
     pane, is_last = np.arange(events), np.arange(events) == spec.panes
     is_holding = (pane == 0) | is_last
     held_s = random.uniform(*HELD) * min(spec.seconds, HELD_OF_S)
+    blob = random.integers(len(CENTRES), size=events)
     return Workload(
         spec=spec,
         sent_ms=np.where(is_last, spec.released_s, spec.released_s - held_s) * 1_000,
@@ -194,7 +198,8 @@ def _burst(spec: WorkloadSpec, random: np.random.Generator) -> Workload:
         partition=np.where(is_holding, HOLDING_PARTITION, BURST_PARTITION),
         # The last pane has two events, and ends where the other streams begin.
         time_ms=START_MS + (np.minimum(pane, spec.panes - 1) - spec.panes) * PANE_MS,
-        vectors=blobs(random.integers(len(CENTRES), size=events), random),
+        blob=blob,
+        vectors=blobs(blob, random),
         fault=np.zeros(events, dtype=np.int64),
         late=np.zeros(events, dtype=np.bool_),
     )

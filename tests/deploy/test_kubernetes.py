@@ -267,6 +267,7 @@ def test_pod_has_minimal_rights(where):
         "runAsNonRoot": True,
         "runAsUser": 65532,
         "runAsGroup": 65532,
+        "fsGroup": 65532,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     assert container(where)["securityContext"] == {

@@ -61,9 +61,7 @@ def _succeeds(url: str) -> bool:
 class Cluster:
     """The cluster. Attributes: `folder`, which holds its data and logs."""
 
-    def __init__(
-        self, folder: Path, programs: Path, images: Sequence[Path], resources: Sequence[Path]
-    ) -> None:
+    def __init__(self, folder: Path, programs: Path, images: Path, resources: Sequence[Path]) -> None:
         self.folder = folder
         self._programs = programs
         self._images = images
@@ -249,8 +247,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
         client = ["ctr", "--address", str(self._socket), "--namespace", "k8s.io"]
         command = [shutil.which("containerd") or "containerd", "--config", config]
         self._run("containerd", command, [*client, "version"])
-        for image in self._images:
-            run_command(*client, "images", "import", image, check=True)
+        run_command(*client, "images", "import", self._images, check=True)
 
     def _run(self, name: str, command: Sequence[str | Path], answers: Sequence[str] | str) -> None:
         _Server(self.folder / name, command, answers).start()

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from shutil import copyfile, which
@@ -34,16 +35,18 @@ from deploy.demo.digits import (
     train_source,
 )
 from deploy.demo.run import check_days, save_stream
-from deploy.demo.traffic import DAYS_PER_WEEK, DISORDER_MS, STREAM, publish_weeks
+from deploy.demo.traffic import DAYS_PER_WEEK, DISORDER_MS, LIVE_STREAM, STREAM, publish_weeks
 
 from driftgauge.cli.publish import Publication, publish
 from driftgauge.clock import SYSTEM_CLOCK
 from tests.deploy import engine
+from tests.deploy.dockerfile import PROJECT
 from tests.deploy.helm import run_helm, tool
 from tests.deploy.manifests import CHART, EXAMPLES, RELEASE
 from tests.deploy.servers import Prometheus
 from tests.harness.broker import Broker
 from tests.harness.jars import fetch_jars
+from tests.harness.topics import read
 from tests.kubernetes.binaries import VERSION, custom_resources, kubernetes
 from tests.kubernetes.cluster import HOST, Cluster
 from tests.processes import run_required
@@ -65,6 +68,9 @@ _PROGRAMS: Final = {
 _INSIDE: Final = "--inside"
 _TOPIC: Final = "embeddings"
 _PARTITIONS: Final = 4
+# The image of the next version, whose records have further fields.
+_NEXT: Final = "further_fields"
+_LIVE_MS: Final = 10_000
 _DAYS: Final = len(ImageQuality) * DAYS_PER_WEEK
 _BOOTSTRAP: Final = f"{HOST}:9092"
 # It says nothing when the broker has ended.
@@ -128,8 +134,9 @@ def prepare(folder: Path) -> None:
         (pause / "pause").write_bytes((programs / "pause").read_bytes())
         (pause / "pause").chmod(0o755)
         run_required("buildah", "buildah", "build", "--format=docker", "--tag=localhost/pause:1", pause)
-        for image, file in ((engine.build(), "driftgauge"), ("localhost/pause:1", "pause")):
-            run_required("podman", "podman", "save", "--output", folder / f"{file}.tar", image)
+        images = ("localhost/pause:1", engine.build(), engine.build_later(_NEXT))
+        archive = folder / "images.tar"
+        run_required("podman", "podman", "save", "--multi-image-archive", "--output", archive, *images)
 
 
 def remove_control_groups() -> None:
@@ -142,11 +149,11 @@ def remove_control_groups() -> None:
 
 def run(folder: Path) -> None:
     """Run every step, in namespaces of this process's own."""
-    images = [folder / "pause.tar", folder / "driftgauge.tar"]
     data = folder / "cluster"
     data.mkdir()
-    cluster = Cluster(data, kubernetes(), images, [*(folder / "resources").iterdir()])
-    with timed("the cluster is up: two images imported, the node ready"):
+    resources = [*(folder / "resources").iterdir()]
+    cluster = Cluster(data, kubernetes(), folder / "images.tar", resources)
+    with timed("the cluster is up: three images imported, the node ready"):
         cluster.start()
     settings = {
         "listeners": f"PODS://{_BOOTSTRAP}",
@@ -165,6 +172,7 @@ def run(folder: Path) -> None:
             story.mend,
             story.evict,
             story.kill,
+            story.roll_over,
             story.uninstall,
         )
         try:
@@ -185,6 +193,8 @@ class Story:
         self._source: TrafficSource = train_source()
         self._producer = Producer(_CLIENT)
         self._config = ""
+        self._baselines = "configMap.name=driftgauge-baselines"
+        self._live_events = 0
 
     def accept_examples(self) -> None:
         """The API server accepts the example of KEDA by KEDA's own definition."""
@@ -196,14 +206,19 @@ class Story:
         """The packaged chart is installed with everything that it can make, and its replicas become ready."""
         end_ms = SYSTEM_CLOCK.wall_ms() // DAY_MS * DAY_MS
         baseline = self._source.fit(STREAM, end_ms - _DAYS * DAY_MS)
-        stream = save_stream(baseline, self._folder, DAY_MS, DISORDER_MS)
-        file = stream["baseline"]
+        metadata = baseline.metadata.model_copy(update={"stream": LIVE_STREAM})
+        folder = self._folder / "baselines"
+        folder.mkdir(0o700)
+        streams = [
+            save_stream(baseline, folder, DAY_MS, DISORDER_MS),
+            save_stream(replace(baseline, metadata=metadata), folder, _LIVE_MS, _LIVE_MS),
+        ]
         tree = {
             "kafka": {"bootstrap.servers": _BOOTSTRAP, "group.id": "driftgauge"},
-            "streams": [{**stream, "baseline": f"baselines/{file}"}],
+            "streams": [{**stream, "baseline": f"baselines/{stream['baseline']}"} for stream in streams],
         }
         self._config = yaml.safe_dump(tree)
-        source = f"--from-file={self._folder / str(file)}"
+        source = f"--from-file={folder}"
         self._cluster.kubectl("create", "configmap", "driftgauge-baselines", source)
         run_helm("package", CHART, "--destination", self._folder)
         with timed("installed, and both replicas ready"):
@@ -220,14 +235,15 @@ class Story:
         with Prometheus(folder, targets, {"rules.yml": rule["spec"]}) as prometheus:
             with timed(f"three weeks of {EVENTS_PER_DAY:,} events a day, counted once, drift on the page"):
                 days = publish_weeks(self._producer, self._source, topic=_TOPIC, end_ms=end_ms)
-                windows = wait_for("all days on the page", lambda: self._windows(len(days)))
-                check_days(days, windows)
+                wait_for("all days on the page", lambda: len(self._windows(STREAM)) == len(days))
+                check_days(days, self._windows(STREAM))
             with timed("Prometheus fires DriftgaugeDrift"):
                 wait_for("the alert", lambda: _fires(prometheus, "DriftgaugeDrift"))
 
     def change(self) -> None:
-        """A changed configuration replaces the pods one by one."""
+        """A changed configuration, with the baselines on a volume, replaces the pods one by one."""
         before = self._cluster.ready()
+        self._move_baselines()
         with timed("a changed configuration rolled out"), self._watching() as counts:
             self._upgrade(f"{self._config}commit_interval: 500ms\n")
             self._roll_out()
@@ -268,7 +284,7 @@ class Story:
     def kill(self) -> None:
         """After a kill -9 the other replica, or the pod's next process, counts on."""
         name = f"{RELEASE}-0"
-        with self._live_events():
+        with self._publishing():
             held = wait_for("a replica with partitions", lambda: self._held(name))
             time.sleep(5)
             os.kill(_process_of(name), signal.SIGKILL)
@@ -284,6 +300,21 @@ class Story:
         say(f"{counted - killed:7.1f} s  from kill -9 until all partitions that it held are counted on")
         say(f"{ready - killed:7.1f} s  from kill -9 to both replicas ready")
 
+    def roll_over(self) -> None:
+        """The next version replaces this one and back, under load; every live event was counted once."""
+        with timed("rolled over to the next version and back"), self._publishing():
+            for tag in (_NEXT, PROJECT["version"]):
+                self._upgrade(self._config, tag)
+                self._roll_out()
+        wait_for(
+            "the live events to be counted",
+            lambda: sum(each["count"] for each in self._windows(LIVE_STREAM)) == self._live_events,
+        )
+        assert not any(each["events_lost"] or each["counted_twice"] for each in self._windows(LIVE_STREAM))
+        results = [message.value() or b"" for message in read(_BOOTSTRAP, "driftgauge.windows")]
+        assert any(b"further" in each for each in results)
+        say(f"           {self._live_events:,} live events since before kill -9 counted once")
+
     def uninstall(self) -> None:
         """The release goes, and what stays is what the document says."""
         self._cluster.helm("uninstall", RELEASE, "--wait")
@@ -295,14 +326,33 @@ class Story:
         self._cluster.kubectl("delete", "configmaps", own)
         say("           uninstalled; the configurations stayed until they were deleted")
 
-    def _upgrade(self, config: str) -> None:
+    def _move_baselines(self) -> None:
+        """Offer the baselines, which only root can read, as a volume of the node."""
+        access = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+        node = {"key": "kubernetes.io/hostname", "operator": "In", "values": ["node1"]}
+        volume = {
+            **access,
+            "capacity": {"storage": "1Mi"},
+            "local": {"path": str(self._folder / "baselines")},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [node]}]}},
+        }
+        claim = {**access, "volumeName": "baselines", "resources": {"requests": {"storage": "1Mi"}}}
+        for kind, spec in (("PersistentVolume", volume), ("PersistentVolumeClaim", claim)):
+            manifest = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "baselines"}, "spec": spec}
+            file = self._folder / f"{kind}.json"
+            file.write_text(json.dumps(manifest))
+            self._cluster.kubectl("create", "--filename", file)
+        self._baselines = "persistentVolumeClaim.claimName=baselines"
+
+    def _upgrade(self, config: str, tag: str = PROJECT["version"]) -> None:
         file = self._folder / "driftgauge.yaml"
         file.write_text(config)
         (package,) = self._folder.glob("*.tgz")
         parts = ("serviceMonitor", "prometheusRule", "alertmanagerConfig", "dashboards")
         values = [
             "image.repository=localhost/driftgauge-test",
-            "baselines.configMap.name=driftgauge-baselines",
+            f"image.tag={tag}",
+            f"baselines.{self._baselines}",
             *(f"monitoring.{part}=true" for part in parts),
         ]
         options = [f"--set={value}" for value in values]
@@ -315,10 +365,10 @@ class Story:
         pods = self._cluster.get("pods", "--selector=app.kubernetes.io/name=driftgauge")["items"]
         return [pod["status"]["podIP"] for pod in pods]
 
-    def _windows(self, number: int) -> list[dict[str, Any]] | None:
-        """Return the windows on the page once there are so many."""
+    def _windows(self, stream: str) -> list[dict[str, Any]]:
+        """Return a stream's windows on the page."""
         address, *_ = self._addresses()
-        url = f"http://{address}:9464/api/v1/windows?stream={STREAM}&window=1d"
+        url = f"http://{address}:9464/api/v1/windows?stream={stream}"
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:
                 found: list[dict[str, Any]] = json.load(answer)["windows"]
@@ -326,8 +376,8 @@ class Story:
             # Before the first one.
             if error.code != HTTPStatus.NOT_FOUND:
                 raise
-            return None
-        return found if len(found) == number else None
+            return []
+        return found
 
     @contextmanager
     def _watching(self) -> Iterator[list[int]]:
@@ -337,14 +387,14 @@ class Story:
             yield counts
 
     @contextmanager
-    def _live_events(self) -> Iterator[None]:
+    def _publishing(self) -> Iterator[None]:
         """Publish events of now to all partitions until the context ends."""
 
         def send() -> None:
             now_ms = SYSTEM_CLOCK.wall_ms()
             publication = Publication.spread(
                 topic=_TOPIC,
-                stream=STREAM,
+                stream=LIVE_STREAM,
                 vectors=self._source.embed(self._source.draw(40, ImageQuality.CLEAN)),
                 start_ms=now_ms - 200,
                 span_ms=200,
@@ -353,6 +403,7 @@ class Story:
                 model_version=MODEL_VERSION,
             )
             publish(self._producer, publication, rate=None)
+            self._live_events += len(publication.vectors)
 
         with _repeatedly(send, 0.2):
             yield

@@ -32,6 +32,8 @@ securityContext:
   runAsNonRoot: true
   runAsUser: 65532
   runAsGroup: 65532
+  # Lets the service read the baselines on a volume, and an init container write them.
+  fsGroup: 65532
   seccompProfile:
     type: RuntimeDefault
 {{- with .root.Values.image.pullSecrets }}
