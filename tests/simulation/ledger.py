@@ -212,8 +212,9 @@ class Ledger:
             first = each.start
             if each.lost:
                 is_deleted = first + each.lost <= begin
-                assert is_deleted or self.truncated, f"not lost: {at}"
-                # Of a log that was truncated, COUNT may only know that it has missed some.
+                assert is_deleted or self.truncated or former is not None, f"not lost: {at}"
+                # Of a log that was truncated, COUNT may only know that it has missed some; and until it knows
+                # that a topic was created again, the shorter log is one that was truncated.
                 first += each.lost if is_deleted else 0
                 # What nobody had counted of a topic that was created again is lost already.
                 deleted = (
