@@ -56,7 +56,7 @@ test-broker: $(STAMP) ## Run the tests on a real Kafka broker, a short chaos run
 
 .PHONY: test-stack
 test-stack: $(STAMP) ## Run deploy/, the README and the page on real Prometheus, Helm, Kafka, Chromium (needs all of them; ARGS)
-	@$(PYTEST) --numprocesses 2 -m stack $(ARGS)
+	@$(PYTEST) -m stack $(ARGS)
 
 .PHONY: test-kubernetes
 test-kubernetes: $(STAMP) ## Install the chart on a real Kubernetes of one node, built once (root on Linux; 10 minutes, then 5)
