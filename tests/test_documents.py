@@ -253,7 +253,7 @@ def test_http_api_names_every_path() -> None:
     others = [version_route(), metrics_route(CollectorRegistry()), *health_routes(Mock())]
     paths = [
         f"{prefix}{route.path}"
-        for prefix, routes in (("", others), ("/api/v1", api_routes(Mock(), Mock(), Mock())))
+        for prefix, routes in (("", others), ("/api/v1", api_routes(Mock(), Mock(), Mock(), Mock())))
         for route in routes
         if isinstance(route, Route)
     ]

@@ -32,7 +32,7 @@ _SHIFT = np.array([0, 0, 0, 0, 0, 0, 0.4, 0.4])
 OLD = "about order"
 """How the texts of other events begin."""
 
-NEW = "about the <b>recall</b>"
+NEW = "about the recall"
 """The text of an event of the topic that grows."""
 
 _STEPS = 3
@@ -54,6 +54,7 @@ class Truth:
         stuck: From when and until when one input is half of all.
         quiet: The hours without any event.
         unread: From when one of the two partitions is not read.
+        backfilled: Until when all events are read at once, at that hour.
         renewed: From when a baseline of the inputs as they are then is in force.
         by_day, by_night: Events an hour.
     """
@@ -66,9 +67,15 @@ class Truth:
     stuck: tuple[int, int] = (0, 0)
     quiet: frozenset[int] = field(default_factory=frozenset)
     unread: float = np.inf
+    backfilled: int = 0
     renewed: int | None = None
     by_day: int = 150
     by_night: int = 10
+
+    @property
+    def began_ms(self) -> float:
+        """When the first change began, event time, ms; infinite without one."""
+        return MONDAY_MS + HOUR_MS * min(self.shifted, self.shifted_little, self.shifted_dock, self.growing)
 
 
 TRUTHS = {
@@ -177,7 +184,7 @@ def results_of(settings: Settings, stream: str, truth: Truth) -> Iterator[tuple[
             snippets=texts,
         ).filter(read)
         offsets[:held] += np.bincount(partition[read], minlength=2)[:held]
-        end_ms = start_ms + HOUR_MS // _STEPS
+        end_ms = max(start_ms + HOUR_MS // _STEPS, MONDAY_MS + truth.backfilled * HOUR_MS)
         driver.count([batch], end_ms)
         # A shard that sees no commit for long takes that for its own pause, and lets no wait run out.
         for now_ms in range(end_ms, end_ms + (HOUR_MS // _STEPS if held == 1 else 1), _OFTEN_MS):

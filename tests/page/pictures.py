@@ -21,17 +21,26 @@ from tests.page.browser import chromium, visit
 
 _HOURS = 8 * 24 + 15
 SITUATIONS = {
-    "clear-drift": Truth(_HOURS, shifted=7 * 24 + 8),
-    "segment": Truth(_HOURS, shifted_dock=6 * 24),
-    "new-topic": Truth(_HOURS, growing=2 * 24, by_day=60, by_night=60),
-    "misfit": Truth(_HOURS, shifted=0),
-    "changed-baseline": Truth(_HOURS, shifted=4 * 24, renewed=6 * 24),
-    "stalled-partition": Truth(_HOURS, quiet=frozenset(range(52, 58)), unread=_HOURS - 1),
-    "calm": Truth(_HOURS),
-    "night-after-backfill": Truth(8 * 24 + 4),
+    # All inputs shift.
+    "vision-checkout": Truth(_HOURS, shifted=7 * 24 + 8),
+    # Those of one segment do.
+    "shelf-cameras": Truth(_HOURS, shifted_dock=6 * 24),
+    # A new topic grows.
+    "search-queries": Truth(_HOURS, growing=2 * 24, by_day=60, by_night=60),
+    # The baseline never fitted.
+    "parcel-photos": Truth(_HOURS, shifted=0),
+    # A baseline that holds the shifted inputs ends the alarm.
+    "returns-photos": Truth(_HOURS, shifted=4 * 24, renewed=6 * 24),
+    # A partition is not read.
+    "gate-cameras": Truth(_HOURS, quiet=frozenset(range(52, 58)), unread=_HOURS - 1),
+    "catalogue-images": Truth(_HOURS),
+    # A night after eight days were read at once.
+    "support-tickets": Truth(8 * 24 + 4, backfilled=8 * 24 + 1),
 }
+"""What happens to each stream; the names say nothing of it, so that people can be asked."""
+
 _RELEASE = Mark(
-    time=MONDAY_MS + 4 * 24 * HOUR_MS - 20 * MINUTE_MS, text="release 2025.11.2", stream="changed-baseline"
+    time=MONDAY_MS + 4 * 24 * HOUR_MS - 20 * MINUTE_MS, text="release 2025.11.2", stream="returns-photos"
 )
 _STREAMS = 40
 
@@ -46,12 +55,20 @@ def main(folder: Path) -> None:
         every = {name: TrueResults(settings, name, truth) for name, truth in SITUATIONS.items()}
         for name, results in every.items():
             draw(folder / name, settings, results, results.now_ms, f"/?stream={name}", marks)
-        alarming = [*every][:6]
-        names = {each: each for each in alarming}
-        names |= {f"calm-{number:02}": "calm" for number in range(_STREAMS - len(names))}
-        owned = {"baseline": "calm.safetensors", "labels": {"owner": "vision@example.com"}}
-        settings = settings_in(Path(place), *(owned | {"name": each} for each in names))
-        together, now_ms = Results(settings.by_stream, 100_000), every["calm"].now_ms
+        calm = "catalogue-images"
+        names = {each: each for each in [*every][:6]}
+        names |= {f"{calm}-{number:02}": calm for number in range(_STREAMS - len(names))}
+        labels = [
+            {"owner": "vision@example.com", "severity": each} for each in ("critical", "warning", "info")
+        ]
+        settings = settings_in(
+            Path(place),
+            *(
+                {"baseline": f"{calm}.safetensors", "name": each, "labels": labels[number % 3]}
+                for number, each in enumerate(names)
+            ),
+        )
+        together, now_ms = Results(settings.by_stream, 100_000), every[calm].now_ms
         together.source = MadeSource()
         for name, was in names.items():
             for value in every[was].made.values:

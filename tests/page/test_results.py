@@ -46,8 +46,8 @@ def test_summary_has_the_numbers_of_the_record():
     tree["applied_total"] = 40
     series, row, names, _ = read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)
     assert series == SERIES
-    assert names == ("t[1], t[1]", "country = de")
-    assert SUMMARY.itemsize == 239, "as the documents say"
+    assert names == ("t[1], t[1]", ("country = de",), ())
+    assert SUMMARY.itemsize == 267, "as the documents say"
     expected = {
         "start_ms": MONDAY_MS + 3 * HOUR_MS,
         "partition": 5,
@@ -205,7 +205,7 @@ def test_windows_are_a_copy_replaced_by_later_records_and_expire():
 
 
 def test_names_are_those_of_the_last_revision_and_go_with_their_window():
-    history, here, gone = WindowHistory(10), Names("t[1]", ""), Names("", "country = de")
+    history, here, gone = WindowHistory(10), Names("t[1]"), Names("", ("country = de",))
     for number, names in ((0, gone), (1, gone), (2, here)):
         history.add(ONE, row(number, published=number), names)
     history.add(ONE, row(1, published=5))

@@ -10,11 +10,16 @@ from deploy.generate.alerts import groups
 
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.number_change import PARTS
+from driftgauge.page.advice import next_steps
+from driftgauge.page.overview import Overview
+from driftgauge.page.states import STATES
 from driftgauge.page.status import Run, whole_run
+from driftgauge.page.story import tell_range, tell_since, tell_size
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.html import Elements
 from tests.builders.page import MadeResults, build_rows, every_stream, get, record_tree, serving, serving_by
-from tests.builders.truth import NEW, OLD, TrueResults, configure
+from tests.builders.truth import NEW, OLD, TRUTHS, TrueResults, configure
+from tests.page.pictures import SITUATIONS
 
 SEGMENT = record_tree()["segments"][0]
 SEGMENTS = [SEGMENT | {"value": f"v{number}"} for number in range(7)]
@@ -98,7 +103,7 @@ HOURS = ("00", "01", "02", "03")
             ["ok", "drift", "insufficient", "drift"],
             3,
             {},
-            ["in 3 windows of 1h, 1 of them with too few events."],
+            ["in 2 windows of 1h, and 1 between them with too few events."],
             id="night",
         ),
         pytest.param(
@@ -281,7 +286,7 @@ FINDINGS = record_tree()["findings"]
 def novel(share, **changes):
     """What a window finds whose events are novel in this share."""
     findings = FINDINGS | {"novelty": FINDINGS["novelty"] | {"value": share}}
-    return {"findings": findings, "kind": "novelty", "segments": []} | changes
+    return {"findings": findings, "kind": "novelty", "segments": [], "slow_drift": None} | changes
 
 
 WELL = [("ok", novel(0.001 * number, kind=None)) for number in range(25)]
@@ -296,7 +301,7 @@ ONE = [SEGMENT | {"value": "dock", "verdict": "drift"}, SEGMENT | {"value": "oth
             WELL + GROWING,
             [
                 "What Novelty: some events lie where the baseline has none. Where",
-                "How large Novelty 10 %; the last 25 ok windows had at most 2.4 %. When First seen between ",
+                "How large Novelty 10 %; the last 25 ok windows had at most 2.4 %. When Began between ",
                 "Trend Grows from 3.0 % to 9.0 % over 9 windows of 1h.",
             ],
             id="growing",
@@ -320,13 +325,13 @@ ONE = [SEGMENT | {"value": "dock", "verdict": "drift"}, SEGMENT | {"value": "oth
             [*WELL, ("drift", {"segments": ONE})],
             [
                 "Where In country = dock; other segments do not drift.",
-                "How large In country = dock mean shift 0.812, 32.5 times what is large.",
+                "How large In country = dock mean shift 0.812; 32.5 times what is large.",
             ],
             id="one segment",
         ),
         pytest.param(
             [*WELL, ("ok", {"segments": ONE})],
-            ["What A segment drifts by itself; all events together do not.", "Where In country = dock."],
+            ["What Shift: inputs moved together", "Where In country = dock; other segments do not drift."],
             id="one segment alone",
         ),
         pytest.param(
@@ -336,7 +341,7 @@ ONE = [SEGMENT | {"value": "dock", "verdict": "drift"}, SEGMENT | {"value": "oth
         ),
         pytest.param(
             [*WELL, ("drift", {"clusters": NAMED, "findings": NO_MIX, "segments": []})],
-            ["Where No cluster leads: the clusters kept their shares."],
+            ["Where No cluster leads: their shares moved no more than by chance."],
             id="clusters that moved by chance",
         ),
         pytest.param(
@@ -491,15 +496,13 @@ def alert_links(results):
         pytest.param(
             "images",
             [
-                "In camera = dock-2 first seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d)",
-                "; the window from 6",
-                "first seen between 8 Nov 2025, 11:00 UTC and 8 Nov 2025, 12:00 UTC (1h).",
+                "When Began between 8 Nov 2025, 07:00 UTC and 8 Nov 2025, 12:00 UTC (1h).",
                 "What Shift: inputs moved together",
-                "Where First in camera = dock-2, then in all events.",
-                "How large Mean shift 0.317; 12.7 times what is large.",
+                "Where First in camera = dock-2, between 5 Nov 2025, 00:00 UTC and 7 Nov 2025, 00:00 UTC, ",
                 "Last confirmed 10 Nov 2025, 00:00 UTC",
                 "1h: too few events to see anything for 6 h",
-                "Find what else changed between 6 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC",
+                "Find what else changed for camera = dock-2 between 5 Nov 2025, 00:00 UTC and 7 Nov 2025, "
+                "00:00 UTC, then for all events between 8 Nov 2025, 07:00 UTC and",
                 "Look for what touches all these inputs",
             ],
             "DriftgaugeDrift",
@@ -508,8 +511,7 @@ def alert_links(results):
         pytest.param(
             "texts",
             [
-                "When First seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d)",
-                "; the window from 6 Nov",
+                "When Began between 5 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d)",
                 "What Novelty: some events lie where the baseline has none.",
                 "How large Novelty 2.5 %; 2.48 times what is large.",
                 "Log some events far from every cluster",
@@ -537,14 +539,14 @@ def alert_links(results):
                 "Duplicates: an item is repeated (duplicates 28 %)",
                 "find what the drift was",
             ],
-            "DriftgaugeDrift",
+            None,
             id="one frame repeated for five hours",
         ),
         # It began at 06:00; the warnings that go on began at 16:00.
         pytest.param(
             "little",
             [
-                "When Since about 4 Nov 2025, 07:00 UTC (1h)",
+                "When Began at about 4 Nov 2025, 07:00 UTC (1h)",
                 "How large Together 1.10 times the limit of slow drift; the last ",
                 "No single window stands out, but together they do",
                 "Find what changed at about 4 Nov 2025, 07:00 UTC",
@@ -565,6 +567,68 @@ def test_link_of_an_alert_shows_alarm_start_cause_and_next_step(settings, stream
             (section,) = re.findall(r'<section class="verdict .*?</section>', body, re.DOTALL)
             shown = Elements(section)
             assert [part for part in parts if part not in shown.text] == [], shown.text
-            assert f"runbooks/{runbook}.md" in " ".join(shown.every("a", "href"))
+            runbooks = [url.rsplit("/", 1)[1] for url in shown.every("a", "href") if "/runbooks/" in url]
+            assert runbooks == ([f"{runbook}.md"] if runbook else [])
             assert "mailto:vision@example.com" in shown.every("a", "href")
-    assert (RUNBOOKS / f"{runbook}.md").exists()
+    assert runbook is None or (RUNBOOKS / f"{runbook}.md").exists()
+
+
+TOLD = {
+    "vision-checkout": ("drift", "shift", "", (0.2, 0.6)),
+    "shelf-cameras": ("segment", "shift", "camera = dock-2", (0.25, 0.5)),
+    "search-queries": ("drift", "novelty", "", (0.008, 0.022)),
+    "parcel-photos": ("misfit", "shift", "", (0.25, 0.45)),
+    "returns-photos": ("ok", "shift", "", (0.25, 0.45)),
+    "gate-cameras": ("incomplete", None, "", None),
+    "catalogue-images": ("ok", None, "", None),
+    "support-tickets": ("ok", None, "", None),
+}
+"""State, kind, leading segment and size of each situation; a shift is 0.32 by its truth."""
+
+
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory):
+    return configure(tmp_path_factory.mktemp("pictured"), SITUATIONS)
+
+
+@pytest.mark.parametrize(("stream", "truth"), SITUATIONS.items())
+def test_facts_of_each_pictured_situation_are_its_truth(pictured, stream, truth):
+    results = TrueResults(pictured, stream, truth)
+    status = Overview(results.history, pictured).status(stream, results.now_ms)
+    state, kind, segments, sizes = TOLD[stream]
+    assert status.state == state
+    alarm = next(iter((*status.alarms, *status.passed)), None)
+    assert (alarm is not None) == (kind is not None)
+    if alarm is not None:
+        assert (alarm.kind, alarm.segments) == (kind, segments)
+        assert sizes[0] <= alarm.value <= sizes[1]
+        assert (alarm.after_ms or 0) <= truth.began_ms <= alarm.seen_ms
+        assert (alarm.replaced is not None) == (truth.renewed is not None)
+    if alarm is not None and alarm.replaced is not None:
+        assert alarm.replaced[0] == MONDAY_MS + truth.renewed * HOUR_MS
+    with serving_by(pictured, results, results.now_ms) as server:
+        _, row = get(server, f"/?q={stream}")
+        _, body = get(server, f"/?stream={stream}")
+        streams = json.loads(get(server, "/api/v1/streams")[1])["streams"]
+        windows = json.loads(get(server, f"/api/v1/windows?stream={stream}")[1])
+    (served,) = (each for each in streams if each["stream"] == stream)
+    (box,) = re.findall(r'<section class="verdict .*?</section>', body, re.DOTALL)
+    assert served["state"] == state
+    assert STATES[state].words in Elements(box).text
+    assert STATES[state].words in Elements(row.split("</form>")[1]).text
+    assert ("/runbooks/" in box) is ("Severity" in box) is (state != "ok")
+    if status.leading is not None:
+        # The row, the box, the next step and the API tell one date and one size.
+        assert windows["window"] == served["alarms"][0]["window"] == status.leading.size
+        for told in (Elements(row).text, Elements(box).text):
+            assert tell_since(status)[1:] in told
+            assert tell_size(status.leading)[1:] in told
+        assert tell_range(status.leading) in " ".join(next_steps(status))
+
+
+@pytest.mark.parametrize("stream", ["images", "texts", "little"])
+def test_change_began_in_the_time_that_is_told(settings, stream):
+    results = TrueResults(settings, stream)
+    status = Overview(results.history, settings).status(stream, results.now_ms)
+    first = min(status.alarms, key=lambda each: each.after_ms)
+    assert first.after_ms <= TRUTHS[stream].began_ms <= first.began_ms + first.size_ms

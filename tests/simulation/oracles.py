@@ -315,7 +315,8 @@ def check_status(run: Run) -> None:
         }
         # Another replica may have sizes that this one does not know.
         if all(each.deployment is deployment for each in run.replicas):
-            is_drift = status["state"] == "drift"
+            # If the windows drift from the first one on, it is the baseline that does not fit.
+            is_drift = status["state"] in ("drift", *["misfit"] * has_drift)
             assert has_drift <= is_drift, f"page: {stream} is {status['state']}"
             assert says_state or not is_drift, f"page: {stream} is drift"
         if status["state"] in _SEEN and not status["old"]:

@@ -5,9 +5,9 @@ from shlex import quote
 from driftgauge.page.service_watch import HOUR_MS, FaultName, ServiceFault
 from driftgauge.page.states import STATES
 from driftgauge.page.status import Alarm, StreamStatus
-from driftgauge.page.story import tell_service_fault
-from driftgauge.page.summary import CALIBRATED, kind_of
-from driftgauge.page.words import as_sentence, format_moment
+from driftgauge.page.story import segment_before, tell_range, tell_service_fault
+from driftgauge.page.summary import CALIBRATED
+from driftgauge.page.words import as_sentence
 from driftgauge.statistic_words import words_of_kind
 
 __all__ = ["next_steps", "remedy_of", "runbook_of", "silence_of"]
@@ -89,8 +89,12 @@ def remedy_of(fault: ServiceFault) -> tuple[str, str]:
 def next_steps(status: StreamStatus) -> tuple[str, ...]:
     """Return what to do about a stream, in sentences."""
     if status.state == "ok" and status.passed:
+        if status.passed[0].replaced:
+            return (
+                "See that the new baseline was meant for the inputs of the alarm; else restore the old one.",
+            )
         return ("Nothing needs to be done now; find what the drift was that has passed.",)
-    if (alarm := status.evidence) is not None:
+    if (alarm := status.leading) is not None:
         steps = _against_alarm(alarm, status)
         # Where the baseline does not fit, no change of the events explains the alarm.
         is_misfit = any(each.name == "misfit" for each in status.concerns)
@@ -107,13 +111,12 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
 
 
 def runbook_of(status: StreamStatus) -> str | None:
-    """Return the name of the runbook for a status; None where nothing is wrong."""
-    if status.state == "ok" and status.passed:
-        return STATES["drift"].runbook
+    """Return the name of the runbook for a status, rather for its alarm; None where nothing is wrong."""
+    alarm = status.leading
     # Slow drift that has become drift has the alert of any drift.
-    if status.state == "warning" and status.evidence is not None and status.evidence.is_slow:
+    if alarm is not None and alarm.state == "warning" and alarm.is_slow:
         return _SLOW_DRIFT
-    return STATES[status.state].runbook or None
+    return STATES[status.state if alarm is None else alarm.state].runbook or None
 
 
 def silence_of(status: StreamStatus) -> str | None:
@@ -130,32 +133,24 @@ def silence_of(status: StreamStatus) -> str | None:
 
 
 def _against_alarm(alarm: Alarm, status: StreamStatus) -> tuple[str, ...]:
-    """Return what to do about an alarm, by the one that dates its beginning."""
-    first = status.alarms[0]
-    has_warm_up = status.has_warm_up
-    warm_up = "let the warm_up hold enough of them" if has_warm_up else "declare a clean time as warm_up"
-    row, since, seen = alarm.evidence, format_moment(first.since_ms), format_moment(first.seen_ms)
-    if first.is_slow:
-        when = f"at about {since}"
-    elif first.after_ms is None:
-        when = f"before {seen}"
-    else:
-        # The last window before may hold the beginning, too little of it to show.
-        when = f"between {format_moment(first.after_ms)} and {seen}"
-    # The kind of a window is that of all events together.
-    kind = None if alarm.state == "segment" else kind_of(row)
-    if alarm.state == "segment":
+    """Return what to do about an alarm."""
+    warm_up = (
+        "let the warm_up hold enough of them" if status.has_warm_up else "declare a clean time as warm_up"
+    )
+    when, words = tell_range(alarm), alarm.kind and words_of_kind(alarm.kind)
+    if alarm.segments:
         step = f"Find what changed for {alarm.segments} alone {when}."
     elif alarm.is_slow:
         step = f"Find what changed {when}: small evidence has added up since then."
     else:
-        step = f"Find what else changed {when}: a release, a client, a campaign, a fault upstream."
-    is_part = alarm.part and alarm.state != "segment"
+        first = segment_before(alarm, status)
+        begin = f"for {first.segments} {tell_range(first)}, then for all events " if first else ""
+        step = f"Find what else changed {begin}{when}: a release, a client, a campaign, a fault upstream."
+    is_calibrated = alarm.evidence["flags"] & CALIBRATED
     return (
         step,
-        *([f"Look at {alarm.part} first: not all segments drift."] if is_part else []),
-        *([words.advice] if kind and (words := words_of_kind(kind)) else []),
-        *([] if row["flags"] & CALIBRATED else [_NOT_CALIBRATED.format(size=alarm.size, warm_up=warm_up)]),
+        *([words.advice] if words else []),
+        *([] if is_calibrated else [_NOT_CALIBRATED.format(size=alarm.size, warm_up=warm_up)]),
         "If it is a fault, fix it" + ("; the alarm ends a few windows later." if status.has_alert else "."),
         "If these inputs are the new normal, fit a baseline on them; if the model does not handle them, "
         "retrain it first.",

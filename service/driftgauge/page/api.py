@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from importlib.metadata import version
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,7 +23,8 @@ from driftgauge.page.api_records import (
 )
 from driftgauge.page.queries import MissingWindowError, read_last, read_query
 from driftgauge.page.results import Results
-from driftgauge.page.summary_record import SummaryRecord, SummaryRecords, summary_records
+from driftgauge.page.summary import SUMMARY
+from driftgauge.page.summary_record import SummaryRecord, SummaryRecords, summary_record, summary_records
 
 __all__ = ["api_routes"]
 
@@ -35,15 +37,21 @@ Endpoint = Callable[[Request], Response]
 
 
 def api_routes(
-    results: Results, streams: ByStream[StreamSettings], statuses: Callable[[], StatusRecords]
+    results: Results,
+    streams: ByStream[StreamSettings],
+    statuses: Callable[[], StatusRecords],
+    leading_ms: Callable[[str], int | None],
 ) -> list[BaseRoute]:
-    """Return the routes below /api/v1; `statuses` gives the statuses of all streams now."""
+    """Return the routes below /api/v1.
+
+    `statuses` gives the statuses of all streams now, and `leading_ms` the size of one's leading alarm.
+    """
 
     def every(_: Request) -> Response:
         return _json(statuses())
 
     def asked(request: Request) -> SummaryRecords:
-        query = read_query(results.history, streams, request.query_params)
+        query = read_query(results.history, streams, request.query_params, leading_ms)
         rows, default = query.rows, _USUALLY
         if query.span is not None:
             rows, default = rows[slice(*query.span)], MAX_LAST
@@ -57,7 +65,8 @@ def api_routes(
         records, text = asked(request), io.StringIO()
         named = {"stream": _cell(records.stream), "window": records.window}
         windows = [named | _columns(record) for record in records.windows]
-        writer = csv.DictWriter(text, windows[0] if windows else named)
+        numbers = streams[records.stream].numbers
+        writer = csv.DictWriter(text, named | _columns(summary_record(np.zeros((), SUMMARY), 0, numbers)))
         writer.writeheader()
         writer.writerows(windows)
         headers = {"Content-Disposition": 'attachment; filename="windows.csv"'}

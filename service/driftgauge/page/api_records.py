@@ -94,7 +94,8 @@ def openapi(version: str) -> dict[str, Any]:
     stream = _parameter("stream", "The stream.", {"type": "string", "minLength": 1}, required=True)
     window = _parameter(
         "window",
-        "The windows' length, such as 1h; without it, the stream's shortest.",
+        "The windows' length, such as 1h. Without it, that of the first alarm if only the stream is "
+        "named, else the shortest.",
         {"type": "string", "pattern": _DURATION},
         required=False,
     )

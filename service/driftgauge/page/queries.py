@@ -35,7 +35,7 @@ class WindowQuery:
         compare: The index of the window to compare with; None for none.
         span: The indices of the first window of the range that is asked for, and after the last, (n, n) if
             none is in it; None without a range.
-        expired: What is asked for, and has no window that is left, in words.
+        expired: What is asked for, and is not here, in words.
     """
 
     series: Series
@@ -63,11 +63,15 @@ class WindowQuery:
 
 
 def read_query(
-    history: WindowHistory, streams: ByStream[StreamSettings], parameters: QueryParams
+    history: WindowHistory,
+    streams: ByStream[StreamSettings],
+    parameters: QueryParams,
+    leading_ms: Callable[[str], int | None] = lambda _: None,
 ) -> WindowQuery:
     """Return what the parameters stream, window, at, seen, compare, from and until ask for.
 
-    Without a window, the smallest configured size that has one is taken, else the smallest. `at` and
+    If nothing else is asked for, the size is what `leading_ms` returns of the stream. Without any
+    it is the smallest configured size that has one, else the smallest. `at` and
     `compare` name the last window that starts at a time or before. `seen` names the newest window that was
     published by a time, as dashboards, which know only when they saw a value, can say; it counts where `at`
     is missing. Charts show the windows that start at `from` or later, and before `until`. A range and a
@@ -83,6 +87,8 @@ def read_query(
         raise ValueError(message)
     sizes_ms = [series.size_ms for series in history.series() if series.stream == stream]
     size_ms = _parsed(parameters, "window", parse_duration)
+    if not any(map(parameters.get, ("window", "at", "seen", "from", "until", "compare"))):
+        size_ms = leading_ms(stream)
     configured = streams[stream].windows if stream in streams else ()
     removed = [each for each in sizes_ms if each not in configured]
     if size_ms is None:
@@ -111,7 +117,10 @@ def read_query(
             raise MissingWindowError(message)
         at = int(published[-1])
     sizes, no_longer = (tuple(map(format_duration, each)) for each in (sizes_ms, removed))
-    gone = (("the range", span == (len(rows), len(rows))), ("the window to compare with", compare == -1))
+    gone = (
+        ("the range of the address has no window", span == (len(rows), len(rows))),
+        ("the window to compare with is no longer kept", compare == -1),
+    )
     expired = tuple(name for name, is_gone in gone if is_gone)
     found = None if compare == -1 else compare
     return WindowQuery(series, sizes, no_longer, rows, at, found, span, expired)

@@ -102,7 +102,9 @@ class Site:
         routes: list[BaseRoute] = [
             Route("/", self._page),
             Mount("/static", StaticFiles(packages=[("driftgauge.page", "static")])),
-            Mount("/api/v1", routes=api_routes(self._results, self._streams, self._records)),
+            Mount(
+                "/api/v1", routes=api_routes(self._results, self._streams, self._records, self._leading_ms)
+            ),
         ]
         middleware = [
             Middleware(_with_headers, headers=self._headers),
@@ -135,22 +137,19 @@ class Site:
     def _render(self, query: str, _five_seconds: int) -> tuple[bytes, str]:
         """Return the HTML that a URL's query asks for, and its tag; it is kept for its five seconds."""
         asked = QueryParams(query)
+        now_ms = self._clock_ms()
+        service = self._watch.status(now_ms)
         if "stream" not in asked:
-            text = self._render_overview(asked)
+            text = self._render_overview(asked, now_ms, service)
         else:
-            if not any(map(asked.get, ("window", "at", "seen", "from", "until", "compare"))):
-                # The size of the alarm that the page tells, if there is one.
-                now_ms = self._clock_ms()
-                alarm = self._status(asked["stream"], now_ms, self._watch.status(now_ms)).evidence
-                asked = QueryParams({**asked, "window": "" if alarm is None else alarm.size})
-            text = self.render_stream(read_query(self._results.history, self._streams, asked))
+            status = self._status(asked["stream"], now_ms, service)
+            window = read_query(self._results.history, self._streams, asked, lambda _: status.leading_ms)
+            text = self.render_stream(window, status, now_ms, service)
         body = text.encode()
         return body, f'"{blake2b(body, digest_size=12).hexdigest()}"'
 
-    def _render_overview(self, asked: QueryParams) -> str:
+    def _render_overview(self, asked: QueryParams, now_ms: int, service: ServiceStatus) -> str:
         query, state = (asked.get(name, "") for name in ("q", "verdict"))
-        now_ms = self._clock_ms()
-        service = self._watch.status(now_ms)
         every = self._statuses(now_ms, service)
         statuses = [
             each for each in every if query.casefold() in each.stream.casefold() and state in ("", each.state)
@@ -189,6 +188,10 @@ class Site:
             stream, now_ms, service, is_cut_off=self._results.source.error is not None
         )
 
+    def _leading_ms(self, stream: str) -> int | None:
+        now_ms = self._clock_ms()
+        return self._status(stream, now_ms, self._watch.status(now_ms)).leading_ms
+
     def _records(self) -> StatusRecords:
         source, now_ms = self._results.source, self._clock_ms()
         service = self._watch.status(now_ms)
@@ -201,14 +204,21 @@ class Site:
             problem=source.error,
         )
 
-    def render_stream(self, query: WindowQuery, template: str = "stream.html", **more: object) -> str:
+    def render_stream(
+        self,
+        query: WindowQuery,
+        status: StreamStatus,
+        now_ms: int,
+        service: ServiceStatus,
+        template: str = "stream.html",
+        **more: object,
+    ) -> str:
         """Return the HTML of a stream, by the page's template or another one, which shows `more` as well."""
-        series, now_ms = query.series, self._clock_ms()
+        series = query.series
         asked_ms = None if query.at is None else query.start_ms(query.at)
         configured = self._streams[series.stream]
-        service = self._watch.status(now_ms)
-        status = self._status(series.stream, now_ms, service)
         alarm = configured.alarm(self._level)
+        leading = status.leading
         since_ms = min((each.since_ms for each in status.alarms), default=None) if query.at is None else None
         page = stream_page(query, alarm, since_ms)
         until_ms = int(page.rows["start_ms"][-1]) + series.size_ms
@@ -222,7 +232,6 @@ class Site:
             compared = compare(whole, other)
             other_missing = "" if compared else "The two windows have different baselines."
         parts = self._results.history.parts(series, int(query.rows["baseline"][page.concluded]))
-        leading = status.evidence
         evidence = None if leading is None else self._whole(series.stream, leading)
         picture_of = partial(self._picture, configured.thumbnail_url, series.stream)
         examples = then_and_now(evidence, leading) if leading and evidence else None
@@ -285,9 +294,9 @@ class Site:
 
     def _mark_before(self, status: StreamStatus) -> Mark | None:
         """Return the last mark before the end of the window in which a stream's alarm began."""
-        if not status.alarms:
+        if status.leading is None:
             return None
-        marks = self._marks.between(status.stream, 0, status.alarms[0].seen_ms)
+        marks = self._marks.between(status.stream, 0, status.leading.seen_ms)
         return marks[-1] if marks else None
 
     def _detail(self, query: WindowQuery, at: int, status: StreamStatus) -> tuple[WindowDetail | None, str]:
@@ -299,7 +308,7 @@ class Site:
             return None, as_sentence(str(error))
         parts = self._results.history.parts(query.series, int(row["baseline"]))
         run = whole_run(query.rows, at)
-        return detail(record, row, run, query.series.size_ms, parts, status.evidence), ""
+        return detail(record, row, run, query.series.size_ms, parts, status.leading), ""
 
     def _common(self) -> dict[str, object]:
         source = self._results.source

@@ -16,7 +16,7 @@ ConcernName = Literal[
     "warming_up",
     "waiting",
 ]
-StateName = Literal["drift", "warning", "segment", ConcernName, "ok"]
+StateName = Literal["drift", "segment", "warning", ConcernName, "ok"]
 URGENCY = get_args(StateName)
 """The states of streams, the most urgent first; `segment` is drift of a segment alone."""
 
@@ -43,8 +43,8 @@ class State(NamedTuple):
 _INCONCLUSIVE = "DriftgaugeWindowsInconclusive"
 STATES: dict[str, State] = {
     "drift": State("Drift", "with drift", "▲", "drift", "DriftgaugeDrift"),
-    "warning": State("Possible drift", "with possible drift", "!", "warning", "DriftgaugeDrift"),
     "segment": State("A segment drifts", "with drift of a segment", "△", "segment", "DriftgaugeSegmentDrift"),
+    "warning": State("Possible drift", "with possible drift", "!", "warning", "DriftgaugeDrift"),
     "misfit": State("Baseline does not fit", "whose baseline does not fit", "≠", "misfit", _INCONCLUSIVE),
     "refused": State(
         "Events refused", "whose events are refused", "✗", "warning", "DriftgaugeRecordsRejected"

@@ -14,6 +14,7 @@ from pydantic import Field, computed_field
 
 from driftgauge.config.stream import SmallestDrift, StreamSettings
 from driftgauge.core.durations import format_duration
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, fewest_windows
 from driftgauge.page.history import SegmentTrace
@@ -180,9 +181,8 @@ class Alarm(Record):
     """The start of its first window; of slow drift, its estimated start."""
 
     after_ms: UtcMs | None = Field(serialization_alias="after")
-    """The start of the last window before it with another conclusion. The events changed between this time
-    and the end of its first window, or so little before that no window showed it. Null without such a window.
-    """
+    """The start of the last window before its evidence began to add up. The events changed between this time
+    and the end of its first window. Null without such a window."""
 
     until_ms: UtcMs | None = Field(serialization_alias="until")
     """The start of the window that ended it. Null while it goes on."""
@@ -202,14 +202,30 @@ class Alarm(Record):
     evidence: Any = Field(exclude=True)
     """() of `SUMMARY`, the last of its windows that names the kind with most evidence; else the last."""
 
+    kind: str | None = Field(exclude=True)
+    """The kind of drift in `evidence`."""
+
+    number: str = Field(exclude=True)
+    """The statistic of that kind; of slow drift, the field with that evidence."""
+
+    value: float = Field(exclude=True)
+    """Its number in `evidence`; of a segment, its excess."""
+
     course: Course = Field(exclude=True)
     """How large it was over its windows."""
 
-    part: str = Field(exclude=True)
-    """The segments that drift in `evidence`, where another segment is ok; empty otherwise."""
+    is_echo: bool = Field(exclude=True)
+    """Whether it is of all events, and comes of a segment that drifts while another is ok."""
+
+    is_alone: bool = Field(exclude=True)
+    """Whether some other segment is ok in `evidence`."""
 
     is_slow: bool = Field(exclude=True)
     """Whether only what added up over many windows is evidence, since none of them names a kind."""
+
+    replaced: tuple[int, str, str] | None = Field(exclude=True)
+    """If the window that ended it has another baseline: since when, event time, ms, and the last digits of
+    the identities of both. None otherwise."""
 
     @property
     def seen_ms(self) -> int:
@@ -223,32 +239,69 @@ def _alarm(
     rows: NDArray[np.void],
     members: NDArray[np.bool_],
     run: Run,
-    names: Mapping[int, Names],
+    smallest: SmallestDrift,
+    segments: str = "",
 ) -> Alarm:
     """Return the alarm of a run of some of n windows, (n,) of `SUMMARY` and (n,) bool."""
     starts = rows["start_ms"]
     within = rows[members & (starts >= run.since_ms) & (starts < (run.until_ms or starts[-1] + 1))]
-    evidence = _evidence(within)
+    before = rows[starts < run.since_ms]
+    conclusive = before["start_ms"][np.isin(before["verdict"], CONCLUSIVE)]
+    kind: str | None
+    if segments:
+        evidence = within[-1]
+        parts = evidence["segment_excess"] / [getattr(smallest, name) for name in DETECTABLE]
+        at = int(np.argmax(np.nan_to_num(parts)))
+        kind, number, usual = registry.STATISTICS[at].kind, DETECTABLE[at], np.array([])
+        value, sizes = evidence["segment_excess"][at], within["segment_excess"][:, at]
+        since_ms, after_ms, is_slow = run.since_ms, run.after_ms, False
+    else:
+        evidence = _evidence(within)
+        kind, number = kind_of(evidence), number_of(evidence)
+        value, sizes = evidence[number], within[number]
+        is_well = (before["verdict"] == _OK[0]) & (before["baseline"] == evidence["baseline"])
+        usual = before[is_well][number]
+        is_slow = not evidence["kind"] and bool(evidence["slow_drift"] > 0)
+        # A result may lack the estimate; the evidence is then the last window.
+        since_ms = min(int(evidence["slow_drift_since_ms"]), run.since_ms) if is_slow else run.since_ms
+        # What the first window adds up began before it did if the drift grows, or chance hid it.
+        summed_ms = min(since_ms, int(within["slow_drift_since_ms"][0]))
+        after_ms = max(conclusive[conclusive < summed_ms].tolist(), default=None)
     both = SEGMENT_DRIFT | SEGMENT_OK
-    is_slow = state in ALARMS and not evidence["kind"] and bool(evidence["slow_drift"] > 0)
-    # A result may lack the estimate; the evidence is then the last window.
-    since_ms = min(int(evidence["slow_drift_since_ms"]), run.since_ms) if is_slow else run.since_ms
     return Alarm(
         size=format_duration(series.size_ms),
         verdict=of_result(run.verdict),
-        segments=names[run.since_ms].drifting if state == "segment" else "",
+        segments=segments,
         since_ms=since_ms,
-        after_ms=run.after_ms,
+        after_ms=after_ms,
         until_ms=run.until_ms,
         windows=run.windows,
         size_ms=series.size_ms,
         state=state,
         began_ms=run.since_ms,
         evidence=evidence,
-        course=_course(rows[starts < run.since_ms], within, evidence),
-        part=names[int(evidence["start_ms"])].drifting if evidence["flags"] & both == both else "",
+        kind=kind,
+        number=number,
+        value=float(value),
+        course=_course(usual, sizes),
+        is_echo=not segments and evidence["flags"] & both == both,
+        is_alone=bool(evidence["flags"] & SEGMENT_OK),
         is_slow=is_slow,
+        replaced=None if run.until_ms is None else _replaced(rows, evidence, run.until_ms),
     )
+
+
+def _replaced(
+    rows: NDArray[np.void], evidence: NDArray[np.void], until_ms: int
+) -> tuple[int, str, str] | None:
+    """Return since when another baseline is in force in the window that ended an alarm, and both."""
+    baselines, starts = rows["baseline"], rows["start_ms"]
+    before, after = evidence["baseline"], baselines[starts == until_ms][0]
+    if before == after:
+        return None
+    first = starts[(starts > evidence["start_ms"]) & (baselines == after)][0]
+    short = [f"…{int(each) % 16**8:08x}" for each in (before, after)]
+    return int(first), short[0], short[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,10 +395,10 @@ class StreamStatus(Record):
     any."""
 
     alarms: tuple[Alarm, ...]
-    """The alarms that go on: first the one that dates their beginning best, then by start."""
+    """The alarms that go on: first the one that is told, then by start."""
 
     passed: tuple[Alarm, ...]
-    """The last alarm of each size, where it has ended."""
+    """The last alarm of each size, where it has ended, in the same order."""
 
     cause: str = ""
     """What happened to the events, in a sentence; empty without an alarm."""
@@ -360,7 +413,7 @@ class StreamStatus(Record):
     """
 
     sight: tuple[str, ...]
-    """The drift of each kind that its windows would miss, such as "5.0 % novelty", that first; empty
+    """The drift of each kind that its windows would miss, such as "novelty below 5.0 %", that first; empty
     where that is not known."""
 
     unseen: tuple[str, ...]
@@ -392,16 +445,19 @@ class StreamStatus(Record):
     """Whether a time is declared clean."""
 
     @property
-    def evidence(self) -> Alarm | None:
-        """The alarm with the state and the strongest evidence, rather of a configured size; None without."""
-        removed = {size.size for size in self.sizes if size.is_removed}
-        own = (each for each in self.alarms if each.state == self.state)
-        return min(own, key=lambda each: (each.size in removed, *_weakness(each)), default=None)
+    def leading(self) -> Alarm | None:
+        """The alarm that is told, with its verdict, date and size; None without one."""
+        return next(iter(self.alarms), None)
+
+    @property
+    def leading_ms(self) -> int | None:
+        """The windows' length of the alarm that is told, ms; None without one."""
+        return None if self.leading is None else self.leading.size_ms
 
     @property
     def is_of_segments(self) -> bool:
         """Whether a segment drifts by itself, or drifted before all events."""
-        return any(each.segments or each.part for each in self.alarms)
+        return any(each.segments for each in self.alarms)
 
     @property
     def colour(self) -> StateName:
@@ -424,14 +480,25 @@ class StreamStatus(Record):
         return next((size for size in self.sizes if size.state == self.state), next(iter(self.sizes), None))
 
 
-def _in_order(alarms: Sequence[Alarm]) -> tuple[Alarm, ...]:
-    """Return alarms that go on: first the one that dates their beginning best, then by start.
+def _in_order(alarms: Sequence[Alarm], removed: Container[str]) -> tuple[Alarm, ...]:
+    """Return alarms of the sizes of a stream: first the one that is told, then by start.
 
-    That is the one of the smallest size that began within the first window of the earliest.
+    That is one of the most urgent, rather of a configured size, of a segment that leads, and with a kind. Of
+    several the one that dates their beginning best: of the smallest size that began within the first window
+    of the earliest, if a window before it is known.
     """
-    seen_ms = min((alarm.since_ms, alarm.seen_ms) for alarm in alarms)[1] if alarms else 0
-    began = (alarm for alarm in alarms if alarm.since_ms < seen_ms)
-    first = min(began, key=lambda alarm: (alarm.size_ms, alarm.since_ms), default=None)
+
+    def rank(alarm: Alarm) -> tuple[int, bool, bool, bool]:
+        return URGENCY.index(alarm.state), alarm.size in removed, alarm.is_echo, alarm.kind is None
+
+    def dating(alarm: Alarm) -> tuple[bool, int, int]:
+        is_known = alarm.after_ms is not None
+        return not is_known, alarm.size_ms if is_known else alarm.since_ms, alarm.since_ms
+
+    best = min(map(rank, alarms), default=None)
+    own = [alarm for alarm in alarms if rank(alarm) == best]
+    seen_ms = min((alarm.since_ms, alarm.seen_ms) for alarm in own)[1] if own else 0
+    first = min((alarm for alarm in own if alarm.since_ms < seen_ms), key=dating, default=None)
     return tuple(sorted(alarms, key=lambda alarm: (alarm is not first, alarm.since_ms)))
 
 
@@ -486,7 +553,7 @@ def read_facts(
         settings: The stream's settings; by default any drift is worth finding, and no time declared clean.
         traces: What the windows say of each segment.
     """
-    numbers = rows["verdict"]
+    numbers, smallest = rows["verdict"], SmallestDrift() if settings is None else settings.smallest_drift
     conclusive = np.isin(numbers, CONCLUSIVE)
     alarming = np.isin(numbers, _ALARMING)
     drifting = conclusive & (rows["flags"] & SEGMENT_DRIFT).astype(np.bool_)
@@ -498,7 +565,7 @@ def read_facts(
         own = numbers[alarming & (rows["start_ms"] >= run.since_ms)]
         has_drift = (own[-_RECENT:] == VERDICTS.index("drift")).any()
         state: StateName = "drift" if has_drift else "warning"
-        last = _alarm(series, state, rows, alarming, run, names)
+        last = _alarm(series, state, rows, alarming, run, smallest)
     is_over = last is None or last.until_ms is not None
     alarms = [] if last is None or is_over else [last]
     if at >= 0:
@@ -506,8 +573,16 @@ def read_facts(
         first = _last(conclusive & ~drifting & ~alarming) + 1
         if drifting[first:].any():
             run = _run(rows, at, drifting, conclusive & ~drifting & ~alarming)
-            if not alarms or run.since_ms < alarms[0].began_ms:
-                alarms.append(_alarm(series, "segment", rows, drifting, run, names))
+            segments = names[run.since_ms].drifting
+            # A segment leads if all events together say less, or began to drift later.
+            is_first = not alarms or alarms[0].is_echo or run.since_ms < alarms[0].began_ms
+            is_first |= bool(alarms) and alarms[0].state == "warning"
+            warned = [start_ms for start_ms, each in names.items() if {*segments} & {*each.warned}]
+            run = _warned_before(rows[conclusive], run, warned)
+            if is_first:
+                state = "drift" if alarms and alarms[0].is_echo and alarms[0].state == "drift" else "segment"
+                told = name_first(segments, _MAX_NAMED)
+                alarms.append(_alarm(series, state, rows, drifting, run, smallest, told))
     first_faulty = _last(~_is_faulty(rows)) + 1
     is_faulty = first_faulty < len(rows)
     few = at + 1 + np.flatnonzero(numbers[at + 1 :] == _INSUFFICIENT)
@@ -528,6 +603,18 @@ def read_facts(
         _late(series, rows[rows["applied_total"] != UNKNOWN]),
         _fitted_ms(series, rows[np.isin(numbers, _OK)]),
         0 if settings is None else _warmed(series, rows[conclusive], settings),
+    )
+
+
+def _warned_before(rows: NDArray[np.void], run: Run, warned_ms: Sequence[int]) -> Run:
+    """Return the run of a segment with the windows right before it, of n conclusive ones, that warn of it."""
+    earlier = rows["start_ms"][rows["start_ms"] < run.since_ms]
+    last = _last(~np.isin(earlier, warned_ms))
+    return replace(
+        run,
+        windows=run.windows + len(earlier) - last - 1,
+        since_ms=int([*earlier, run.since_ms][last + 1]),
+        after_ms=None if last < 0 else int(earlier[last]),
     )
 
 
@@ -576,7 +663,10 @@ def _unclear(series: Series, end_ms: int, traces: Mapping[tuple[str, str], Segme
     found = {segment: trace for segment, trace in traces.items() if trace.since_ms <= last_ms}
     if not found:
         return None
-    named = [f"{key} = {value} ({VERDICTS[trace.verdict]})" for (key, value), trace in found.items()]
+    named = [
+        f"{key} = {value} ({STATES[VERDICTS[trace.verdict]].words.lower()})"
+        for (key, value), trace in found.items()
+    ]
     since_ms = min(trace.since_ms for trace in found.values())
     detail = name_first(named, _MAX_NAMED)
     size = format_duration(series.size_ms)
@@ -625,12 +715,10 @@ def _evidence(rows: NDArray[np.void]) -> NDArray[np.void]:
     return row
 
 
-def _course(before: NDArray[np.void], rows: NDArray[np.void], evidence: NDArray[np.void]) -> Course:
-    """Return how large an alarm was in its windows, by those before it and the one with its evidence."""
-    name = number_of(evidence)
-    well = before[(before["verdict"] == _OK[0]) & (before["baseline"] == evidence["baseline"])]
-    usual, sizes = (np.abs(each[name][np.isfinite(each[name])]) for each in (well[-_USUAL:], rows))
-    third = max(len(sizes) // 3, 1)
+def _course(usual: NDArray[np.float32], sizes: NDArray[np.float32]) -> Course:
+    """Return how large an alarm was in its windows, by ok windows before it."""
+    usual, sizes = (np.abs(each[np.isfinite(each)]) for each in (usual, sizes))
+    usual, third = usual[-_USUAL:], max(len(sizes) // 3, 1)
     first, last = (
         float(np.median(each)) if len(each) else np.nan for each in (sizes[:third], sizes[-third:])
     )
@@ -678,6 +766,10 @@ def stream_status(
         service: What concerns the stream of what replicas and brokers say.
     """
     own = _shown([_in_light_of(each, facts) for each in facts], settings.windows)
+    removed = [
+        format_duration(each.series.size_ms) for each in own if each.series.size_ms not in settings.windows
+    ]
+    alarms = _in_order([alarm for each in own for alarm in each.alarms], removed)
     lags = [number for number in service.unread.values() if number is not None]
     unread = sum(lags) if lags and len(lags) == len(service.unread) else None
     sizes = tuple(_size_status(each, settings, now_ms, unread, is_cut_off=is_cut_off) for each in own)
@@ -688,8 +780,10 @@ def stream_status(
     refused, refusal = [], service.refusals.get(stream)
     if refusal is not None and refusal.is_many:
         refused.append(Concern(name="refused", size="", detail=refusal.reason, extent=refusal.extent))
+    # A segment that is unclear tells nothing beside an alarm.
+    found = (each for size in sizes for each in size.concerns if not alarms or each.name != "unclear")
     concerns = sorted(
-        [*(concern for size in sizes for concern in size.concerns), *missing, *refused],
+        [*found, *missing, *refused],
         key=lambda each: URGENCY.index(each.name),
     )
     longest_ok_ms = max((size.facts.series.size_ms for size in sizes if size.state == "ok"), default=0)
@@ -700,6 +794,9 @@ def stream_status(
     state: StateName = min(states, key=URGENCY.index, default="waiting")
     state = min([state, *(each.name for each in refused)], key=URGENCY.index)
     is_old = state != "refused" and all(size.is_old for size in sizes if size.state == state)
+    if any(each.misfit is not None and each.misfit.verdict in ALARMS for each in own):
+        # No change of the events explains these alarms.
+        state = "misfit"
     # Surplus events hold up no stream that has windows.
     causes = tuple(each for each in service.faults if each.name != "surplus") if state in _HELD_UP else ()
     notes = [
@@ -714,8 +811,8 @@ def stream_status(
         state=state,
         is_old=is_old,
         concluded_ms=max(filter(None, map(_concluded_ms, confirming)), default=None),
-        alarms=_in_order([alarm for each in own for alarm in each.alarms]),
-        passed=tuple(each.passed for each in own if each.passed is not None),
+        alarms=alarms,
+        passed=_in_order([each.passed for each in own if each.passed is not None], removed),
         concerns=tuple(concerns),
         notes=tuple(notes),
         sight=_sight(own),
@@ -747,17 +844,24 @@ def _concluded_ms(facts: SizeFacts) -> int:
 def _in_light_of(facts: SizeFacts, every: Sequence[SizeFacts]) -> SizeFacts:
     """Return facts in the light of windows of other sizes, such as one that was configured before.
 
-    Where the last of them before an alarm was well, the alarm began after it. Where one was well under the
+    Where the last of them before an alarm was well, the alarm began after it; where one of another size went
+    on before, after what that began after. Where one was well under the
     baseline before, alarms alone do not suggest that it does not fit.
     """
     well = [each for each in every if each.concluded is not None and each.concluded["verdict"] in _OK]
 
     def dated(alarm: Alarm) -> Alarm:
         before = [each for each in well if _concluded_ms(each) <= alarm.began_ms]
-        if alarm.after_ms is not None or not before:
+        known = [_concluded_ms(each) - each.series.size_ms for each in before]
+        known += [
+            each.after_ms
+            for own in every
+            for each in own.alarms
+            if each.after_ms is not None and each.since_ms < alarm.began_ms
+        ]
+        if alarm.after_ms is not None or not known:
             return alarm
-        last_ms = max(_concluded_ms(each) - each.series.size_ms for each in before)
-        return alarm.model_copy(update={"after_ms": last_ms})
+        return alarm.model_copy(update={"after_ms": max(known)})
 
     run = facts.misfit
     if run is not None and run.verdict in ALARMS and facts.concluded is not None:
@@ -879,7 +983,7 @@ def _sight(every: Iterable[SizeFacts]) -> tuple[str, ...]:
         if np.isfinite(seen[name]):
             words = WORDS[name]
             size = (format_percent if words.is_share else format_number)(seen[name])
-            told.append(f"{size} {words.title.lower()}")
+            told.append(f"{words.title.lower()} below {size}")
     return tuple(told)
 
 
@@ -898,8 +1002,3 @@ def _is_quiet_for_long(facts: SizeFacts) -> bool:
     assert facts.concluded is not None  # noqa: S101 - the conclusion is not old
     age_ms = int(facts.newest["start_ms"]) - int(facts.concluded["start_ms"])
     return age_ms >= max(_DAY_MS, facts.series.size_ms)
-
-
-def _weakness(alarm: Alarm) -> tuple[bool, float]:
-    row = alarm.evidence
-    return kind_of(row) is None, float(np.nan_to_num(row["p_value"], nan=1.0))

@@ -1,7 +1,5 @@
 """What happened to a stream, in sentences: whether it drifts, since when, how sure that is, and where."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from driftgauge.core.durations import format_duration, round_duration
@@ -12,7 +10,7 @@ from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.service_watch import ServiceFault
 from driftgauge.page.states import STATES
 from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus
-from driftgauge.page.summary import VERDICTS, Fault, fault_of, kind_of, number_of
+from driftgauge.page.summary import VERDICTS, Fault, fault_of
 from driftgauge.page.words import (
     as_sentence,
     describe_odds,
@@ -36,6 +34,7 @@ __all__ = [
     "NOTABLE",
     "adjusted_p_value",
     "cluster_name",
+    "segment_before",
     "tell",
     "tell_age",
     "tell_alarm",
@@ -45,6 +44,8 @@ __all__ = [
     "tell_faults",
     "tell_kind",
     "tell_numbers",
+    "tell_passed",
+    "tell_range",
     "tell_seen",
     "tell_service_fault",
     "tell_since",
@@ -67,68 +68,85 @@ _LEAST_COURSE = 6
 
 
 def tell_since(status: StreamStatus) -> str:
-    """Return when the alarm of a stream was first seen, by the size that dates it best; empty without one."""
-    if not status.alarms:
-        return ""
-    first = status.alarms[0]
-    is_known = first.is_slow or first.after_ms is not None
-    return tell_seen(first) + ("" if is_known else ", so its start is unknown")
+    """Return when the alarm of a stream began, such as "began between … and … (1h)"; empty without one."""
+    return "" if status.leading is None else _began(status.leading)
 
 
 def tell_seen(alarm: Alarm) -> str:
-    """Return when an alarm was first seen, such as "first seen between … and … (1h)"."""
-    since = format_moment(alarm.since_ms)
+    """Return when an alarm began, and in which segment if in one."""
+    return f"in {alarm.segments} {_began(alarm)}" if alarm.segments else _began(alarm)
+
+
+def _began(alarm: Alarm) -> str:
+    if alarm.after_ms is None and not alarm.is_slow:
+        return (
+            f"in every window from {format_moment(alarm.since_ms)} on ({alarm.size}), so its start is unknown"
+        )
+    return f"began {tell_range(alarm)} ({alarm.size})"
+
+
+def tell_range(alarm: Alarm) -> str:
+    """Return the time in which an alarm began, such as "between … and …"."""
     if alarm.is_slow:
-        when = f"since about {since}"
-    elif alarm.after_ms is None:
-        when = f"in every window from {since} on"
-    else:
-        when = f"first seen between {since} and {format_moment(alarm.seen_ms)}"
-    return f"in {alarm.segments} {when} ({alarm.size})" if alarm.segments else f"{when} ({alarm.size})"
+        return f"at about {format_moment(alarm.since_ms)}"
+    seen = format_moment(alarm.seen_ms)
+    return (
+        f"before {seen}" if alarm.after_ms is None else f"between {format_moment(alarm.after_ms)} and {seen}"
+    )
 
 
 def tell_cause(status: StreamStatus) -> str:
     """Return what happened to the events of a stream with an alarm, in a sentence; empty without one."""
-    if (alarm := status.evidence) is None:
+    if (alarm := status.leading) is None:
         return ""
-    if alarm.state == "segment":
-        return f"The events of {alarm.segments} drift by themselves; all events together do not."
-    if alarm.part:
-        return f"{tell_kind(alarm)}; in {alarm.part}, not in all segments."
-    earlier = _segments_before(alarm, status)
-    return f"{tell_kind(alarm)}; first in {earlier}." if earlier else f"{tell_kind(alarm)}."
+    first = segment_before(alarm, status)
+    told = f"; first in {first.segments}" if first else f"; in {alarm.segments}" if alarm.segments else ""
+    return f"{tell_kind(alarm)}{told}."
 
 
-def _segments_before(alarm: Alarm, status: StreamStatus) -> str:
-    """Return the segments of the first alarm that began before this one; empty without any."""
-    earlier = (each.segments for each in status.alarms if each.segments and each.since_ms < alarm.since_ms)
-    return next(earlier, "")
+def segment_before(alarm: Alarm, status: StreamStatus) -> Alarm | None:
+    """Return the first alarm of segments that began before one of all events; None without any."""
+    earlier = (each for each in status.alarms if each.segments and each.since_ms < alarm.since_ms)
+    return None if alarm.segments else next(earlier, None)
 
 
 def tell_kind(alarm: Alarm) -> str:
     """Return the kind of drift of an alarm in words, with its size, without a full stop."""
-    size = f" ({tell_size(alarm)})" if alarm.evidence["kind"] else ""
+    size = f" ({tell_size(alarm)})" if alarm.kind else ""
     return f"{_tell_what(alarm)}{size}"
 
 
 def _tell_what(alarm: Alarm) -> str:
-    row = alarm.evidence
-    if (kind := kind_of(row)) and (words := words_of_kind(kind)):
-        return f"{kind.capitalize()}: {words.describe(float(row[number_of(row)]))}"
+    if alarm.kind and (words := words_of_kind(alarm.kind)):
+        # The excess of a segment has no sign.
+        said = words.sentence if alarm.segments else words.describe(alarm.value)
+        return f"{alarm.kind.capitalize()}: {said}"
     return "No single window stands out, but together they do" if alarm.is_slow else "The last windows differ"
 
 
 def tell_size(alarm: Alarm) -> str:
     """Return the size of an alarm, such as "novelty 7.7 %"."""
-    name = number_of(alarm.evidence)
-    return _size(WORDS.get(name), float(alarm.evidence[name]))
+    return _size(WORDS.get(alarm.number), alarm.value, has_sign=not alarm.segments)
 
 
-def _size(words: StatisticWords | None, value: float | None) -> str:
+def tell_passed(alarm: Alarm) -> str:
+    """Return an alarm that has ended, also if that was because its baseline was replaced, in sentences."""
+    since, what = format_moment(alarm.since_ms), tell_kind(alarm)
+    if alarm.replaced is None:
+        until = format_moment(alarm.until_ms or alarm.since_ms)
+        return f"An alarm of {alarm.size} has passed, from {since} to {until}. {what}."
+    from_ms, before, after = alarm.replaced
+    return (
+        f"An alarm of {alarm.size} since {since} ended when baseline {after} replaced {before} at "
+        f"{format_moment(from_ms)}: that does not say that the drift went away. {what}."
+    )
+
+
+def _size(words: StatisticWords | None, value: float | None, *, has_sign: bool = True) -> str:
     """Return the size that a statistic found; without one, that of slow drift."""
     if words is None:
         return f"together {format_number(value)} times the limit of slow drift"
-    if words.is_share and words.by_sign and value is not None:
+    if words.is_share and words.by_sign and value is not None and has_sign:
         return f"{words.title.lower()} {format_signed_percent(value)}"
     return f"{words.title.lower()} {(format_percent if words.is_share else format_number)(value)}"
 
@@ -143,88 +161,65 @@ def tell_alarm(status: StreamStatus, record: WindowRecord | None, spec: AlarmSpe
         record: The result of the window with the evidence; None where it cannot be read.
         spec: What is large.
     """
-    if (alarm := status.evidence) is None:
+    if (alarm := status.leading) is None:
         return []
-    drifting = [] if record is None else [each for each in record.segments if each.verdict == "drift"]
-    is_alone = alarm.state == "segment"
-    what = "A segment drifts by itself; all events together do not" if is_alone else _tell_what(alarm)
-    of_segment = _segment_size(drifting, spec) if is_alone or alarm.part else ""
-    size = of_segment or _size_by_usual(alarm, spec)
+    misfit = "No window was ever ok under this baseline. " if status.state == "misfit" else ""
     return [
-        ("What", f"{what}."),
+        ("What", f"{misfit}{_tell_what(alarm)}."),
         ("Where", _tell_where(alarm, status, record)),
-        ("How large", as_sentence(size)),
-        ("When", as_sentence(tell_since(status) + _without_it(status.alarms[0]))),
+        ("How large", as_sentence(_size_by_usual(alarm, spec))),
+        ("When", as_sentence(tell_since(status))),
         ("Trend", as_sentence(_trend(alarm))),
         *([("Numbers", " ".join(tell_numbers(record)))] if record is not None and record.numbers else []),
     ]
 
 
 def _tell_where(alarm: Alarm, status: StreamStatus, record: WindowRecord | None) -> str:
-    if alarm.state == "segment":
-        return f"In {alarm.segments}."
-    if alarm.part:
-        return f"In {alarm.part}; other segments do not drift."
-    earlier = _segments_before(alarm, status)
-    first = f"First in {earlier}, then in all events. " if earlier else ""
+    if alarm.segments:
+        others = "other segments" if alarm.is_alone else "all events together"
+        return f"In {alarm.segments}; {others} do not drift."
+    earlier = segment_before(alarm, status)
+    first = f"First in {earlier.segments}, {tell_range(earlier)}, then in all events. " if earlier else ""
     if record is None:
         return f"{first}The window's details cannot be read."
-    novel = _main_novelty(record) if kind_of(alarm.evidence) == NOVELTY.kind else ""
+    novel = _main_novelty(record) if alarm.kind == NOVELTY.kind else ""
     told = f"Mostly near {novel}." if novel else " ".join(_where(record))
-    return f"{first}{told or 'No cluster leads: the clusters kept their shares.'}"
+    return f"{first}{told or 'No cluster leads: their shares moved no more than by chance.'}"
 
 
 def tell_faults(status: StreamStatus, now_ms: int) -> list[tuple[str, str]]:
     """Return a stream's faults of the data, and its last conclusion; empty if its state is no fault."""
     if status.concern is None:
         return []
-    found = ((each.facts.concluded, each.size) for each in status.sizes)
-    rows = [(int(row["start_ms"]), size, VERDICTS[row["verdict"]]) for row, size in found if row is not None]
-    before = [
-        ("Before", f"{STATES[verdict].words} in the window of {size} from {format_moment(start_ms)}.")
-        for start_ms, size, verdict in sorted(rows)[-1:]
-        if verdict != status.state
+    every = [(size.facts.concluded, size.facts.series.size_ms, size.size) for size in status.sizes]
+    ends = [(int(row["start_ms"]) + ms, row, size) for row, ms, size in every if row is not None]
+    _, row, size = max(ends, key=lambda each: each[0], default=(0, None, ""))
+    told = [("What", as_sentence(tell_concern(status.concern, now_ms)))]
+    others = [
+        as_sentence(tell_concern(each, now_ms)) for each in status.concerns if each is not status.concern
     ]
-    faults = " ".join(as_sentence(tell_concern(each, now_ms)) for each in status.concerns)
-    return [("What", faults), *before]
-
-
-def _without_it(alarm: Alarm) -> str:
-    """Return the last window that did not show an alarm; it may hold too little of the change to show it."""
-    if alarm.after_ms is None or alarm.is_slow:
-        return ""
-    return f"; the window from {format_moment(alarm.after_ms)} showed nothing"
-
-
-def _segment_size(drifting: Sequence[SegmentRecord], spec: AlarmSpec) -> str:
-    """Return the largest drift of some segments, in parts of what is large; empty without a size."""
-    sizes = [
-        (value / spec.floor(name), f"{each.key} = {each.value}", _size(WORDS.get(name), value))
-        for each in drifting
-        for name, value in (each.excess or {}).items()
-        if value is not None and spec.smallest.get(name)
-    ]
-    times, segment, size = max(sizes, default=(0.0, "", ""))
-    return f"in {segment} {size}, {format_number(times)} times what is large" if sizes else ""
+    if others:
+        told.append(("Also", " ".join(others)))
+    if row is not None and (verdict := VERDICTS[row["verdict"]]) != status.state:
+        start = format_moment(int(row["start_ms"]))
+        told.append(("Before", f"{STATES[verdict].words} in the window of {size} from {start}."))
+    return told
 
 
 def _size_by_usual(alarm: Alarm, spec: AlarmSpec) -> str:
     """Return how large an alarm is, by ok windows before it, or else by what is large."""
-    course, name = alarm.course, number_of(alarm.evidence)
-    usual = "without drift it is about 0"
+    course, name, usual = alarm.course, alarm.number, "without drift it is about 0"
     if not alarm.is_slow and spec.smallest.get(name):
-        times = abs(float(alarm.evidence[name])) / spec.floor(name)
-        usual = f"{format_number(times)} times what is large"
+        usual = f"{format_number(abs(alarm.value) / spec.floor(name))} times what is large"
     if course.usual >= _LEAST_USUAL:
-        words = WORDS.get(name)
-        usual = f"the last {course.usual} ok windows had at most {_amount(words, course.most)}"
-    return f"{tell_size(alarm)}; {usual}"
+        usual = f"the last {course.usual} ok windows had at most {_amount(WORDS.get(name), course.most)}"
+    return f"{f'in {alarm.segments} ' if alarm.segments else ''}{tell_size(alarm)}; {usual}"
 
 
 def _trend(alarm: Alarm) -> str:
-    course, words = alarm.course, WORDS.get(number_of(alarm.evidence))
+    course, words = alarm.course, WORDS.get(alarm.number)
     over = f"{'one window' if alarm.windows == 1 else f'{alarm.windows:,} windows'} of {alarm.size}"
-    if course.turn and alarm.state != "segment":
+    if course.turn:
         way = "grows" if course.turn > 0 else "shrinks"
         return f"{way} from {_amount(words, course.first)} to {_amount(words, course.last)} over {over}"
     is_known = alarm.windows >= _LEAST_COURSE
@@ -246,7 +241,7 @@ def tell_fault(concern: Concern) -> str:
         "silent": "no new window",
         "behind": "windows come long after their end",
         "insufficient": "too few events to see anything",
-        "unclear": f"no window has found {detail} in order",
+        "unclear": f"no window could tell whether {detail} drifts",
         "warming_up": _tell_measuring(concern),
         "waiting": "no window yet",
     }[concern.name]
@@ -404,8 +399,8 @@ def _why_incomplete(record: WindowRecord) -> list[str]:
 
 
 def _since(record: WindowRecord, run: Run, size_ms: int) -> str:
-    few = f", {run.few:,} of them with too few events" if run.few else ""
-    windows = f"{run.windows + run.few:,} windows of {format_duration(size_ms)}"
+    few = f", and {run.few:,} between them with too few events" if run.few else ""
+    windows = f"{run.windows:,} windows of {format_duration(size_ms)}"
     if record.verdict == "ok":
         of = " of all events together" if run.verdict == "segment" else ""
         last = f" in the last {windows}{few}" if run.windows > 1 else ""

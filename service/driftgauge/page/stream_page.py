@@ -241,8 +241,8 @@ def then_and_now(record: WindowRecord, alarm: Alarm) -> tuple[str, EventsRecord]
         record: The result of the window with its evidence.
         alarm: The alarm.
     """
-    of_all = ", of all events" if alarm.part or alarm.state == "segment" else ""
-    if kind_of(alarm.evidence) in _AT_THE_EDGE and record.farthest is not None:
+    of_all = ", of all events" if alarm.segments else ""
+    if alarm.kind in _AT_THE_EDGE and record.farthest is not None:
         return f"the farthest from their clusters{of_all}", record.farthest
     clusters = {each.id: each for each in record.clusters}
 

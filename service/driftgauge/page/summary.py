@@ -1,9 +1,9 @@
-"""The summary of a window: what the page keeps of a window result, in 240 bytes."""
+"""The summary of a window: what the page keeps of a window result, in 267 bytes."""
 
 import math
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, get_args
@@ -102,6 +102,7 @@ SUMMARY = np.dtype(
         *((each.name, np.float32) for each in CHARTED),
         ("excess", np.float32, (len(CHARTED),)),
         ("p_values", np.float32, (len(CHARTED),)),
+        ("segment_excess", np.float32, (len(DETECTABLE),)),
         ("slow_drift", np.float32),
         ("slow_drift_since_ms", np.int64),
         ("measured_until_ms", np.int64),
@@ -120,8 +121,9 @@ SUMMARY = np.dtype(
 )
 """The fields of a summary; a number that the result lacks is NaN, and a total `UNKNOWN`.
 
-`excess` and `p_values` are those of the findings, by `CHARTED`. `detectable` are the least drifts that a
-window finds, by `DETECTABLE`: infinite where it finds none, NaN where it is not tested. `slow_drift` is the
+`excess` and `p_values` are those of the findings, by `CHARTED`. `segment_excess` is that of the drifting
+segment with the strongest evidence, by `DETECTABLE`. `detectable` are the least drifts that a window finds,
+by `DETECTABLE`: infinite where it finds none, NaN where it is not tested. `slow_drift` is the
 statistic over its limit, and `slow_drift_since_ms` the estimated start of that drift; without one, it is the
 window's start. `measured_until_ms` is the end of the measurement that the verdict waits for, 0 if it waits
 for none, and `changed_ms` when the events changed meanwhile, 0 if they have not. `events_needed` is 0 if it
@@ -137,14 +139,16 @@ class Names(NamedTuple):
 
     Attributes:
         lacking: The missing partitions, or the reason of the fault `OTHER`; empty where there is none.
-        drifting: The segments that drift, as "key = value"; empty where none does.
+        drifting: The segments that drift, as "key = value", that with the strongest evidence first.
+        warned: The segments that perhaps do.
     """
 
-    lacking: str
-    drifting: str
+    lacking: str = ""
+    drifting: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
 
 
-NO_NAMES = Names("", "")
+NO_NAMES = Names()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -195,12 +199,13 @@ def read_summary(
         record = orjson.loads(value)
         require_understood(record.get("must_understand") or ())
         series = Series(_text(record["stream"]), parse_duration(record["window"]))
-        drifting, (fault, lacking) = _drifting(record), _fault(record)
-        fields = _fields(record, partition, offset, published_ms, fault, has_segment_drift=bool(drifting))
+        drifting, warned = _by_evidence(record, "drift"), _by_evidence(record, "warning")
+        fault, lacking = _fault(record)
+        fields = _fields(record, partition, offset, published_ms, fault, drifting)
         row = np.array(fields, dtype=SUMMARY)
         _check_bounds(series, int(row["start_ms"]))
-        # Many windows name the same, and share one text.
-        names = Names(*map(sys.intern, (lacking, name_first(drifting, _MAX_NAMED))))
+        # Many windows name the same, and share the texts.
+        names = Names(sys.intern(lacking), _named(drifting), _named(warned))
         parts = _parts(record)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         message = f"not a window result: {type(error).__name__}: {error}"
@@ -208,9 +213,13 @@ def read_summary(
     return series, row, names, parts
 
 
-def _drifting(record: dict[str, Any]) -> list[str]:
-    segments = record.get("segments") or []
-    return [f"{each['key']} = {each['value']}" for each in segments if each["verdict"] == "drift"]
+def _named(segments: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(sys.intern(f"{each['key']} = {each['value']}") for each in segments)
+
+
+def _by_evidence(record: dict[str, Any], verdict: str) -> list[dict[str, Any]]:
+    own = (each for each in record.get("segments") or () if each["verdict"] == verdict)
+    return sorted(own, key=lambda each: _number(each.get("p_value")))
 
 
 def _parts(record: dict[str, Any]) -> Parts:
@@ -247,14 +256,14 @@ def _fields(
     offset: int,
     published_ms: int,
     fault: Fault,
-    *,
-    has_segment_drift: bool,
+    drifting: Sequence[dict[str, Any]],
 ) -> tuple[object, ...]:
     identity = _text(record["baseline"])
     verdict = _OF_RESULTS.index(record["verdict"])
     findings = record.get("findings") or {}
     of_charted = [findings.get(each.name) or {} for each in CHARTED]
     slow_drift = record["slow_drift"] or {}
+    of_segment = (drifting[0].get("excess") if drifting else None) or {}
     measuring, calibration = record.get("measuring") or {}, record.get("calibration") or {}
     return (
         parse_timestamp(_text(record["start"])),
@@ -270,6 +279,7 @@ def _fields(
         *(_number(each.get("value")) for each in of_charted),
         [_number(each.get("excess")) for each in of_charted],
         [_number(each.get("p_value")) for each in of_charted],
+        [_number(of_segment.get(name)) for name in DETECTABLE],
         _number(slow_drift.get("statistic")) / (_number(slow_drift.get("limit")) or math.nan),
         parse_timestamp(_text(slow_drift.get("since") or record["start"])),
         parse_timestamp(_text(measuring["until"])) if measuring else 0,
@@ -281,12 +291,12 @@ def _fields(
         _means(record.get("numbers") or {}),
         min(len(record["incomplete"]), 65_535),
         FAULTS.index(fault),
-        _SEGMENT if has_segment_drift and verdict == _OK else verdict,
+        _SEGMENT if drifting and verdict == _OK else verdict,
         _number_of_kind(record.get("kind")),
         CALIBRATED * (record["calibrated"] is True)
         + EVENTS_LOST * (record["events_lost"] is True)
         + COUNTED_TWICE * (record.get("counted_twice") is True)
-        + SEGMENT_DRIFT * has_segment_drift
+        + SEGMENT_DRIFT * bool(drifting)
         + SEGMENT_OK * any(each["verdict"] == "ok" for each in record.get("segments") or ()),
     )
 

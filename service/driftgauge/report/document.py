@@ -130,8 +130,8 @@ def build_report(
     if not matching:
         raise InputError(_unknown(sizes, stream, size, material.origin))
     status = min(matching, key=lambda each: (URGENCY.index(each.state), not each.passed))
-    alarms = (status.evidence, *status.alarms, *status.passed)
-    alarm = next((each for each in alarms if each is not None and size in (None, each.size)), None)
+    alarms = (each for each in (*status.alarms, *status.passed) if size in (None, each.size))
+    alarm = next(alarms, None)
     shown = status.lead if alarm is None else alarm
     window = size or (sizes[status.stream][0] if shown is None else shown.size)
     if at_ms is None and alarm is not None:
@@ -170,6 +170,9 @@ def render_report(report: Report) -> str:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return site.render_stream(
         report.query,
+        report.status,
+        report.now_ms,
+        report.material.watch.status(report.now_ms),
         "report.html",
         # It is the project's own file, and the policy lets no other style through.
         style=Markup(style),  # noqa: S704
