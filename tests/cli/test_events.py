@@ -226,7 +226,7 @@ def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path):
     assert heading.split()[:3] == ["stream", "status", "when"]
     for part in (
         "Drift (old)",
-        "and 3 Nov 2025, 02:00 UTC (1h)",
+        "from 3 Nov 2025, 01:00 UTC on (1h)",
         "Shift: inputs",
         "1h: no window after the one",
     ):
