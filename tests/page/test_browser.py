@@ -150,7 +150,7 @@ def test_alarm_start_cause_and_next_step_are_seen_without_scrolling(browser, res
             status.get_by_role("link", name="Runbook DriftgaugeDrift"),
             status.get_by_role("link", name="Grafana"),
             status.get_by_role("link", name="ada@example.com"),
-            status.get_by_role("listitem").filter(has_text="Find what else changed"),
+            status.get_by_role("listitem").filter(has_text="Find what changed"),
         ):
             box = part.bounding_box()
             assert box is not None

@@ -144,8 +144,9 @@ def _against_alarm(alarm: Alarm, status: StreamStatus) -> tuple[str, ...]:
         step = f"Find what changed {when}: small evidence has added up since then."
     else:
         first = segment_before(alarm, status)
-        begin = f"for {first.segments} {tell_range(first)}, then for all events " if first else ""
-        step = f"Find what else changed {begin}{when}: a release, a client, a campaign, a fault upstream."
+        step = f"Find what else changed {when}: a release, a client, a campaign, a fault upstream."
+        if first:
+            step = f"Find what changed for {first.segments} {tell_range(first)}, then for all events {when}."
     is_calibrated = alarm.evidence["flags"] & CALIBRATED
     return (
         step,

@@ -16,11 +16,13 @@ from driftgauge.page.story import (
     tell_age,
     tell_cause,
     tell_concern,
+    tell_largest,
     tell_passed,
     tell_seen,
     tell_service_fault,
     tell_since,
 )
+from driftgauge.page.stream_page import grouped
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
     as_sentence,
@@ -69,6 +71,8 @@ def _environment() -> Environment:
         "concern": tell_concern,
         "remedy": remedy_of,
         "service_fault": tell_service_fault,
+        "largest": tell_largest,
+        "grouped": grouped,
         "passed": tell_passed,
         "seen": tell_seen,
         "sentence": as_sentence,

@@ -260,6 +260,7 @@ class Site:
             marks=list(
                 zip(marks, places(page.rows, series.size_ms, [each.time for each in marks]), strict=True)
             ),
+            drawn=sparkline(page.rows, series.size_ms),
             mark_before=self._mark_before(status),
             heat=heat_strip(page.rows, series.size_ms, parts, _HEAT_ROWS) if status.is_of_segments else [],
             told=tell_alarm(status, evidence, alarm) or tell_faults(status, now_ms),

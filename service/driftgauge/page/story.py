@@ -1,5 +1,7 @@
 """What happened to a stream, in sentences: whether it drifts, since when, how sure that is, and where."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from driftgauge.core.durations import format_duration, round_duration
@@ -43,6 +45,7 @@ __all__ = [
     "tell_fault",
     "tell_faults",
     "tell_kind",
+    "tell_largest",
     "tell_numbers",
     "tell_passed",
     "tell_range",
@@ -149,6 +152,17 @@ def _size(words: StatisticWords | None, value: float | None, *, has_sign: bool =
     if words.is_share and words.by_sign and value is not None and has_sign:
         return f"{words.title.lower()} {format_signed_percent(value)}"
     return f"{words.title.lower()} {(format_percent if words.is_share else format_number)(value)}"
+
+
+def tell_largest(excess: Mapping[str, float] | None, spec: AlarmSpec) -> str:
+    """Return the excess of a segment that is largest in parts of what is large; a dash without any."""
+    found = [
+        (value / spec.floor(name), name) for name, value in (excess or {}).items() if spec.smallest.get(name)
+    ]
+    if not found:
+        return format_number(None)
+    _, name = max(found)
+    return _size(WORDS.get(name), (excess or {})[name], has_sign=False)
 
 
 def tell_alarm(status: StreamStatus, record: WindowRecord | None, spec: AlarmSpec) -> list[tuple[str, str]]:

@@ -1,7 +1,9 @@
 """What the page shows of one stream: its story, its windows over time, and one window in detail."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,7 @@ __all__ = [
     "WindowDetail",
     "compare",
     "detail",
+    "grouped",
     "number_charts",
     "stream_page",
     "strength",
@@ -252,6 +255,16 @@ def then_and_now(record: WindowRecord, alarm: Alarm) -> tuple[str, EventsRecord]
 
     best = max(record.examples, key=size, default=_NO_EXAMPLE)
     return (f"some near {cluster_name(clusters[best.cluster])}{of_all}", best) if best.event_ids else None
+
+
+def grouped(events: tuple[Sequence[str], Sequence[str]]) -> list[tuple[str, str, int]]:
+    """Return events, ids and texts, of which there may be fewer: each with how many have its text."""
+    ids, texts = events
+    number = Counter(texts)
+    first = {
+        text or each: (each, text, number[text] or 1) for each, text in zip_longest(ids, texts, fillvalue="")
+    }
+    return [*first.values()]
 
 
 def _unlikeliness(parts: Sequence[tuple[int, Parts]], segment: SegmentRecord) -> list[float]:
