@@ -604,6 +604,8 @@ def test_facts_of_each_pictured_situation_are_its_truth(pictured, stream, truth)
         assert (alarm.kind, alarm.segments) == (kind, segments)
         assert sizes[0] <= alarm.value <= sizes[1]
         assert (alarm.after_ms or 0) <= truth.began_ms <= alarm.seen_ms
+        # Its first window only warned of the segment.
+        assert not segments or alarm.since_ms == truth.began_ms
         assert (alarm.replaced is not None) == (truth.renewed is not None)
     if alarm is not None and alarm.replaced is not None:
         assert alarm.replaced[0] == MONDAY_MS + truth.renewed * HOUR_MS
