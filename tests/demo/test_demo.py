@@ -27,6 +27,7 @@ from tests.waiting import wait_for
 ROW = re.compile(
     r"^  (\d{4}-\d\d-\d\d)  (clean|blurred|darkened) +1,000 +(0\.\d{4}) +(0\.\d{4}) +(\d+\.\d)%  (\w+)$", re.M
 )
+MOMENT = r"(\d+ \w+ \d{4}, \d\d:\d\d) UTC"
 FRESH = "driftgauge_events_total"
 
 
@@ -82,9 +83,12 @@ def test_page_and_table_tell_of_three_weeks_until_now(finished):
     assert "As expected: divergence rose" in finished.printed
     accuracies = [[float(row[4]) for row in week] for week in weeks]
     assert min(accuracies[0]) > max(accuracies[1]) > min(accuracies[1]) > max(accuracies[2])
-    since = last - timedelta(days=13)
+    began = re.search(rf"When Began between {MOMENT} and {MOMENT} \(1d\)", finished.page)
+    earliest, latest = (
+        datetime.strptime(each, "%d %b %Y, %H:%M").replace(tzinfo=UTC).date() for each in began.groups()
+    )
+    assert earliest <= last - timedelta(days=13) <= latest <= earliest + timedelta(days=2)
     for part in (
-        f"When First seen between {since.day} {since:%b %Y}, 00:00 UTC and ",
         "14 windows of 1d",
         "Practically certain: chance would not produce this.",
         "went from",
