@@ -116,6 +116,41 @@ def test_paused_partitions_are_read_again_where_they_stopped(group, epoch):
     assert group.given() == []
 
 
+@pytest.mark.parametrize("told", [{}, {0: (30, "id-1")}], ids=["nothing", "older"])
+@pytest.mark.parametrize("heals", [True, False])
+def test_partition_begins_again_no_earlier_than_it_has_committed(group, caplog, told, heals):
+    """A coordinator that has loaded a part of its log tells older offsets, or none."""
+    group.held.assign([FIRST, SECOND])
+    group.step()
+    read_to(group.held.find(FIRST), 60)
+    group.held.find(FIRST).commit()
+    del group.committed[0]
+    group.committed.update(told)
+    group.held.begin_again()
+    assert group.step(90) == [SECOND], "it does not hold up the others"
+    if heals:
+        group.committed[0] = (60, "id-1")
+    assert group.step(30) == [FIRST]
+    assert group.held.find(FIRST).committed == (60 if heals else told.get(0, (3,))[0])
+    assert ("went back" in caplog.text) == (not heals)
+
+
+def test_offset_set_by_hand_and_that_of_another_topic_are_believed(group):
+    group.held.assign([FIRST])
+    group.step()
+    read_to(group.held.find(FIRST), 60)
+    group.held.find(FIRST).commit()
+    group.held.release([FIRST])
+    group.held.assign([FIRST])
+    assert group.step() == [FIRST]
+    assert group.held.find(FIRST).committed == 40, "nobody may set it while the group has members"
+    group.topics.known[TOPIC] = EventsTopic("id-2", 2)
+    del group.committed[0]
+    group.held.begin_again()
+    assert group.step() == [FIRST]
+    assert group.held.find(FIRST).begins
+
+
 def begin(committed=0, *, lost=0, begins=False, leader_epoch=-1, now_ms=1_000):
     return SourcePartition(
         FIRST, "id", committed, committed + lost, now_ms, begins, lost, leader_epoch=leader_epoch
@@ -199,7 +234,7 @@ def find(clock, committed, log, topic_id="id-1"):
     """Return the start of the first partition, of a log given by its beginning and end."""
     admin = SlowAdmin()
     offsets = CommittedOffsets(OffsetConsumer(committed), clock.clock, GROUP)
-    steps = find_starts(PARTITIONS[:1], offsets, admin, {TOPIC: topic_id}, clock.clock, set())
+    steps = find_starts(PARTITIONS[:1], offsets, admin, {TOPIC: topic_id}, clock.clock, set(), {})
 
     def answer():
         # The beginning is requested before the end.

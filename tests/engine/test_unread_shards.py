@@ -46,7 +46,7 @@ def commit_of(number, shards):
 class Shards:
     """A worker of WINDOWS whose shards are assigned, over logs that end at an offset."""
 
-    def __init__(self, end, check_settings=answered):
+    def __init__(self, end, check_settings=answered, offsets=None):
         self.clock, self.admin = ManualClock(), QuickAdmin(0, end)
         self.telemetry, self.transaction = MagicMock(spec=RoleTelemetry), Mock()
         self.changelog = Mock(consume=Mock(return_value=[]))
@@ -59,7 +59,7 @@ class Shards:
             settings,
             SPECS,
             {},
-            consumer=GroupConsumer({}),
+            consumer=GroupConsumer(offsets or {}),
             changelog=self.changelog,
             admin=self.admin,
             transaction=self.transaction,
@@ -126,6 +126,26 @@ def test_record_that_no_topic_takes_stops_its_shard_alone(caplog, topic):
     assert [record.reason for record in caplog.records if hasattr(record, "reason")] == [
         "raise max.message.bytes of it"
     ]
+
+
+@pytest.mark.parametrize("heals", [True, False])
+def test_shard_waits_for_the_offset_that_its_changelog_covers(caplog, heals):
+    offsets = {0: (1, "")}
+    shards = Shards(end=2, offsets=offsets)
+    position = encode_value(ShardPosition(2, 2, MONDAY_MS))
+    shards.changelog.consume.return_value = [
+        FakeMessage(position, key=encode_key(PositionKey()), partition=shard, offset=1) for shard in (0, 1)
+    ]
+    for _ in range(8):
+        shards.worker.process([])
+        shards.worker.step(1.0)
+        shards.clock.advance(1)
+    assert shards.telemetry.restored.call_count == 1
+    if heals:
+        offsets[0] = (2, "")
+    shards.read_for_two_minutes()
+    assert shards.telemetry.restored.call_count == 1 + heals
+    assert ("committed 1: the offsets were reset" in str([vars(each) for each in caplog.records])) != heals
 
 
 @pytest.mark.parametrize("segment", [None, ("country", "de")])

@@ -35,11 +35,13 @@ class _Pending:
 
     Attributes:
         since_s: When it became pending, in monotonic seconds.
+        former: What was read before it began again; None if it was just assigned.
         has_lost_position: Whether the log no longer held the position.
         truncated_at: The offset at which the log was truncated; None where that is unknown.
     """
 
     since_s: float
+    former: SourcePartition | None = None
     has_lost_position: bool = False
     truncated_at: int | None = None
 
@@ -117,7 +119,8 @@ class HeldPartitions:
 
     def begin_again(self) -> None:
         """Find the starts of all partitions again that have started."""
-        self.assign([source.partition for source in self.started])
+        now_s = self._clock.monotonic_s()
+        self._states |= {source.partition: _Pending(now_s, source) for source in self.started}
         self._sync_client()
 
     def lose_positions(self, truncated_at: Mapping[Partition, int | None]) -> None:
@@ -128,8 +131,8 @@ class HeldPartitions:
         """
         now_s = self._clock.monotonic_s()
         for partition, end in truncated_at.items():
-            if self.find(partition) is not None:
-                self._states[partition] = _Pending(now_s, has_lost_position=True, truncated_at=end)
+            if (former := self.find(partition)) is not None:
+                self._states[partition] = _Pending(now_s, former, has_lost_position=True, truncated_at=end)
         self._sync_client()
 
     def pause(self, sources: Iterable[SourcePartition]) -> None:
@@ -201,8 +204,15 @@ class HeldPartitions:
         if self._barrier is None or asked != self._asked:
             self._asked = asked
             topic_ids = {name: topic.id for name, topic in self._topics.known.items()}
+            at_least = {
+                partition: former.committed
+                for partition, pending in asked.items()
+                if (former := pending.former)
+                and not former.begins
+                and former.topic_id == topic_ids.get(partition[0], "")
+            }
             self._barrier = find_starts(
-                [*asked], self._offsets, self._admin, topic_ids, self._clock, self._slow
+                [*asked], self._offsets, self._admin, topic_ids, self._clock, self._slow, at_least
             )
         try:
             next(self._barrier)

@@ -112,6 +112,11 @@ class ShardRestore:
             if position is not None or key == AcceptedLossKey():
                 self.state.restore(key, value)
         covered = None if position is None else self.state.position.offset
+        if committed is not None and covered is not None and committed < covered:
+            # What the changelog covers was committed with it.
+            answers = yield from self._offsets.fetch([self._partials], {self._partials: covered})
+            answer = answers[self._partials]
+            committed = None if answer is None else answer.offset
         self._check(covered, committed, ends[self._partials])
         self._require_all_keys(cast("AcceptedLoss | None", acceptance))
         self.state.skip_to(begins[self._partials])
