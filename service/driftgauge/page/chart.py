@@ -1,4 +1,4 @@
-"""The geometry of the charts: numbers over time, and the small line of the overview."""
+"""The geometry of the charts: numbers over time, and the strips of verdicts of the overview."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ __all__ = [
     "chart",
     "heat_strip",
     "places",
-    "sparkline",
+    "strip",
     "trend",
 ]
 
@@ -54,7 +54,6 @@ _DAY_MS = 86_400_000
 _WEEK_MS = 7 * _DAY_MS
 _MONDAY_MS = 4 * _DAY_MS
 SPARK_WIDTH, SPARK_HEIGHT = 160, 28
-_SPARK_NOISE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +216,12 @@ class HeatRow:
     """The verdicts of a segment over time, below a chart of the same windows.
 
     Attributes:
-        name: The segment, as "key = value".
+        segment: Its key and value.
         text: The same in words, for people who hear the page.
         bands: The stretches of equal verdicts.
     """
 
-    name: str
+    segment: tuple[str, str]
     text: str
     bands: tuple[Band, ...]
 
@@ -258,8 +257,7 @@ def heat_strip(
                 verdict = VERDICTS[numbers[begin]]
                 bands.append(Band(verdict, left[begin], _round(left[end - 1] + wide - left[begin])))
                 told.append(f"{STATES[verdict].words} from {format_moment(starts[begin])}")
-        name = " = ".join(segment)
-        found.append(HeatRow(name, f"{name}: {', '.join(told)}", tuple(bands)))
+        found.append(HeatRow(segment, f"{' = '.join(segment)}: {', '.join(told)}", tuple(bands)))
     return found
 
 
@@ -270,12 +268,10 @@ class SmallLine:
     Attributes:
         line: The path of the number; empty where no window has one.
         level: The height of a level that it is compared with.
-        bands: The verdicts behind it, but for ok.
     """
 
     line: str
     level: float
-    bands: tuple[Band, ...]
 
 
 def trend(starts_ms: Sequence[int], size_ms: int, values: Sequence[float], level: float) -> SmallLine | None:
@@ -284,24 +280,14 @@ def trend(starts_ms: Sequence[int], size_ms: int, values: Sequence[float], level
         return None
     high = max(float(np.nanmax([*values, level])), _LEAST_SPAN)
     line = _small_path(np.array(starts_ms), size_ms, np.array(values, np.float64) / high)
-    return SmallLine(line, _round(SPARK_HEIGHT - 2 - level / high * (SPARK_HEIGHT - 4)), ())
+    return SmallLine(line, _round(SPARK_HEIGHT - 2 - level / high * (SPARK_HEIGHT - 4)))
 
 
-def sparkline(rows: NDArray[np.void], size_ms: int) -> SmallLine:
-    """Return the small line of the divergences of n windows, (n,) of `SUMMARY`, and the alarms behind it.
-
-    The line fills the height from three times the noise floor on, so that noise alone lies low.
-    """
-    values, starts = rows["js_divergence"], rows["start_ms"]
-    if not np.isfinite(values).any():
-        return SmallLine("", 0.0, ())
-    high = float(np.nanmax([values, _SPARK_NOISE * rows["noise_floor"]])) or 1.0
-    bands = _bands(rows, *_across(starts, size_ms, SPARK_WIDTH))
-    return SmallLine(
-        _small_path(starts, size_ms, values / high),
-        0.0,
-        tuple(each for each in bands if each.verdict != "ok"),
-    )
+def strip(rows: NDArray[np.void], size_ms: int, from_ms: int, until_ms: int) -> tuple[Band, ...]:
+    """Return the verdicts of n windows, (n,) of `SUMMARY`, over a time, as wide as a small line."""
+    rows = rows[rows["start_ms"] + size_ms > from_ms]
+    scale = SPARK_WIDTH / (until_ms - from_ms)
+    return tuple(_bands(rows, (rows["start_ms"] - from_ms) * scale, size_ms * scale)) if len(rows) else ()
 
 
 def _small_path(starts_ms: NDArray[np.int64], size_ms: int, shares: NDArray[np.float64]) -> str:

@@ -26,7 +26,7 @@ function show(node, local) {
 
 function showTimes() {
   const [short, exact] = ["short", "medium"].map((timeStyle) => new Intl.DateTimeFormat(undefined, {dateStyle: "medium", timeStyle}));
-  const texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     if (!texts.currentNode.data.match(MOMENT) && !written.has(texts.currentNode)) continue;
     show(texts.currentNode, (utc) => utc.replace(MOMENT, (all, day, monthAndYear, time, seconds) => {
