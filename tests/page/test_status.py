@@ -661,7 +661,7 @@ def test_longer_windows_that_are_well_cover_a_night_of_shorter_ones():
     assert (status.state, status.is_old) == ("ok", False)
     (concern,) = status.concerns
     assert tell_concern(concern) == (
-        "1h: too few events to see anything (35 events in the newest window) since 4 Nov 2025, 16:00 UTC"
+        "1h: too few events to see anything since 4 Nov 2025, 16:00 UTC (35 events in the newest window)"
     )
     shorter_ok = stream_status(
         "s", [facts_of("o" * 48), facts_of("ff", DAY_MS)], HOURLY_AND_DAILY, MONDAY_MS + 2 * DAY_MS
@@ -693,7 +693,7 @@ def test_stream_without_results_waits():
         ("ol", "1h: events have been lost since 3 Nov 2025, 01:00 UTC"),
         (
             "ff",
-            "1h: too few events to see anything (35 events in the newest window) since 3 Nov 2025, 00:00 UTC",
+            "1h: too few events to see anything since 3 Nov 2025, 00:00 UTC (35 events in the newest window)",
         ),
         (
             "pp",

@@ -485,7 +485,7 @@ def alert_links(results):
                 "What Shift: inputs moved together",
                 "Where First in camera = dock-2, between 5 Nov 2025, 00:00 UTC and 7 Nov 2025, 00:00 UTC, ",
                 "Last confirmed 10 Nov 2025, 00:00 UTC",
-                "1h: too few events to see anything (",
+                "1h: too few events to see anything since 9 Nov 2025, 22:00 UTC (",
                 "Find what changed for camera = dock-2 between 5 Nov 2025, 00:00 UTC and 7 Nov 2025, "
                 "00:00 UTC, then for all events between 8 Nov 2025, 07:00 UTC and",
                 "Look for what moves many inputs at once",

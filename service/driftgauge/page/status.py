@@ -974,7 +974,9 @@ def _size_status(
         found.append(facts.unclear)
     if (measured := _measuring(facts)) is not None:
         found.append(measured)
-    states: list[StateName] = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
+    # No change of the events explains the alarms of a baseline that does not fit.
+    alarms = () if facts.misfit is not None else facts.alarms
+    states: list[StateName] = [*(alarm.state for alarm in alarms), *(each.name for each in found)]
     state: StateName = min(states, key=URGENCY.index, default="ok")
     return SizeStatus(
         size=size,
@@ -1004,13 +1006,12 @@ def _sight(every: Iterable[SizeFacts]) -> tuple[str, ...]:
     # What is not tested is NaN.
     smallest = np.where(np.isnan(least), np.inf, least).min(axis=0, initial=np.inf)
     seen = dict(zip(DETECTABLE, smallest.tolist(), strict=True))
-    told = []
-    for name in sorted(seen, key=lambda each: each != NOVELTY.name):
-        if np.isfinite(seen[name]):
-            words = WORDS[name]
-            size = (format_percent if words.is_share else format_number)(seen[name])
-            told.append(f"{words.title.lower()} below {size}")
-    return tuple(told)
+    return tuple(
+        f"{WORDS[name].title.lower()} below "
+        f"{(format_percent if WORDS[name].is_share else format_number)(seen[name])}"
+        for name in sorted(seen, key=lambda each: each != NOVELTY.name)
+        if np.isfinite(seen[name])
+    )
 
 
 def _unseen_notes(every: Iterable[SizeFacts]) -> Iterator[str]:

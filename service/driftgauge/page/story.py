@@ -146,7 +146,10 @@ def tell_status(status: StreamStatus, record: WindowRecord | None, spec: AlarmSp
     alarm, fault = status.told, status.concern
     others = [as_sentence(tell_concern(each)) for each in status.concerns if each is not fault]
     also = [("Also", " ".join(others))] if others else []
-    told = _tell_calm(status) + also if status.leading is None else []
+    sight = [
+        ("Sight", f"Its windows would miss {each}.") for each in status.sight[:1] if status.state == "ok"
+    ]
+    told = [*_tell_calm(status), *also, *sight] if status.leading is None else []
     if alarm is None:
         return told
     misfit = "Every window has differed from this baseline. " if fault is not None else ""
@@ -174,8 +177,6 @@ def _tell_calm(status: StreamStatus) -> list[tuple[str, str]]:
         words = STATES[VERDICTS[row["verdict"]]].words
         asked = "Before" if told else "What"
         told.append((asked, f"{words} until {format_moment(end_ms)}, by windows of {size}."))
-    if status.state == "ok" and status.sight:
-        told.append(("Sight", f"Its windows would miss {status.sight[0]}."))
     return told
 
 
@@ -229,7 +230,7 @@ def tell_fault(concern: Concern) -> str:
         "incomplete": _tell_doubt(concern.fault, detail),
         "silent": "no new window",
         "behind": f"windows come long after their end{_tell_unread(concern.unread)}",
-        "insufficient": f"too few events to see anything{_tell_count(concern.extent)}",
+        "insufficient": "too few events to see anything",
         "unclear": f"no window could tell whether {detail} drifts",
         "warming_up": _tell_measuring(concern),
         "waiting": "no window yet",
@@ -258,17 +259,14 @@ def tell_concern(concern: Concern) -> str:
     size = f"{concern.size}: " if concern.size else ""
     since = {"warming_up": "", "behind": "; the newest ended at "}.get(concern.name, " since ")
     start = f"{since}{format_moment(concern.since_ms)}" if since and concern.since_ms is not None else ""
-    return f"{size}{tell_fault(concern)}{start}"
+    newest = f" ({concern.extent} in the newest window)" if concern.name == "insufficient" else ""
+    return f"{size}{tell_fault(concern)}{start}{newest}"
 
 
 def _tell_unread(unread: int | None) -> str:
     if unread is None:
         return ""
     return f", and {unread:,} records are not read yet" if unread else ", although all records are read"
-
-
-def _tell_count(count: str) -> str:
-    return f" ({count} in the newest window)" if count else ""
 
 
 def _extent(concern: Concern) -> str:
