@@ -69,7 +69,7 @@ WORDS: dict[str, StatisticWords] = {
         text="How far the events moved in one direction, less what noise makes.",
         smallest="Squared Mahalanobis length of the shift of the mean.",
         sentence="inputs moved together, as after a camera, preprocessing or model change",
-        advice="Look for what touches all these inputs: preprocessing, a camera, a new version of the model.",
+        advice="Look for what moves many inputs at once: preprocessing, a camera, a new model version.",
         numbers={
             "mean_shift_t2": (
                 "none, 0 or more",
@@ -191,7 +191,7 @@ WORDS: dict[str, StatisticWords] = {
         smallest="Squared length of the shift of the mean along 96 components after the leading 32, in their"
         " standard deviations.",
         sentence="inputs moved together, in directions in which the baseline varies little",
-        advice="Look for what touches all these inputs: preprocessing, a camera, a new version of the model.",
+        advice="Look for what moves many inputs at once: preprocessing, a camera, a new model version.",
         numbers={
             "minor_shift_excess": (
                 "squared standard deviations",

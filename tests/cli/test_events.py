@@ -223,12 +223,12 @@ def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path):
     assert (printed.returncode, printed.stderr) == (records.returncode, records.stderr) == (0, "")
     _, fault, _, heading, drifting, waiting = printed.stdout.splitlines()
     assert fault.strip().startswith("no replica is known to serve count, windows  see whether replicas run")
-    assert heading.split()[:3] == ["stream", "status", "when"]
+    assert heading.split()[:3] == ["stream", "status", "began"]
     for part in (
         "Drift (old)",
-        "from 3 Nov 2025, 01:00 UTC on (1h)",
+        "before 3 Nov 2025, 02:00 UTC (1h)",
         "Shift: inputs",
-        "1h: no window after the one",
+        "1h: no new window since",
     ):
         assert part in drifting
     assert waiting.split() == ["images", "No", "window", "yet", "1h:", "no", "window", "yet."]

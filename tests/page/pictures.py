@@ -64,7 +64,12 @@ def main(folder: Path) -> None:
         settings = settings_in(
             Path(place),
             *(
-                {"baseline": f"{calm}.safetensors", "name": each, "labels": labels[number % 3]}
+                # Those that are drawn by themselves have the labels that they have there.
+                {
+                    "baseline": f"{calm}.safetensors",
+                    "name": each,
+                    "labels": labels[0 if each in every else number % 3],
+                }
                 for number, each in enumerate(names)
             ),
         )

@@ -146,7 +146,7 @@ def test_alarm_start_cause_and_next_step_are_seen_without_scrolling(browser, res
         for part in (
             status.get_by_role("heading", name="Drift"),
             status.get_by_text("Shift: inputs moved together"),
-            status.get_by_text("so its start is unknown").first,
+            status.get_by_text("Began").first,
             status.get_by_role("link", name="Runbook DriftgaugeDrift"),
             status.get_by_role("link", name="Grafana"),
             status.get_by_role("link", name="ada@example.com"),

@@ -15,7 +15,7 @@ from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.page import words
-from driftgauge.page.chart import PLOT, SPARK_HEIGHT, chart, sparkline
+from driftgauge.page.chart import PLOT, SPARK_WIDTH, chart, strip
 from driftgauge.page.states import STATES, URGENCY
 from driftgauge.page.stream_page import strength
 from driftgauge.page.summary import VERDICTS, read_summary
@@ -64,13 +64,6 @@ TEXTS: dict[Callable[..., str], dict[Any, str]] = {
         -0.02: "-2.0 %",
     },
     words.format_p_value: {0.59: "0.59", 1e-3: "0.001", 2.4e-9: "2e-09", 3e-308: "< 1e-15", None: NOTHING},
-    words.describe_odds: {
-        0.7: "Chance alone makes most windows so extreme",
-        0.04: "Chance alone makes a window so extreme once in 25 windows",
-        2.5e-5: "Chance alone makes a window so extreme once in 40,000 windows",
-        3e-7: "Chance alone makes a window so extreme once in 3.3 million windows",
-        0.0: "Practically certain: chance would not produce this",
-    },
     words.format_signed_percent: {0.21: "+21.0 %", -0.05: "-5.0 %"},
     words.format_points: {0.686: "+68.6 points", -0.05: "-5.0 points"},
     words.as_sentence: {"the topic holds none": "The topic holds none."},
@@ -84,11 +77,6 @@ TEXTS: dict[Callable[..., str], dict[Any, str]] = {
 )
 def test_value_has_words(write, value, text):
     assert write(value) == text
-
-
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_any_p_value_has_odds(first, second):
-    assert words.describe_odds(min(first, second)).startswith(("Practically", "Chance alone"))
 
 
 QUIET = build_score(
@@ -193,20 +181,15 @@ def test_any_numbers_fit_the_drawing(values, size_ms):
     assert len({tick.text for tick in drawn.y_ticks}) == len(drawn.y_ticks)
 
 
-def test_sparkline_shows_noise_low_drift_high_and_alarms_behind():
-    def height(divergence):
-        rows = build_rows("ok", "ok")
-        rows["js_divergence"], rows["noise_floor"] = divergence, 0.01
-        ((_, up), _) = points(sparkline(rows, HOUR_MS).line)
-        return (SPARK_HEIGHT - up) / SPARK_HEIGHT
-
-    assert height(0.01) < 0.4
-    assert height(0.03) == height(0.3) > 0.9
-    drawn = sparkline(build_rows("ok", "drift"), HOUR_MS)
-    assert len(points(drawn.line)) == 2
-    assert [band.verdict for band in drawn.bands] == ["drift"]
-    assert sparkline(build_rows("insufficient"), HOUR_MS).line == ""
-    assert points(sparkline(build_rows("ok"), HOUR_MS).line)
+def test_strips_of_two_sizes_cover_the_same_time():
+    hours, day = build_rows(*["ok"] * 20, *["drift"] * 4), build_rows("warning")
+    until_ms = MONDAY_MS + DAY_MS
+    hourly, daily = (
+        strip(rows, size_ms, MONDAY_MS, until_ms) for rows, size_ms in ((hours, HOUR_MS), (day, DAY_MS))
+    )
+    assert [(each.verdict, each.x + each.width) for each in hourly][-1] == ("drift", SPARK_WIDTH)
+    assert [(each.verdict, each.x, each.width) for each in daily] == [("warning", 0, SPARK_WIDTH)]
+    assert strip(hours, HOUR_MS, until_ms, until_ms + DAY_MS) == (), "none is of that time"
 
 
 @pytest.mark.parametrize("own_p_value", [1e-9, 0.3])

@@ -173,7 +173,7 @@ def test_status_and_comparison_are_those_of_the_page():
         assert events.sub("", part_of(html, start, end)) == events.sub("", part_of(body, start, end))
     shown = Elements(html)
     for part in (
-        "When In every window from 3 Nov 2025, 02:00 UTC on (1h), so its start is unknown.",
+        "When Began before 3 Nov 2025, 03:00 UTC, by windows of 1h.",
         "Next steps",
         "Refused events of a, undecodable: 3.",
         "Made 3 Nov 2025, 00:01 UTC by driftgauge",
@@ -186,10 +186,13 @@ def test_status_and_comparison_are_those_of_the_page():
     ("verdicts", "parts"),
     [
         (["ok"], ["No drift found", "Nothing needs to be done.", "Clusters"]),
-        (["drift"], ["Drift", "In every window from 3 Nov 2025, 00:00 UTC on (1h)"]),
-        (["ok", "drift", "ok"], ["No drift found", "An alarm of 1h has passed, from 3 Nov 2025, 01:00 UTC"]),
+        (["drift"], ["Drift", "Began before 3 Nov 2025, 01:00 UTC, by windows of 1h."]),
+        (["ok", "drift", "ok"], ["No drift found", "Last alarm", "Ended At 3 Nov 2025, 02:00 UTC"]),
         (["insufficient"] * 3, ["Too few events", "None of these windows has enough events to be scored."]),
-        (["ok", "incomplete"], ["Incomplete", "not read to the end for 2 h", "Nothing is concluded"]),
+        (
+            ["ok", "incomplete"],
+            ["Incomplete", "not read to the end since 3 Nov 2025, 0", "Nothing is concluded"],
+        ),
     ],
 )
 def test_every_state_has_words(tmp_path, verdicts, parts):
@@ -314,7 +317,7 @@ def test_pictures_and_texts_of_then_and_now_are_in_the_file_if_asked_for(picture
     streams = every_stream(thumbnail_url=pictures)
     html = render_report(report_on(results, streams=streams, shows_examples=True))
     data = f"data:image/svg+xml;base64,{base64.b64encode(PIXEL).decode()}"
-    (sides,) = re.findall(r'<div class="sides">.*?</ol>', html, re.DOTALL)
+    (sides,) = re.findall(r'<div class="sides">.*?</section>', html, re.DOTALL)
     assert re.findall(r'<img src="([^"]*)" alt="(\w+)"', sides) == [(data, "b"), (data, "a")]
     assert "&lt;i&gt;ship&lt;/i&gt;" in sides
     assert set(re.findall(r"<code>(\w+)</code>", sides)) == {"broken", "large", "moved", "text"}

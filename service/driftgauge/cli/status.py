@@ -27,7 +27,7 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
     from driftgauge.page.api_records import status_records
     from driftgauge.page.overview import Overview
     from driftgauge.page.states import STATES
-    from driftgauge.page.story import tell_age, tell_cause, tell_concern, tell_service_fault, tell_since
+    from driftgauge.page.story import tell_age, tell_cause, tell_concern, tell_service_fault, tell_start
     from driftgauge.page.words import as_sentence, format_moment
     from driftgauge.report.reading import topic_results
 
@@ -57,12 +57,12 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
         (
             each.stream,
             STATES[each.state].words + (" (old)" if each.is_old and each.sizes else ""),
-            tell_since(each),
+            "" if each.leading is None else f"{tell_start(each.leading)} ({each.leading.size})",
             "" if each.concluded_ms is None else format_moment(each.concluded_ms),
             " ".join(
                 [
                     *filter(None, [tell_cause(each)]),
-                    *(f"{tell_concern(one, now_ms)}." for one in each.concerns),
+                    *(f"{tell_concern(one)}." for one in each.concerns),
                     *map(as_sentence, each.notes),
                 ]
             ),
@@ -71,4 +71,4 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
     ]
     if faults:
         print_blocks([Table(("service", "what to do"), faults, text=(0, 1)), ""])
-    print_blocks([Table(("stream", "status", "when", "last conclusion", "why"), rows, text=(0, 1, 2, 3, 4))])
+    print_blocks([Table(("stream", "status", "began", "last conclusion", "why"), rows, text=(0, 1, 2, 3, 4))])

@@ -5,7 +5,7 @@ from shlex import quote
 from driftgauge.page.service_watch import HOUR_MS, FaultName, ServiceFault
 from driftgauge.page.states import STATES
 from driftgauge.page.status import Alarm, StreamStatus
-from driftgauge.page.story import segment_before, tell_range, tell_service_fault
+from driftgauge.page.story import segment_before, tell_service_fault, tell_start
 from driftgauge.page.summary import CALIBRATED
 from driftgauge.page.words import as_sentence
 from driftgauge.statistic_words import words_of_kind
@@ -13,8 +13,12 @@ from driftgauge.statistic_words import words_of_kind
 __all__ = ["next_steps", "remedy_of", "runbook_of", "silence_of"]
 
 _NOT_CALIBRATED = (
-    "Measure how much clean windows of {size} vary before you trust the odds: {warm_up}, or fit the baseline "
-    "on events with times and --window {size}."
+    "How much clean windows of {size} vary is not measured, so chance may be part of this: declare a clean "
+    "time as warm_up, or fit the baseline on events with times and --window {size}."
+)
+_NEW_NORMAL = (
+    "If these inputs are the new normal, fit a baseline on them; if the model does not handle them, "
+    "retrain it first."
 )
 _BY_STATE: dict[str, tuple[str, ...]] = {
     "misfit": (
@@ -23,7 +27,8 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
     ),
     "incomplete": (
         "If partitions are missing, wait: a corrected window follows by itself once they are read.",
-        "If it stays so, see which replica reads them.",
+        "If it stays so, see which replica reads them, and how far it is: driftgauge_consumer_lag_records by "
+        "instance and partition.",
         "If none is missing, see that all replicas have the same baselines, windows and segments.",
     ),
     "refused": (
@@ -88,17 +93,22 @@ def remedy_of(fault: ServiceFault) -> tuple[str, str]:
 
 def next_steps(status: StreamStatus) -> tuple[str, ...]:
     """Return what to do about a stream, in sentences."""
-    if status.state == "ok" and status.passed:
-        if status.passed[0].replaced:
+    if status.state == "ok" and status.told is not None:
+        start = tell_start(status.told)
+        if status.is_unsettled:
             return (
-                "See that the new baseline was meant for the inputs of the alarm; else restore the old one.",
+                f"See that the new baseline was meant for what changed {start}; else restore the old one.",
             )
-        return ("Nothing needs to be done now; find what the drift was that has passed.",)
+        return (f"Nothing needs to be done now; find what the drift was that began {start}.",)
+    if status.state == "ok" and any(each.name == "insufficient" for each in status.concerns):
+        return (
+            "If so few events are usual at this hour, nothing needs to be done; if not, check that producers "
+            "still send them.",
+        )
     if (alarm := status.leading) is not None:
-        steps = _against_alarm(alarm, status)
         # Where the baseline does not fit, no change of the events explains the alarm.
         is_misfit = any(each.name == "misfit" for each in status.concerns)
-        return (*_BY_STATE["misfit"], *steps) if is_misfit else steps
+        return (*_BY_STATE["misfit"], _NEW_NORMAL) if is_misfit else _against_alarm(alarm, status)
     if status.state != "insufficient" or status.lead is None:
         causes = [f"{tell_service_fault(each)}: {remedy_of(each)[0]}" for each in status.held_up_by]
         return (*map(as_sentence, causes), *_BY_STATE[status.state])
@@ -111,12 +121,12 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
 
 
 def runbook_of(status: StreamStatus) -> str | None:
-    """Return the name of the runbook for a status, rather for its alarm; None where nothing is wrong."""
+    """Return the name of the runbook for a status; None where nothing is wrong."""
     alarm = status.leading
     # Slow drift that has become drift has the alert of any drift.
-    if alarm is not None and alarm.state == "warning" and alarm.is_slow:
+    if alarm is not None and status.state == "warning" and alarm.is_slow:
         return _SLOW_DRIFT
-    return STATES[status.state if alarm is None else alarm.state].runbook or None
+    return STATES[status.state].runbook or None
 
 
 def silence_of(status: StreamStatus) -> str | None:
@@ -134,25 +144,21 @@ def silence_of(status: StreamStatus) -> str | None:
 
 def _against_alarm(alarm: Alarm, status: StreamStatus) -> tuple[str, ...]:
     """Return what to do about an alarm."""
-    warm_up = (
-        "let the warm_up hold enough of them" if status.has_warm_up else "declare a clean time as warm_up"
-    )
-    when, words = tell_range(alarm), alarm.kind and words_of_kind(alarm.kind)
+    when, words = tell_start(alarm), alarm.kind and words_of_kind(alarm.kind)
     if alarm.segments:
         step = f"Find what changed for {alarm.segments} alone {when}."
     elif alarm.is_slow:
         step = f"Find what changed {when}: small evidence has added up since then."
     else:
         first = segment_before(alarm, status)
-        step = f"Find what else changed {when}: a release, a client, a campaign, a fault upstream."
+        step = f"Find what changed {when}: a release, a client, a campaign, a fault upstream."
         if first:
-            step = f"Find what changed for {first.segments} {tell_range(first)}, then for all events {when}."
+            step = f"Find what changed for {first.segments} {tell_start(first)}, then for all events {when}."
     is_calibrated = alarm.evidence["flags"] & CALIBRATED
     return (
         step,
         *([words.advice] if words else []),
-        *([] if is_calibrated else [_NOT_CALIBRATED.format(size=alarm.size, warm_up=warm_up)]),
         "If it is a fault, fix it" + ("; the alarm ends a few windows later." if status.has_alert else "."),
-        "If these inputs are the new normal, fit a baseline on them; if the model does not handle them, "
-        "retrain it first.",
+        _NEW_NORMAL,
+        *([] if is_calibrated else [_NOT_CALIBRATED.format(size=alarm.size)]),
     )

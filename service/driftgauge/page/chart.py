@@ -1,7 +1,7 @@
-"""The geometry of the charts: numbers over time, and the small line of the overview."""
+"""The geometry of the charts: numbers over time, and the strips of verdicts of the overview."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -9,8 +9,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.statistics import registry
 from driftgauge.page.states import STATES
-from driftgauge.page.summary import VERDICTS, Parts, kind_of
+from driftgauge.page.summary import VERDICTS, Parts
 from driftgauge.page.words import format_moment, format_number
 
 __all__ = [
@@ -24,7 +25,7 @@ __all__ = [
     "chart",
     "heat_strip",
     "places",
-    "sparkline",
+    "strip",
     "trend",
 ]
 
@@ -38,6 +39,8 @@ _BOTTOM = 60
 _STRIP = 18
 _HEADROOM = 1.08
 _DRIFT, _NO_VERDICT = VERDICTS.index("drift"), 255
+_VERDICT_NAMES = dict(enumerate(VERDICTS))
+_KIND_NAMES = {number: each.kind for number, each in enumerate(registry.STATISTICS, 1)}
 # Numbers that differ by less are drawn as zeros.
 _LEAST_SPAN = 1e-9
 _MAX_DOTS = 120
@@ -54,7 +57,6 @@ _DAY_MS = 86_400_000
 _WEEK_MS = 7 * _DAY_MS
 _MONDAY_MS = 4 * _DAY_MS
 SPARK_WIDTH, SPARK_HEIGHT = 160, 28
-_SPARK_NOISE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def chart(
     drawn = [values, *([] if floor is None else [floor]), *limits]
     finite = np.concatenate([each[np.isfinite(each)] for each in drawn])
     low, high = _extent(finite)
-    kinds = tuple(_kinds(rows, left, wide)) if is_limit else ()
+    kinds = tuple(_bands(rows["kind"], _KIND_NAMES, left, wide)) if is_limit else ()
     ticks_top = height - _BOTTOM + _STRIP
     bottom = ticks_top - _STRIP - (_STRIP if kinds else 0)
     unit = (bottom - _TOP) / (high - low)
@@ -178,7 +180,7 @@ def chart(
         text,
         height,
         bottom,
-        tuple(_bands(rows, left, wide)),
+        tuple(_bands(rows["verdict"], _VERDICT_NAMES, left, wide)),
         kinds,
         ticks_top,
         tuple(
@@ -217,12 +219,12 @@ class HeatRow:
     """The verdicts of a segment over time, below a chart of the same windows.
 
     Attributes:
-        name: The segment, as "key = value".
+        segment: Its key and value.
         text: The same in words, for people who hear the page.
         bands: The stretches of equal verdicts.
     """
 
-    name: str
+    segment: tuple[str, str]
     text: str
     bands: tuple[Band, ...]
 
@@ -252,14 +254,13 @@ def heat_strip(
     found = []
     for segment in sorted(verdicts, key=lambda each: -np.count_nonzero(verdicts[each] == _DRIFT))[:most]:
         numbers = verdicts[segment]
-        bands, told = [], []
-        for begin, end in _stretches(numbers, left, wide):
-            if numbers[begin] != _NO_VERDICT:
-                verdict = VERDICTS[numbers[begin]]
-                bands.append(Band(verdict, left[begin], _round(left[end - 1] + wide - left[begin])))
-                told.append(f"{STATES[verdict].words} from {format_moment(starts[begin])}")
-        name = " = ".join(segment)
-        found.append(HeatRow(name, f"{name}: {', '.join(told)}", tuple(bands)))
+        told = ", ".join(
+            f"{STATES[VERDICTS[numbers[begin]]].words} from {format_moment(starts[begin])}"
+            for begin, _ in _stretches(numbers, left, wide)
+            if numbers[begin] in _VERDICT_NAMES
+        )
+        bands = tuple(_bands(numbers, _VERDICT_NAMES, left, wide))
+        found.append(HeatRow(segment, f"{' = '.join(segment)}: {told}", bands))
     return found
 
 
@@ -270,12 +271,10 @@ class SmallLine:
     Attributes:
         line: The path of the number; empty where no window has one.
         level: The height of a level that it is compared with.
-        bands: The verdicts behind it, but for ok.
     """
 
     line: str
     level: float
-    bands: tuple[Band, ...]
 
 
 def trend(starts_ms: Sequence[int], size_ms: int, values: Sequence[float], level: float) -> SmallLine | None:
@@ -284,24 +283,15 @@ def trend(starts_ms: Sequence[int], size_ms: int, values: Sequence[float], level
         return None
     high = max(float(np.nanmax([*values, level])), _LEAST_SPAN)
     line = _small_path(np.array(starts_ms), size_ms, np.array(values, np.float64) / high)
-    return SmallLine(line, _round(SPARK_HEIGHT - 2 - level / high * (SPARK_HEIGHT - 4)), ())
+    return SmallLine(line, _round(SPARK_HEIGHT - 2 - level / high * (SPARK_HEIGHT - 4)))
 
 
-def sparkline(rows: NDArray[np.void], size_ms: int) -> SmallLine:
-    """Return the small line of the divergences of n windows, (n,) of `SUMMARY`, and the alarms behind it.
-
-    The line fills the height from three times the noise floor on, so that noise alone lies low.
-    """
-    values, starts = rows["js_divergence"], rows["start_ms"]
-    if not np.isfinite(values).any():
-        return SmallLine("", 0.0, ())
-    high = float(np.nanmax([values, _SPARK_NOISE * rows["noise_floor"]])) or 1.0
-    bands = _bands(rows, *_across(starts, size_ms, SPARK_WIDTH))
-    return SmallLine(
-        _small_path(starts, size_ms, values / high),
-        0.0,
-        tuple(each for each in bands if each.verdict != "ok"),
-    )
+def strip(rows: NDArray[np.void], size_ms: int, from_ms: int, until_ms: int) -> tuple[Band, ...]:
+    """Return the verdicts of n windows, (n,) of `SUMMARY`, over a time, as wide as a small line."""
+    rows = rows[rows["start_ms"] + size_ms > from_ms]
+    scale = SPARK_WIDTH / (until_ms - from_ms)
+    left = (rows["start_ms"] - from_ms) * scale
+    return tuple(_bands(rows["verdict"], _VERDICT_NAMES, left, size_ms * scale))
 
 
 def _small_path(starts_ms: NDArray[np.int64], size_ms: int, shares: NDArray[np.float64]) -> str:
@@ -322,18 +312,21 @@ def _extent(finite: NDArray[np.float64]) -> tuple[float, float]:
     return (low, high) if high - low > _LEAST_SPAN else (0.0, 1.0)
 
 
-def _bands(rows: NDArray[np.void], left: NDArray[np.float64], wide: float) -> Iterable[Band]:
-    """Yield the stretches of equal verdicts; a gap between windows ends one."""
-    for begin, end in _stretches(rows["verdict"], left, wide):
-        verdict = VERDICTS[rows["verdict"][begin]]
-        yield Band(verdict, _round(left[begin]), _round(left[end - 1] + wide - left[begin]))
+def _bands(
+    numbers: NDArray[np.uint8], names: Mapping[int, str], left: NDArray[np.float64], wide: float
+) -> Iterable[Band]:
+    """Yield the stretches of equal numbers that have a name; a gap between windows ends one."""
+    for begin, end in _stretches(numbers, left, wide):
+        if (number := int(numbers[begin])) in names:
+            yield Band(names[number], _round(left[begin]), _round(left[end - 1] + wide - left[begin]))
 
 
 def _stretches(
     numbers: NDArray[np.uint8], left: NDArray[np.float64], wide: float
 ) -> Iterable[tuple[int, int]]:
     ends = (np.diff(numbers.astype(np.int64)) != 0) | (np.diff(left) > 1.5 * wide)
-    return pairwise([0, *(np.flatnonzero(ends) + 1).tolist(), len(numbers)])
+    # Of no window there is no stretch.
+    return pairwise([0, *(np.flatnonzero(ends) + 1).tolist(), len(numbers)][: len(numbers) + 1])
 
 
 def _path(x: NDArray[np.float64], y: NDArray[np.float64], gaps: NDArray[np.bool_]) -> str:
@@ -349,13 +342,6 @@ def _path(x: NDArray[np.float64], y: NDArray[np.float64], gaps: NDArray[np.bool_
         parts.append(f"L{across:.1f} {up:.1f}" if is_down else f"M{across:.1f} {up:.1f}h0")
         is_down = True
     return "".join(parts)
-
-
-def _kinds(rows: NDArray[np.void], left: NDArray[np.float64], wide: float) -> Iterable[Band]:
-    """Yield the stretches of windows that name the same kind of drift; a gap between windows ends one."""
-    for begin, end in _stretches(rows["kind"], left, wide):
-        if (kind := kind_of(rows[begin])) is not None:
-            yield Band(kind, _round(left[begin]), _round(left[end - 1] + wide - left[begin]))
 
 
 def _limit_ticks(high: float, apart: float) -> Iterator[tuple[float, str]]:

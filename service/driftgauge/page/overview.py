@@ -16,19 +16,36 @@ from driftgauge.page.summary import Series
 __all__ = ["Overview", "group_statuses"]
 
 _UNKNOWN = ServiceStatus()
+# A fault of more streams is said once.
+_FEW = 4
 
 
-def group_statuses(statuses: Iterable[StreamStatus]) -> list[tuple[str, list[StreamStatus]]]:
-    """Return the streams without an alarm by state, age and cause, each group with its cause in words.
+def group_statuses(
+    statuses: Iterable[StreamStatus],
+) -> tuple[list[StreamStatus], list[tuple[str, list[StreamStatus]]]]:
+    """Return the streams that have a row each, and the others by state, age and cause.
 
-    The groups are in the order of their first streams; a cause is empty where the data has no fault.
+    A row have those with an alarm, also one that its baseline's replacement has ended, and those of few that
+    share a fault. The groups are in the order of their first streams, each with its cause in words, which is
+    empty where the data has no fault.
     """
     found: dict[tuple[str, bool, str], list[StreamStatus]] = {}
+    rows = []
     for status in statuses:
-        own = None if status.concern is None else status.concern.model_copy(update={"extent": ""})
+        if status.alarms or status.is_unsettled:
+            rows.append(status)
+            continue
+        general = {"extent": "", "unread": None}
+        own = None if status.concern is None else status.concern.model_copy(update=general)
         cause = "" if own is None else tell_fault(own)
         found.setdefault((status.state, status.is_old, cause), []).append(status)
-    return [(cause, members) for (_, _, cause), members in found.items()]
+    groups = []
+    for (state, _, cause), members in found.items():
+        if state == "ok" or len(members) > _FEW:
+            groups.append((cause, members))
+        else:
+            rows += members
+    return rows, groups
 
 
 class Overview:

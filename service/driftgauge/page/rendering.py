@@ -17,10 +17,8 @@ from driftgauge.page.story import (
     tell_cause,
     tell_concern,
     tell_largest,
-    tell_passed,
-    tell_seen,
     tell_service_fault,
-    tell_since,
+    tell_start,
 )
 from driftgauge.page.stream_page import grouped
 from driftgauge.page.summary import VERDICTS
@@ -73,10 +71,8 @@ def _environment() -> Environment:
         "service_fault": tell_service_fault,
         "largest": tell_largest,
         "grouped": grouped,
-        "passed": tell_passed,
-        "seen": tell_seen,
         "sentence": as_sentence,
-        "since": tell_since,
+        "start": tell_start,
         "fill": fill_template,
         "next_steps": next_steps,
         "runbook": runbook_of,

@@ -25,7 +25,7 @@ from driftgauge.errors import ServiceError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.api import api_routes
 from driftgauge.page.api_records import StatusRecords, status_records
-from driftgauge.page.chart import heat_strip, places, sparkline
+from driftgauge.page.chart import Band, heat_strip, places, strip
 from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview, group_statuses
 from driftgauge.page.queries import MissingWindowError, WindowQuery, read_query
@@ -33,14 +33,15 @@ from driftgauge.page.rendering import render
 from driftgauge.page.results import Results
 from driftgauge.page.service_watch import ServiceStatus, ServiceWatch
 from driftgauge.page.states import STATES, URGENCY
-from driftgauge.page.status import ALARMS, Alarm, StreamStatus, whole_run
-from driftgauge.page.story import tell_alarm, tell_faults
+from driftgauge.page.status import ALARMS, Alarm, SizeStatus, StreamStatus, as_told, whole_run
+from driftgauge.page.story import tell_status
 from driftgauge.page.stream_page import (
     ClusterRow,
     WindowDetail,
     compare,
     detail,
     number_charts,
+    segment_chart,
     stream_page,
     then_and_now,
 )
@@ -53,7 +54,8 @@ from driftgauge.streams import EVENTS_PER_CLUSTER
 __all__ = ["Site", "comparable"]
 
 _WEEK_MS = 7 * 86_400_000
-_SPARK_WINDOWS = 60
+# Of the shortest windows: a week of hours.
+_STRIP_WINDOWS = 168
 _HEAT_ROWS = 8
 _SEVERITIES = ("critical", "warning", "info")
 # The page asks again every 15 s, and rendering takes far longer than an answer that is kept.
@@ -154,30 +156,50 @@ class Site:
         statuses = [
             each for each in every if query.casefold() in each.stream.casefold() and state in ("", each.state)
         ]
-        history = self._results.history
+        rows, groups = group_statuses(statuses)
         return render(
             "overview.html",
             **self._common(),
             faults=service.faults,
             statuses=statuses,
-            alarms=sorted((each for each in statuses if each.alarms), key=self._urgency),
+            rows=sorted(rows, key=self._urgency),
             labels_of=lambda stream: self._streams[stream].labels,
-            groups=group_statuses(each for each in statuses if not each.alarms),
-            spark=lambda series: sparkline(history.windows(series, _SPARK_WINDOWS), series.size_ms),
+            groups=groups,
+            strips=self._strips,
             query=query,
             state=state,
             filtered=bool(query or state),
             headline=_headline(every),
             number=sum(bool(each.alarms) for each in every),
-            windows=len(history),
+            windows=len(self._results.history),
             history=format_duration(self._settings.page.history),
             now_ms=now_ms,
         )
 
     def _urgency(self, status: StreamStatus) -> tuple[int, int, int]:
-        """Return the place of a stream with an alarm: by state, by severity, the newest first."""
+        """Return the place of a stream: by state, by severity, the newest alarm first."""
         severity = _SEVERITIES.index(self._streams[status.stream].labels.severity)
-        return URGENCY.index(status.state), severity, -status.alarms[0].since_ms
+        return (
+            URGENCY.index(status.state),
+            severity,
+            -max((each.since_ms for each in status.alarms), default=0),
+        )
+
+    def _strips(self, status: StreamStatus) -> list[tuple[SizeStatus, tuple[Band, ...]]]:
+        """Return the verdicts of each size of a stream, all over the same time."""
+        every = [(each, each.facts.series) for each in status.sizes]
+        until_ms = max((int(each.facts.newest["start_ms"]) + own.size_ms for each, own in every), default=0)
+        from_ms = until_ms - _STRIP_WINDOWS * min((own.size_ms for _, own in every), default=0)
+        windows = self._results.history.windows
+        return [
+            (
+                each,
+                strip(
+                    as_told(windows(own, _STRIP_WINDOWS), each.facts.misfit), own.size_ms, from_ms, until_ms
+                ),
+            )
+            for each, own in every
+        ]
 
     def _statuses(self, now_ms: int, service: ServiceStatus) -> list[StreamStatus]:
         self._results.history.expire(now_ms - self._settings.page.history)
@@ -218,9 +240,7 @@ class Site:
         asked_ms = None if query.at is None else query.start_ms(query.at)
         configured = self._streams[series.stream]
         alarm = configured.alarm(self._level)
-        leading = status.leading
-        since_ms = min((each.since_ms for each in status.alarms), default=None) if query.at is None else None
-        page = stream_page(query, alarm, since_ms)
+        page = stream_page(query, alarm, status)
         until_ms = int(page.rows["start_ms"][-1]) + series.size_ms
         marks = self._marks.between(series.stream, int(page.rows["start_ms"][0]), until_ms)
         marks = sorted([*marks, *_callouts(page.rows, status)], key=lambda each: each.time)
@@ -232,9 +252,10 @@ class Site:
             compared = compare(whole, other)
             other_missing = "" if compared else "The two windows have different baselines."
         parts = self._results.history.parts(series, int(query.rows["baseline"][page.concluded]))
-        evidence = None if leading is None else self._whole(series.stream, leading)
+        evidence = None if status.told is None else self._whole(series.stream, status.told)
         picture_of = partial(self._picture, configured.thumbnail_url, series.stream)
-        examples = then_and_now(evidence, leading) if leading and evidence else None
+        examples = then_and_now(evidence, status.leading) if status.leading and evidence else None
+        heat = heat_strip(page.rows, series.size_ms, parts, _HEAT_ROWS) if status.is_of_segments else []
         return render(
             template,
             **(self._common() | more),
@@ -242,7 +263,6 @@ class Site:
             query=query,
             page=page,
             number_charts=number_charts(page, series.size_ms, configured.numbers_of_events, whole),
-            verdict=VERDICTS[query.rows["verdict"][query.chosen]],
             count=int(query.rows["count"][query.chosen]),
             opened_ms=query.start_ms(query.chosen),
             opened=None if query.chosen == page.concluded else self._detail(query, query.chosen, status)[0],
@@ -260,10 +280,12 @@ class Site:
             marks=list(
                 zip(marks, places(page.rows, series.size_ms, [each.time for each in marks]), strict=True)
             ),
-            drawn=sparkline(page.rows, series.size_ms),
             mark_before=self._mark_before(status),
-            heat=heat_strip(page.rows, series.size_ms, parts, _HEAT_ROWS) if status.is_of_segments else [],
-            told=tell_alarm(status, evidence, alarm) or tell_faults(status, now_ms),
+            heat=heat,
+            of_segment=segment_chart(page.rows, series.size_ms, parts, heat[0].segment, alarm)
+            if heat
+            else None,
+            told=tell_status(status, evidence, alarm),
             shown_examples=examples if examples and _shows(examples[1], configured, picture_of) else None,
             status=status,
             configured=configured,
@@ -294,10 +316,10 @@ class Site:
             return None
 
     def _mark_before(self, status: StreamStatus) -> Mark | None:
-        """Return the last mark before the end of the window in which a stream's alarm began."""
-        if status.leading is None:
+        """Return the last mark before the end of the window in which the alarm that is told began."""
+        if status.told is None:
             return None
-        marks = self._marks.between(status.stream, 0, status.leading.seen_ms)
+        marks = self._marks.between(status.stream, 0, status.told.seen_ms)
         return marks[-1] if marks else None
 
     def _detail(self, query: WindowQuery, at: int, status: StreamStatus) -> tuple[WindowDetail | None, str]:
@@ -341,7 +363,9 @@ def _callouts(rows: NDArray[np.void], status: StreamStatus) -> list[Mark]:
     """Return what charts of n windows, (n,) of `SUMMARY`, mark beside the marks: a start, other baselines."""
     changed = rows["start_ms"][1:][np.diff(rows["baseline"].astype(np.int64)) != 0]
     start_ms, end_ms = int(rows["start_ms"][0]), int(rows["start_ms"][-1])
-    began = [each.since_ms for each in status.alarms[:1] if start_ms <= each.since_ms <= end_ms]
+    alarms = (status.told,) if status.told else ()
+    # Of an alarm from the first window on it is not known when it began.
+    began = [each.since_ms for each in alarms if start_ms < each.since_ms <= end_ms]
     return [
         *(Mark(time=each, text="another baseline") for each in changed.tolist()),
         *(Mark(time=each, text="first seen") for each in began),

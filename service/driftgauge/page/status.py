@@ -52,6 +52,7 @@ __all__ = [
     "SizeFacts",
     "SizeStatus",
     "StreamStatus",
+    "as_told",
     "read_facts",
     "stream_status",
     "whole_run",
@@ -68,7 +69,8 @@ LEAST_LATE = 20
 
 _ALARMING = [VERDICTS.index(verdict) for verdict in ALARMS]
 _OK = [VERDICTS.index("ok"), VERDICTS.index("segment")]
-CONCLUSIVE = [*_OK, VERDICTS.index("misfit"), *_ALARMING]
+_MISFIT = VERDICTS.index("misfit")
+CONCLUSIVE = [*_OK, _MISFIT, *_ALARMING]
 """The numbers of the verdicts that conclude something."""
 
 _INCOMPLETE, _INSUFFICIENT = VERDICTS.index("incomplete"), VERDICTS.index("insufficient")
@@ -141,7 +143,8 @@ class Concern(Record):
     their verdicts; empty where there is none."""
 
     extent: str = ""
-    """Of refused, how many records of how many that were read in the last hour. Empty for the others."""
+    """Of refused, how many records of how many that were read in the last hour; of insufficient, how many
+    events the newest window has. Empty for the others."""
 
     unread: Count | None = None
     """Of behind, how many records of the stream's topics are not read yet. Null where that is unknown, and
@@ -300,7 +303,7 @@ def _replaced(
     if before == after:
         return None
     first = starts[(starts > evidence["start_ms"]) & (baselines == after)][0]
-    short = [f"…{int(each) % 16**8:08x}" for each in (before, after)]
+    short = [f"{int(each) % 16**8:08x}" for each in (before, after)]
     return int(first), short[0], short[1]
 
 
@@ -441,9 +444,6 @@ class StreamStatus(Record):
     held_up_by: tuple[ServiceFault, ...] = Field(exclude=True)
     """The faults of the service that may be the cause of the state."""
 
-    has_warm_up: bool = Field(exclude=True)
-    """Whether a time is declared clean."""
-
     @property
     def leading(self) -> Alarm | None:
         """The alarm that is told, with its verdict, date and size; None without one."""
@@ -453,6 +453,17 @@ class StreamStatus(Record):
     def leading_ms(self) -> int | None:
         """The windows' length of the alarm that is told, ms; None without one."""
         return None if self.leading is None else self.leading.size_ms
+
+    @property
+    def told(self) -> Alarm | None:
+        """The alarm that is told: the leading one, or of a stream that is ok its last one; else None."""
+        passed = self.passed if self.state == "ok" else ()
+        return next(iter((*self.alarms, *passed)), None)
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether the last alarm ended because its baseline was replaced, whatever became of the drift."""
+        return not self.alarms and any(each.replaced for each in self.passed[:1])
 
     @property
     def is_of_segments(self) -> bool:
@@ -500,6 +511,21 @@ def _in_order(alarms: Sequence[Alarm], removed: Container[str]) -> tuple[Alarm, 
     seen_ms = min((alarm.since_ms, alarm.seen_ms) for alarm in own)[1] if own else 0
     first = min((alarm for alarm in own if alarm.since_ms < seen_ms), key=dating, default=None)
     return tuple(sorted(alarms, key=lambda alarm: (alarm is not first, alarm.since_ms)))
+
+
+def as_told(rows: NDArray[np.void], misfit: Run | None) -> NDArray[np.void]:
+    """Return n windows, (n,) of `SUMMARY`, with the verdicts that are told.
+
+    A segment that drifts is more urgent than possible drift of all events, and the alarms of a baseline that
+    does not fit tell nothing but that.
+    """
+    told = rows.copy()
+    numbers = told["verdict"]
+    drifts = (told["flags"] & SEGMENT_DRIFT).astype(np.bool_)
+    numbers[(numbers == VERDICTS.index("warning")) & drifts] = VERDICTS.index("segment")
+    if misfit is not None:
+        numbers[np.isin(rows["verdict"], _ALARMING) & (told["start_ms"] >= misfit.since_ms)] = _MISFIT
+    return told
 
 
 def whole_run(rows: NDArray[np.void], at: int) -> Run:
@@ -819,7 +845,6 @@ def stream_status(
         unseen=tuple(_unseen_notes(own)),
         sizes=sizes,
         held_up_by=causes,
-        has_warm_up=settings.warm_up is not None,
     )
 
 
@@ -943,12 +968,15 @@ def _size_status(
     if facts.late is not None:
         found.append(facts.late)
     if facts.quiet is not None and (is_old or _is_quiet_for_long(facts)):
-        found.append(Concern(name="insufficient", size=size, since_ms=int(facts.quiet["start_ms"])))
+        since_ms, events = int(facts.quiet["start_ms"]), f"{facts.newest['count']:,} events"
+        found.append(Concern(name="insufficient", size=size, since_ms=since_ms, extent=events))
     if facts.unclear is not None:
         found.append(facts.unclear)
     if (measured := _measuring(facts)) is not None:
         found.append(measured)
-    states: list[StateName] = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
+    # No change of the events explains the alarms of a baseline that does not fit.
+    alarms = () if facts.misfit is not None else facts.alarms
+    states: list[StateName] = [*(alarm.state for alarm in alarms), *(each.name for each in found)]
     state: StateName = min(states, key=URGENCY.index, default="ok")
     return SizeStatus(
         size=size,
@@ -978,13 +1006,12 @@ def _sight(every: Iterable[SizeFacts]) -> tuple[str, ...]:
     # What is not tested is NaN.
     smallest = np.where(np.isnan(least), np.inf, least).min(axis=0, initial=np.inf)
     seen = dict(zip(DETECTABLE, smallest.tolist(), strict=True))
-    told = []
-    for name in sorted(seen, key=lambda each: each != NOVELTY.name):
-        if np.isfinite(seen[name]):
-            words = WORDS[name]
-            size = (format_percent if words.is_share else format_number)(seen[name])
-            told.append(f"{words.title.lower()} below {size}")
-    return tuple(told)
+    return tuple(
+        f"{WORDS[name].title.lower()} below "
+        f"{(format_percent if WORDS[name].is_share else format_number)(seen[name])}"
+        for name in sorted(seen, key=lambda each: each != NOVELTY.name)
+        if np.isfinite(seen[name])
+    )
 
 
 def _unseen_notes(every: Iterable[SizeFacts]) -> Iterator[str]:

@@ -11,14 +11,12 @@ from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.service_watch import ServiceFault
 from driftgauge.page.states import STATES
-from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus
+from driftgauge.page.status import Alarm, Concern, Run, StreamStatus
 from driftgauge.page.summary import VERDICTS, Fault, fault_of
 from driftgauge.page.words import (
     as_sentence,
-    describe_odds,
     format_moment,
     format_number,
-    format_p_value,
     format_percent,
     format_signed_percent,
     name_first,
@@ -39,25 +37,18 @@ __all__ = [
     "segment_before",
     "tell",
     "tell_age",
-    "tell_alarm",
     "tell_cause",
     "tell_concern",
     "tell_fault",
-    "tell_faults",
-    "tell_kind",
     "tell_largest",
     "tell_numbers",
-    "tell_passed",
-    "tell_range",
-    "tell_seen",
     "tell_service_fault",
-    "tell_since",
+    "tell_start",
+    "tell_status",
 ]
 
 # A cluster that moved by less is not worth a sentence.
 _NAMED_PART = 0.1
-# Of the limit of slow drift, and of a segment's p-value, what a reader should hear of before an alarm.
-_NEARLY = 0.5
 NOTABLE = 0.01
 """The adjusted p-value of a segment, and the p-value of the divergence, below which a reader should hear of
 the segment or of the clusters."""
@@ -68,27 +59,10 @@ _LEADS, _MOSTLY = 0.5, 0.6
 # The largest of fewer windows says little of what is usual.
 _LEAST_USUAL = 20
 _LEAST_COURSE = 6
+_NO_CLUSTER = "In all inputs: no cluster's share moved by more than chance."
 
 
-def tell_since(status: StreamStatus) -> str:
-    """Return when the alarm of a stream began, such as "began between … and … (1h)"; empty without one."""
-    return "" if status.leading is None else _began(status.leading)
-
-
-def tell_seen(alarm: Alarm) -> str:
-    """Return when an alarm began, and in which segment if in one."""
-    return f"in {alarm.segments} {_began(alarm)}" if alarm.segments else _began(alarm)
-
-
-def _began(alarm: Alarm) -> str:
-    if alarm.after_ms is None and not alarm.is_slow:
-        return (
-            f"in every window from {format_moment(alarm.since_ms)} on ({alarm.size}), so its start is unknown"
-        )
-    return f"began {tell_range(alarm)} ({alarm.size})"
-
-
-def tell_range(alarm: Alarm) -> str:
+def tell_start(alarm: Alarm) -> str:
     """Return the time in which an alarm began, such as "between … and …"."""
     if alarm.is_slow:
         return f"at about {format_moment(alarm.since_ms)}"
@@ -99,24 +73,21 @@ def tell_range(alarm: Alarm) -> str:
 
 
 def tell_cause(status: StreamStatus) -> str:
-    """Return what happened to the events of a stream with an alarm, in a sentence; empty without one."""
+    """Return what happened to the events of a stream with an alarm, in a sentence; empty without one.
+
+    An alarm that its baseline's replacement has ended is told as well.
+    """
     if (alarm := status.leading) is None:
-        return ""
+        return f"Its last alarm ended {_tell_end(status.passed[0])}." if status.is_unsettled else ""
     first = segment_before(alarm, status)
     told = f"; first in {first.segments}" if first else f"; in {alarm.segments}" if alarm.segments else ""
-    return f"{tell_kind(alarm)}{told}."
+    return f"{_tell_what(alarm)}{f' ({tell_size(alarm)})' if alarm.kind else ''}{told}."
 
 
 def segment_before(alarm: Alarm, status: StreamStatus) -> Alarm | None:
     """Return the first alarm of segments that began before one of all events; None without any."""
     earlier = (each for each in status.alarms if each.segments and each.since_ms < alarm.since_ms)
     return None if alarm.segments else next(earlier, None)
-
-
-def tell_kind(alarm: Alarm) -> str:
-    """Return the kind of drift of an alarm in words, with its size, without a full stop."""
-    size = f" ({tell_size(alarm)})" if alarm.kind else ""
-    return f"{_tell_what(alarm)}{size}"
 
 
 def _tell_what(alarm: Alarm) -> str:
@@ -132,16 +103,14 @@ def tell_size(alarm: Alarm) -> str:
     return _size(WORDS.get(alarm.number), alarm.value, has_sign=not alarm.segments)
 
 
-def tell_passed(alarm: Alarm) -> str:
-    """Return an alarm that has ended, also if that was because its baseline was replaced, in sentences."""
-    since, what = format_moment(alarm.since_ms), tell_kind(alarm)
+def _tell_end(alarm: Alarm) -> str:
+    """Return when an alarm has ended; if its baseline was replaced, that this says nothing of the drift."""
     if alarm.replaced is None:
-        until = format_moment(alarm.until_ms or alarm.since_ms)
-        return f"An alarm of {alarm.size} has passed, from {since} to {until}. {what}."
+        return f"at {format_moment(alarm.until_ms or alarm.since_ms)}"
     from_ms, before, after = alarm.replaced
     return (
-        f"An alarm of {alarm.size} since {since} ended when baseline {after} replaced {before} at "
-        f"{format_moment(from_ms)}: that does not say that the drift went away. {what}."
+        f"at {format_moment(from_ms)}, when baseline {after} replaced {before}: that does not say that the "
+        "drift went away"
     )
 
 
@@ -165,27 +134,50 @@ def tell_largest(excess: Mapping[str, float] | None, spec: AlarmSpec) -> str:
     return _size(WORDS.get(name), (excess or {})[name], has_sign=False)
 
 
-def tell_alarm(status: StreamStatus, record: WindowRecord | None, spec: AlarmSpec) -> list[tuple[str, str]]:
-    """Return the alarm of a stream in five sentences, each after what it answers; empty without one.
-
-    If its events have numbers, a sixth says what became of those.
+def tell_status(status: StreamStatus, record: WindowRecord | None, spec: AlarmSpec) -> list[tuple[str, str]]:
+    """Return what a stream's windows say, in sentences, each after what it answers.
 
     Args:
         status: The stream's status.
-        record: The result of the window with the evidence; None where it cannot be read.
+        record: The result of the window with the evidence of the alarm that is told; None where it cannot be
+            read.
         spec: What is large.
     """
-    if (alarm := status.leading) is None:
-        return []
-    misfit = "No window was ever ok under this baseline. " if status.state == "misfit" else ""
-    return [
-        ("What", f"{misfit}{_tell_what(alarm)}."),
+    alarm, fault = status.told, status.concern
+    others = [as_sentence(tell_concern(each)) for each in status.concerns if each is not fault]
+    also = [("Also", " ".join(others))] if others else []
+    sight = [
+        ("Sight", f"Its windows would miss {each}.") for each in status.sight[:1] if status.state == "ok"
+    ]
+    told = [*_tell_calm(status), *also, *sight] if status.leading is None else []
+    if alarm is None:
+        return told
+    misfit = "Every window has differed from this baseline. " if fault is not None else ""
+    what = f"{misfit}{_tell_what(alarm)}."
+    facts = [
         ("Where", _tell_where(alarm, status, record)),
         ("How large", as_sentence(_size_by_usual(alarm, spec))),
-        ("When", as_sentence(tell_since(status))),
-        ("Trend", as_sentence(_trend(alarm))),
-        *([("Numbers", " ".join(tell_numbers(record)))] if record is not None and record.numbers else []),
+        ("When", f"Began {tell_start(alarm)}, by windows of {alarm.size}."),
     ]
+    if status.leading is None:
+        return [*told, ("Last alarm", what), *facts, ("Ended", as_sentence(_tell_end(alarm)))]
+    confirmed = f" Last confirmed {format_moment(status.concluded_ms)}." if status.concluded_ms else ""
+    numbers = tell_numbers(record) if record is not None else []
+    trend = ("Trend", f"{as_sentence(_trend(alarm))}{confirmed}")
+    return [("What", what), *facts, trend, *([("Numbers", " ".join(numbers))] if numbers else []), *also]
+
+
+def _tell_calm(status: StreamStatus) -> list[tuple[str, str]]:
+    """Return what is told of a stream without an alarm: a fault of its data, and what was last concluded."""
+    told = [] if status.concern is None else [("What", as_sentence(tell_concern(status.concern)))]
+    every = [(size.facts.concluded, size.facts.series.size_ms, size.size) for size in status.sizes]
+    ends = [(int(row["start_ms"]) + ms, row, size) for row, ms, size in every if row is not None]
+    if ends:
+        end_ms, row, size = max(ends, key=lambda each: each[0])
+        words = STATES[VERDICTS[row["verdict"]]].words
+        asked = "Before" if told else "What"
+        told.append((asked, f"{words} until {format_moment(end_ms)}, by windows of {size}."))
+    return told
 
 
 def _tell_where(alarm: Alarm, status: StreamStatus, record: WindowRecord | None) -> str:
@@ -193,38 +185,19 @@ def _tell_where(alarm: Alarm, status: StreamStatus, record: WindowRecord | None)
         others = "other segments" if alarm.is_alone else "all events together"
         return f"In {alarm.segments}; {others} do not drift."
     earlier = segment_before(alarm, status)
-    first = f"First in {earlier.segments}, {tell_range(earlier)}, then in all events. " if earlier else ""
+    first = f"First in {earlier.segments}, {tell_start(earlier)}, then in all events. " if earlier else ""
     if record is None:
         return f"{first}The window's details cannot be read."
-    novel = _main_novelty(record) if alarm.kind == NOVELTY.kind else ""
-    told = f"Mostly near {novel}." if novel else " ".join(_where(record))
-    return f"{first}{told or 'No cluster leads: their shares moved no more than by chance.'}"
-
-
-def tell_faults(status: StreamStatus, now_ms: int) -> list[tuple[str, str]]:
-    """Return a stream's faults of the data, and its last conclusion; empty if its state is no fault."""
-    if status.concern is None:
-        return []
-    every = [(size.facts.concluded, size.facts.series.size_ms, size.size) for size in status.sizes]
-    ends = [(int(row["start_ms"]) + ms, row, size) for row, ms, size in every if row is not None]
-    _, row, size = max(ends, key=lambda each: each[0], default=(0, None, ""))
-    told = [("What", as_sentence(tell_concern(status.concern, now_ms)))]
-    others = [
-        as_sentence(tell_concern(each, now_ms)) for each in status.concerns if each is not status.concern
-    ]
-    if others:
-        told.append(("Also", " ".join(others)))
-    if row is not None and (verdict := VERDICTS[row["verdict"]]) != status.state:
-        start = format_moment(int(row["start_ms"]))
-        told.append(("Before", f"{STATES[verdict].words} in the window of {size} from {start}."))
-    return told
+    if alarm.kind == NOVELTY.kind:
+        return f"{first}{_novel(record)}"
+    return f"{first}{' '.join(_where(record)) or _NO_CLUSTER}"
 
 
 def _size_by_usual(alarm: Alarm, spec: AlarmSpec) -> str:
     """Return how large an alarm is, by ok windows before it, or else by what is large."""
     course, name, usual = alarm.course, alarm.number, "without drift it is about 0"
     if not alarm.is_slow and spec.smallest.get(name):
-        usual = f"{format_number(abs(alarm.value) / spec.floor(name))} times what is large"
+        usual = f"from {_amount(WORDS.get(name), spec.floor(name))} on it is large"
     if course.usual >= _LEAST_USUAL:
         usual = f"the last {course.usual} ok windows had at most {_amount(WORDS.get(name), course.most)}"
     return f"{f'in {alarm.segments} ' if alarm.segments else ''}{tell_size(alarm)}; {usual}"
@@ -233,11 +206,14 @@ def _size_by_usual(alarm: Alarm, spec: AlarmSpec) -> str:
 def _trend(alarm: Alarm) -> str:
     course, words = alarm.course, WORDS.get(alarm.number)
     over = f"{'one window' if alarm.windows == 1 else f'{alarm.windows:,} windows'} of {alarm.size}"
+    title = "evidence" if words is None else words.title.lower()
     if course.turn:
         way = "grows" if course.turn > 0 else "shrinks"
-        return f"{way} from {_amount(words, course.first)} to {_amount(words, course.last)} over {over}"
+        return (
+            f"{title} {way} from {_amount(words, course.first)} to {_amount(words, course.last)} over {over}"
+        )
     is_known = alarm.windows >= _LEAST_COURSE
-    return f"{'neither grows nor shrinks over' if is_known else 'too early to say:'} {over}"
+    return f"no clear trend of the {title} over {over}" if is_known else f"too early to say: {over}"
 
 
 def _amount(words: StatisticWords | None, value: float) -> str:
@@ -253,7 +229,7 @@ def tell_fault(concern: Concern) -> str:
         "late": f"{detail} came too late to be counted",
         "incomplete": _tell_doubt(concern.fault, detail),
         "silent": "no new window",
-        "behind": "windows come long after their end",
+        "behind": f"windows come long after their end{_tell_unread(concern.unread)}",
         "insufficient": "too few events to see anything",
         "unclear": f"no window could tell whether {detail} drifts",
         "warming_up": _tell_measuring(concern),
@@ -278,18 +254,19 @@ def _tell_doubt(fault: Fault, named: str) -> str:
     }.get(fault, f"the counts are in doubt ({named})" if named else "the counts are in doubt")
 
 
-def tell_concern(concern: Concern, now_ms: int) -> str:
-    """Return a fault of the data with its size and age, such as "1h: events have been lost for 3 days"."""
-    if concern.name == "behind" and concern.since_ms is not None:
-        read = "; all records of its topics are read" if concern.unread == 0 else ""
-        unread = f"; {concern.unread:,} records are not read yet" if concern.unread else read
-        return f"{concern.size}: behind by {round_duration(now_ms - concern.since_ms)}{unread}"
-    if concern.name == "silent" and concern.since_ms is not None:
-        # When the stream should have had another is not known.
-        return f"{concern.size}: no window after the one that ended at {format_moment(concern.since_ms)}"
+def tell_concern(concern: Concern) -> str:
+    """Return a fault of the data with its size and start, such as "1h: events have been lost since …"."""
     size = f"{concern.size}: " if concern.size else ""
-    age = "" if concern.name == "warming_up" else tell_age(concern.since_ms, now_ms)
-    return f"{size}{tell_fault(concern)}{age}"
+    since = {"warming_up": "", "behind": "; the newest ended at "}.get(concern.name, " since ")
+    start = f"{since}{format_moment(concern.since_ms)}" if since and concern.since_ms is not None else ""
+    newest = f" ({concern.extent} in the newest window)" if concern.name == "insufficient" else ""
+    return f"{size}{tell_fault(concern)}{start}{newest}"
+
+
+def _tell_unread(unread: int | None) -> str:
+    if unread is None:
+        return ""
+    return f", and {unread:,} records are not read yet" if unread else ", although all records are read"
 
 
 def _extent(concern: Concern) -> str:
@@ -327,7 +304,7 @@ def tell_age(since_ms: int | None, now_ms: int) -> str:
 def tell(record: WindowRecord, run: Run, size_ms: int, *, is_told: bool = False) -> list[str]:
     """Return the story of a window in a few sentences, and of the run that it ends.
 
-    `is_told` says that `tell_alarm` tells what happened, where, and of the numbers.
+    `is_told` says that `tell_status` tells what happened, where, and of the numbers.
     """
     if record.verdict == "incomplete":
         return [*_why_incomplete(record), "Nothing is concluded from an incomplete window."]
@@ -338,22 +315,19 @@ def tell(record: WindowRecord, run: Run, size_ms: int, *, is_told: bool = False)
 
 
 def _tell_inputs(record: WindowRecord, run: Run, size_ms: int, *, is_told: bool) -> list[str]:
-    if record.verdict == "ok":
-        how = [*_small(record), _how_much(record), *_could_have_seen(record), *_nearly_slow(record)]
-        return [_since(record, run, size_ms), *how, *_segments(record)]
     if record.verdict == "misfit":
         return [
             "The windows of the warm-up differ from the baseline: it does not fit the stream, or the stream "
-            "had drifted before the warm-up ended. Since then nothing has changed.",
-            *_segments(record),
+            "had drifted before the warm-up ended. Since then nothing has changed."
         ]
-    # Without a kind the window is not significant by itself.
-    what = " ".join([*([] if is_told else _what(record)), _how_much(record)])
-    if record.kind is None and (slow := _slow(record)):
-        return [*slow, what, *_segments(record)]
-    sure = [_how_sure(record)] if record.kind else _by_earlier(record)
-    where = _where(record) if record.kind and not is_told else []
-    return [_since(record, run, size_ms), *sure, what, *where, *_segments(record)]
+    since = [_since(record, run, size_ms)]
+    if record.verdict == "ok":
+        small = "The window differs by more than chance makes, but by less than what counts as large."
+        return since + [small] * (record.kind is not None)
+    if record.kind is None:
+        # Without a kind the window is not significant by itself.
+        return _slow(record) or [*since, "This window by itself does not, but others and it together do."]
+    return since if is_told else [*since, *_what(record), *_where(record)]
 
 
 def tell_numbers(record: WindowRecord) -> list[str]:
@@ -424,18 +398,6 @@ def _since(record: WindowRecord, run: Run, size_ms: int) -> str:
     return f"The events of {record.stream} differ from the baseline in {where}{before}."
 
 
-def _how_sure(record: WindowRecord) -> str:
-    assert record.p_value is not None  # noqa: S101 - the window is scored
-    sure = f"{describe_odds(record.p_value)}."
-    return sure if record.calibrated else f"{sure} (Not calibrated for bursts of related events.)"
-
-
-def _by_earlier(record: WindowRecord) -> list[str]:
-    if record.verdict != "drift":
-        return []
-    return ["This window by itself does not, but those before it do, or all of them together."]
-
-
 def _slow(record: WindowRecord) -> list[str]:
     if record.slow_drift is None or record.slow_drift.since is None:
         return []
@@ -443,74 +405,26 @@ def _slow(record: WindowRecord) -> list[str]:
     return [f"This window does not stand out, but those since {since} do together."]
 
 
-def _nearly_slow(record: WindowRecord) -> list[str]:
-    slow = record.slow_drift
-    if slow is None or slow.statistic < _NEARLY * slow.limit:
-        return []
-    share = format_percent(slow.statistic / slow.limit)
-    return [f"Small evidence has added up to {share} of a slow-drift warning."]
-
-
-def _segments(record: WindowRecord) -> list[str]:
-    drifting = [f"{each.key} = {each.value}" for each in record.segments if each.verdict in ALARMS]
-    if drifting:
-        return [f"Segments that differ by themselves: {name_first(drifting, _MAX_NAMED)}."]
-    scored = [each for each in record.segments if each.adjusted_p_value is not None]
-    least = min(scored, key=adjusted_p_value, default=None)
-    if least is None or adjusted_p_value(least) >= NOTABLE:
-        return []
-    p_value = format_p_value(least.adjusted_p_value)
-    return [f"{least.key} = {least.value} differs most of the segments (adjusted p {p_value}), by little."]
-
-
 def adjusted_p_value(segment: SegmentRecord) -> float:
     """Return the adjusted p-value of a segment; 1 where it is not scored."""
     return 1.0 if segment.adjusted_p_value is None else segment.adjusted_p_value
 
 
-def _could_have_seen(record: WindowRecord) -> list[str]:
-    least = (record.detectable or {}).get(DIVERGENCE.name)
-    if least is None:
-        return []
-    return [
-        "This window would probably (80 %) have revealed a divergence of "
-        f"{format_number(least)} or more; smaller changes may go unseen."
-    ]
-
-
-def _small(record: WindowRecord) -> list[str]:
-    if record.kind is None:
-        return []
-    return ["The window differs by more than chance makes, but by less than what counts as large."]
-
-
 def _what(record: WindowRecord) -> list[str]:
-    if record.kind is None or record.evidence is None or record.findings is None:
-        return []
-    share = f"{format_percent(record.evidence.get(record.kind))} of the evidence"
     # Another version may know more kinds.
-    words = words_of_kind(record.kind)
-    sentence = words.sentence if words else ""
-    if record.kind == NOVELTY.kind:
-        beyond = format_percent(record.findings[NOVELTY.name].value)
-        sentence = f"{beyond} of the events, beyond the expected ones, lie where the baseline has none"
-        if cluster := _main_novelty(record):
-            sentence = f"{sentence}, mostly in {cluster}"
-    elif words and record.kind != DIVERGENCE.kind:
-        value = next(each.value for each in record.findings.values() if each.kind == record.kind)
-        sentence, share = words.describe(value), f"{_size(words, value)}, {share}"
-    return [f"{record.kind.capitalize()}: {sentence} ({share})."]
+    if record.kind is None or record.findings is None or not (words := words_of_kind(record.kind)):
+        return []
+    value = next(each.value for each in record.findings.values() if each.kind == record.kind)
+    return [f"{record.kind.capitalize()}: {words.describe(value)} ({_size(words, value)})."]
 
 
-def _main_novelty(record: WindowRecord) -> str:
-    """Return the cluster that most novel events are nearest to; empty where none has most."""
+def _novel(record: WindowRecord) -> str:
     cluster = main_cluster(np.array([each.novelty_contribution or 0.0 for each in record.clusters]))
-    return "" if cluster is None else cluster_name(record.clusters[cluster])
-
-
-def _how_much(record: WindowRecord) -> str:
-    noise = format_number(record.noise_floor or 0.0)
-    return f"The divergence is {format_number(record.js_divergence)}; noise alone makes {noise}."
+    return (
+        "Near no cluster in particular."
+        if cluster is None
+        else f"Mostly near {cluster_name(record.clusters[cluster])}."
+    )
 
 
 def _where(record: WindowRecord) -> list[str]:

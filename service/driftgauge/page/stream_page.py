@@ -15,9 +15,9 @@ from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.core.statistics.spread import SPREAD
 from driftgauge.page.chart import Chart, SmallLine, chart, trend
 from driftgauge.page.queries import WindowQuery
-from driftgauge.page.status import ALARMS, CONCLUSIVE, Alarm, Run, whole_run
+from driftgauge.page.status import ALARMS, CONCLUSIVE, Alarm, Run, StreamStatus, as_told, whole_run
 from driftgauge.page.story import NOTABLE, adjusted_p_value, cluster_name, tell
-from driftgauge.page.summary import CHARTED, Parts, kind_of, means_of
+from driftgauge.page.summary import CHARTED, VERDICTS, Parts, kind_of, means_of
 from driftgauge.page.words import LEAST_P
 from driftgauge.records.window_record import (
     ClusterRecord,
@@ -38,6 +38,7 @@ __all__ = [
     "detail",
     "grouped",
     "number_charts",
+    "segment_chart",
     "stream_page",
     "strength",
     "then_and_now",
@@ -51,6 +52,7 @@ _USUALLY_SHOWN = 200
 _LENGTHS, _LEAST_SHOWN = 3, 24
 _RANGES = (50, 200)
 _SMALL_HEIGHT = 156
+_CLOSER = "Large values are drawn closer together."
 # Far below what any test can tell from 0.
 _LEAST_P = 1e-300
 _AT_THE_EDGE = (NOVELTY.kind, SPREAD.kind)
@@ -97,10 +99,11 @@ class StreamPage:
         span: The indices, in all windows, of the first that is shown, and after the last.
         spans: What may be shown instead, by its name; of the last, all windows.
         run: The run of windows that the chosen one is in.
-        rows: (n,) of `SUMMARY`, the windows shown, by start.
+        rows: (n,) of `SUMMARY`, the windows shown, by start, with the verdicts that are told.
+        verdict: That of the chosen window.
         evidence: The chart of their evidence against the limit that decides; None where no window is scored.
-        charts: The charts of their measures, first that of the kind of drift in `concluded`; empty if none is
-            scored.
+        charts: The charts of their measures, first that of the alarm that is told, or of `concluded`; empty
+            if none is scored.
         concluded: The index, in all windows, of that whose details are shown: the chosen one, or the last
             with a conclusion before it.
         usual_count: The median number of events of the windows with a conclusion that are shown.
@@ -110,6 +113,7 @@ class StreamPage:
     spans: dict[str, tuple[int, int]]
     run: Run
     rows: NDArray[np.void]
+    verdict: str
     evidence: Chart | None
     charts: tuple[Chart, ...]
     concluded: int
@@ -119,18 +123,22 @@ class StreamPage:
 def stream_page(
     query: WindowQuery,
     alarm: AlarmSpec,
-    since_ms: int | None = None,
+    status: StreamStatus,
 ) -> StreamPage:
     """Return what is shown of a series.
 
     Args:
         query: The series, the chosen window, and the windows that charts show; if it names none, or none is
             left of them, these are so many that two lengths of the alarm are before it.
-        since_ms: When the stream's alarm began, event time, ms; None: that of the chosen window's run.
         alarm: The level, and what is large.
+        status: The status of the stream.
     """
     rows, at = query.rows, query.chosen
     run = whole_run(rows, at)
+    misfits = (each.facts.misfit for each in status.sizes if each.facts.series == query.series)
+    shown_as = as_told(rows, next(misfits, None))
+    # A window that is asked for has an alarm of its own, or none.
+    since_ms = min((each.since_ms for each in status.alarms), default=None) if query.at is None else None
     if query.span is None or query.span[0] == len(rows):
         since = len(rows) - int(
             np.searchsorted(rows["start_ms"], run.since_ms if since_ms is None else since_ms)
@@ -145,17 +153,19 @@ def stream_page(
         # A window outside the range, such as its neighbour, moves it as far as it must.
         moved = 0 if query.at is None else min(at - begin, 0) + max(at + 1 - end, 0)
         span = begin + moved, end + moved
-    window = rows[slice(*span)]
+    window = shown_as[slice(*span)]
     conclusive = np.flatnonzero(np.isin(rows["verdict"][: at + 1], CONCLUSIVE))
     concluded = int(conclusive[-1]) if len(conclusive) else at
+    kind = kind_of(rows[concluded]) if status.told is None else status.told.kind
     counts = window["count"][np.isin(window["verdict"], CONCLUSIVE)]
     return StreamPage(
         span,
         _spans(rows, *span),
         run,
         window,
+        VERDICTS[shown_as["verdict"][at]],
         _evidence(window, query.series.size_ms, alarm),
-        _charts(window, query.series.size_ms, alarm, kind_of(rows[concluded])),
+        _charts(window, query.series.size_ms, alarm, kind),
         concluded,
         int(np.median(counts)) if len(counts) else 0,
     )
@@ -229,7 +239,7 @@ def detail(
             )
         ],
         [
-            (each, trend(starts, size_ms, _unlikeliness(parts, each), -np.log10(NOTABLE)))
+            (each, trend(starts, size_ms, _unlikeliness(parts, (each.key, each.value)), -np.log10(NOTABLE)))
             for each in sorted(record.segments, key=adjusted_p_value)
         ],
     )
@@ -267,11 +277,10 @@ def grouped(events: tuple[Sequence[str], Sequence[str]]) -> list[tuple[str, str,
     return [*first.values()]
 
 
-def _unlikeliness(parts: Sequence[tuple[int, Parts]], segment: SegmentRecord) -> list[float]:
+def _unlikeliness(parts: Sequence[tuple[int, Parts]], segment: tuple[str, str]) -> list[float]:
     """Return the negative logarithms of a segment's adjusted p-values; NaN where it is not scored."""
-    name = segment.key, segment.value
     found = [dict(zip(each.segments, each.p_values.tolist(), strict=True)) for _, each in parts]
-    return [-float(np.log10(max(each.get(name, np.nan), LEAST_P))) for each in found]
+    return [-float(np.log10(max(each.get(segment, np.nan), LEAST_P))) for each in found]
 
 
 def compare(first: WindowDetail, other: WindowDetail) -> list[tuple[ClusterRow, ClusterRow]]:
@@ -304,13 +313,36 @@ def _evidence(rows: NDArray[np.void], size_ms: int, alarm: AlarmSpec) -> Chart |
         return None
     return chart(
         "Evidence",
-        "How significant and how large each window is, whichever is less, against the limit of both. Dashed: "
-        "slow drift.",
+        "How clear and how large the difference of all events is, the lesser of both. One window above the "
+        f"limit is possible drift, two of three are drift. Dashed: slow drift. {_CLOSER}",
         rows,
         size_ms,
         np.maximum(strength(rows, alarm), 0.0),
         floor=rows["slow_drift"].astype(np.float64),
         limits=[np.ones(len(rows))],
+        is_limit=True,
+    )
+
+
+def segment_chart(
+    rows: NDArray[np.void],
+    size_ms: int,
+    parts: Sequence[tuple[int, Parts]],
+    segment: tuple[str, str],
+    alarm: AlarmSpec,
+) -> Chart:
+    """Return the chart of how significant a segment is in n windows, (n,) of `SUMMARY`, by their parts."""
+    found = dict(zip((start_ms for start_ms, _ in parts), _unlikeliness(parts, segment), strict=True))
+    values = np.array([found.get(start_ms, np.nan) for start_ms in rows["start_ms"].tolist()])
+    text = f"How clearly its events differ from the baseline's of this segment, against the limit. {_CLOSER}"
+    return chart(
+        " = ".join(segment),
+        text,
+        rows,
+        size_ms,
+        np.maximum(values / -np.log10(alarm.overall_level), 0.0),
+        limits=[np.ones(len(rows))],
+        height=_SMALL_HEIGHT,
         is_limit=True,
     )
 

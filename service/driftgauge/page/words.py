@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 __all__ = [
     "LEAST_P",
     "as_sentence",
-    "describe_odds",
     "format_moment",
     "format_number",
     "format_p_value",
@@ -19,7 +18,6 @@ __all__ = [
 
 _MISSING = "–"  # noqa: RUF001 - a dash stands for no number
 _S_MS = 1_000
-_CERTAIN = 1e-9
 _SMALL = 1e-4
 LEAST_P = 1e-15
 """No test is accurate below."""
@@ -86,15 +84,3 @@ def format_p_value(p_value: float | None) -> str:
     if p_value < LEAST_P:
         return f"< {LEAST_P:g}"
     return f"{p_value:.2g}" if p_value >= _SMALL else f"{p_value:.0e}"
-
-
-def describe_odds(p_value: float) -> str:
-    """Return how sure a window is: how often chance alone makes one so extreme."""
-    if p_value < _CERTAIN:
-        return "Practically certain: chance would not produce this"
-    odds = 1 / p_value
-    if odds < 2:  # noqa: PLR2004 - more often than every second
-        return "Chance alone makes most windows so extreme"
-    rounded = float(f"{odds:.2g}")
-    number = f"{rounded / 1e6:,g} million" if rounded >= 1e6 else f"{rounded:,g}"  # noqa: PLR2004 - in words
-    return f"Chance alone makes a window so extreme once in {number} windows"

@@ -26,7 +26,7 @@ function show(node, local) {
 
 function showTimes() {
   const [short, exact] = ["short", "medium"].map((timeStyle) => new Intl.DateTimeFormat(undefined, {dateStyle: "medium", timeStyle}));
-  const texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     if (!texts.currentNode.data.match(MOMENT) && !written.has(texts.currentNode)) continue;
     show(texts.currentNode, (utc) => utc.replace(MOMENT, (all, day, monthAndYear, time, seconds) => {
@@ -87,9 +87,10 @@ async function load() {
 
 function replace(fresh) {
   const active = document.activeElement;
-  // Several links lead to one window, so the place among them counts; the range may change meanwhile. Those that
-  // change the range are known by their texts.
-  const nameOf = (each) => (each.closest(".tools") ? null : each.getAttribute("href")?.replace(/&(from|until)=[^&#]+/g, "")) ?? each.getAttribute("aria-label") ?? each.textContent;
+  // Several links lead to one window, so the chart or table and the place in it count; charts and the range may
+  // change meanwhile. Links that change the range are known by their texts.
+  const placeOf = (each) => each.closest("figure, details")?.querySelector("b, summary")?.textContent ?? "";
+  const nameOf = (each) => placeOf(each) + ((each.closest(".tools") ? null : each.getAttribute("href")?.replace(/&(from|until)=[^&#]+/g, "")) ?? each.getAttribute("aria-label") ?? each.textContent);
   const focused = nameOf(active);
   const alike = () => [...document.querySelectorAll("a, summary, button, .scroll")].filter((each) => nameOf(each) === focused);
   const place = alike().indexOf(active);
