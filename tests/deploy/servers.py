@@ -98,12 +98,14 @@ class Prometheus(_MonitoringServer):
         rules: Mapping[str, Any],
         *,
         every: str = "1s",
+        alertmanagers: Sequence[str] = (),
     ) -> None:
         for name, tree in rules.items():
             (folder / name).write_text(yaml.safe_dump(tree))
         config = {
             "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
             "rule_files": list(rules),
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]},
             "scrape_configs": [
                 {"job_name": "driftgauge", "static_configs": [{"targets": list(targets)}]},
             ],
