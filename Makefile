@@ -93,7 +93,7 @@ lock: $(STAMP) ## Resolve the dependencies again, within the ranges of pyproject
 
 SBOM ?= dist/driftgauge.cdx.json
 .PHONY: sbom
-sbom: $(STAMP) ## Write the image's bill of materials as CycloneDX, from its lock (SBOM=FILE)
+sbom: $(STAMP) ## List the image's Python packages as CycloneDX, from its lock (SBOM=FILE)
 	@mkdir -p $(dir $(SBOM))
 	@$(BIN)/python -W ignore -m cyclonedx_py requirements deploy/docker/requirements.lock --pyproject pyproject.toml \
 	  --output-reproducible --output-file $(SBOM)
