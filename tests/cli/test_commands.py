@@ -263,13 +263,6 @@ def test_lines_of_clients_come_after_the_error_that_says_less(name, lines, error
     assert found == printed
 
 
-def test_error_of_a_connection_is_one_line(tmp_path):
-    config = write_config(tmp_path, kafka={"bootstrap.servers": "127.0.0.1:1", "group.id": "g"})
-    done = run("events", "peek", "--config", config, "--topic", "embeddings")
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("driftgauge: this client cannot connect to the Kafka cluster (127.0.0.1:1")
-
-
 # Two serve until they are stopped, and have no result; that of init is a configuration.
 WITHOUT_RESULT = {("serve",), ("page",), ("init",), ("marks", "add"), ("accept-loss",)}
 
@@ -519,5 +512,6 @@ def test_command_without_brokers_exits_with_1(tmp_path, arguments):
     kafka = {"bootstrap.servers": "127.0.0.1:1", "group.id": "driftgauge"}
     done = run(*arguments, "--config", write_config(tmp_path, kafka=kafka))
     assert (done.returncode, done.stdout) == (1, "")
-    assert "cannot connect to the Kafka cluster (127.0.0.1:1" in done.stderr
-    assert "Connection refused" in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("driftgauge: this client cannot connect to the Kafka cluster (127.0.0.1:1")
+    assert "Connection refused" in line
