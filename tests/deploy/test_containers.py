@@ -33,6 +33,7 @@ from tests.waiting import wait_for
 
 UID = 65_532
 
+
 def copied(stage):
     """The files and folders of the repository that a stage copies."""
     copies = (step.words for step in stages()[stage] if step.name == "COPY")

@@ -455,11 +455,6 @@ def test_text_that_is_no_json_is_invalid(text, where):
     assert rejection.detail.startswith("[json]: the text is no JSON (")
 
 
-def test_bool_is_no_number_where_the_list_is_escaped_in_text():
-    text = rb'{"p":"{\"v\":\u005btrue,1,1,1\u005d}"}'
-    assert refuse({**IMAGES, "embedding": "p[json].v"}, text).reason is Reason.INVALID
-
-
 @pytest.mark.parametrize("encoding", sorted(VALID_RECORDS))
 def test_valid_record_is_accepted(encoding):
     mapping, record, events = VALID_RECORDS[encoding]

@@ -373,17 +373,6 @@ def test_windows_that_vary_more_than_days_decide_by_their_own_variation():
     assert DRIFT not in verdicts
 
 
-def test_weekly_cycle_of_the_warm_up_is_no_drift():
-    # Every weekend as many events of one cluster more as make drift on other streams.
-    stream = JudgedStream(reference=RICH, warm_up=(0, 2 * TWO_WEEKS * HOUR_MS), level=1 / 8_766)
-    build, shifted = np.random.default_rng(0).multinomial, np.array(SHIFTED) / 400
-    found = set()
-    for number in range(3 * TWO_WEEKS):
-        shares = shifted if number // 24 % 7 >= 5 else RICH.counts / RICH.counts.sum()
-        found.add(stream.verdict(number, tuple(build(400, shares).tolist())))
-    assert DRIFT not in found
-
-
 def test_drift_that_fell_below_the_smallest_is_no_drift_for_long():
     # A tenth of it is seen in every window of 4,000 events.
     build, clean = np.random.default_rng(0).multinomial, np.array(QUIET) / 4_000
