@@ -147,11 +147,8 @@ ENVIRON = {
     ("words", "offered"),
     [
         ("p", ["plain,page", "plain,plan", "plain,publish"]),
-        ("events p", ["plain,peek"]),
         ("serve --role ", ["plain,count", "plain,windows", "plain,all"]),
-        ("baseline fit --metric c", ["plain,cosine"]),
         ("plan --base", ["plain,--baseline", "plain,--baseline-count"]),
-        ("serve --config d", ["file,d"]),
         ("baseline show a.safetensors --against b", ["file,b"]),
     ],
 )
