@@ -121,13 +121,12 @@ soak: $(STAMP) ## Run a replica for two hours in which 30 days of event time pas
 	@$(BIN)/python -m tests.bench.soak $(ARGS)
 
 .PHONY: evidence
-evidence: $(STAMP) ## Measure false alarms, power by kind, spoiled baselines and the alarm budget (an hour and more; ARGS)
+evidence: $(STAMP) ## Measure false alarms, power by kind, spoiled baselines and false pages (an hour and more; ARGS)
 	@$(BIN)/python -m tests.bench.false_alarms $(ARGS)
 	@$(BIN)/python -m tests.bench.power $(ARGS)
 	@$(BIN)/python -m tests.bench.dependence texts $(ARGS)
 	@$(BIN)/python -m tests.bench.spoiled $(ARGS)
-	@$(BIN)/python -m tests.bench.budget single --years 100 $(ARGS)
-	@$(BIN)/python -m tests.bench.budget shared --years 4 $(ARGS)
+	@$(BIN)/python -m tests.bench.traffic pages $(ARGS)
 
 .PHONY: simulate
 simulate: $(STAMP) ## Simulate both stages with drawn configurations, up to metrics and page (SECONDS=600, SEED=N)

@@ -12,14 +12,10 @@ from driftgauge.baseline.groups import groups_of_ids, measure_groups, number_gro
 from driftgauge.baseline.windows import Traffic
 from driftgauge.cli.printing import render
 from driftgauge.core.counting.hashing import HASH_BINS
-from driftgauge.core.counting.tally import Tally
-from driftgauge.core.statistics import registry
 from driftgauge.errors import InputError
 from driftgauge.streams import to_reference
-from tests.bench.population import Population
 from tests.builders.baselines import by_columns, draw_bursts, fit
 from tests.builders.clocks import HOUR_MS
-from tests.core.judging.scorers import build_scorer
 
 
 def test_groups_are_numbered_by_value_of_key() -> None:
@@ -184,31 +180,3 @@ def test_group_is_compared_with_the_others_of_its_side() -> None:
         500,
     )
     assert np.diag(found.means).mean() == pytest.approx(3**2 * 200**2 * (1 - 200 / 500) / 1_000, rel=0.05)
-
-
-@pytest.mark.parametrize("mixed", [True, False])
-def test_level_holds_for_windows_of_other_groups(mixed: bool) -> None:
-    # 320 windows against 16 baselines. All windows of a stream come from the same 300 groups, of which those
-    # that are whole differ in size. Of the groups' own overdispersion alone .03 and .06 would be found.
-    found = []
-    for seed in range(16):
-        random = np.random.default_rng(seed)
-        drawn = np.minimum(1 + (2 * random.pareto(1.2, 600)).astype(int), 60)
-        groups = np.repeat(np.arange(600), 8 if mixed else drawn)
-        centres = 1.2 * random.normal(size=(600, 6))
-        vectors = (centres[groups] + random.normal(size=(len(groups), 6))).astype(np.float32)
-        own, later = np.flatnonzero(groups < 300), np.flatnonzero(groups >= 300)
-        known = Provenance(groups=groups[own], mixed_windows=mixed)
-        reference = to_reference(fit(vectors[own], clusters=4, provenance=known))
-        tallies = Population(vectors, reference.centroids.assign(vectors), reference.centroids).tallies(
-            reference
-        )
-        scorer = build_scorer(reference, reference.overdispersion)
-        for _ in range(20):
-            order = random.permutation(np.arange(300, 600))
-            whole = np.concatenate([np.flatnonzero(groups == group) for group in order])
-            rows = random.choice(later, 200, replace=False) if mixed else whole[:200]
-            score = scorer.score(Tally(tallies[rows].sum(axis=0), registry.fields_of(reference)))
-            assert score is not None
-            found.append(score.p_value < 0.01)
-    assert 0 < np.mean(found) < 0.02

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from tests.bench.embeddings import IMAGES, TEXTS, load, load_vectors, parser_with_data
 from tests.bench.population import CLUSTERS, DAY_MS, HOUR_MS, Population, spec
 from tests.bench.power import FAR, mean_and_error
-from tests.bench.relations import CORRELATION, correlated
 from tests.output import say
 
 from driftgauge.baseline.artifact import Baseline
@@ -50,6 +49,7 @@ LASTING = 40  # windows of drift in each run
 BASELINES = (2_500, 500)  # events in the baseline's histogram: 12.5 and 2.5 windows
 SEARCH = 600  # windows in the search for the share of drift: an error of 0.02 in the rate is left
 SIZES = {"1h": (HOUR_MS, 336), "1d": (DAY_MS, WARM_UP)}  # and the windows of their warm-ups
+CORRELATION = 0.5  # of the second principal coordinate with the first
 SETTINGS = [(count, size) for size in SIZES for count in BASELINES]  # all kinds are measured in the first
 
 Rows = NDArray[np.intp]
@@ -307,6 +307,14 @@ class Images:
 
 Change = Callable[[int, Rows], NDArray[np.float32]]
 """Returns what each image may become, (N, d), by the number of a split and the rows of its stream."""
+
+
+def correlated(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return principal coordinates, (N, d), with the second correlated with the first."""
+    changed, deviations = vectors.copy(), vectors.std(axis=0)
+    first, second = (vectors / deviations)[:, :2].T
+    changed[:, 1] = (CORRELATION * first + np.sqrt(1 - CORRELATION**2) * second) * deviations[1]
+    return changed
 
 
 def kinds_of(folder: Path) -> tuple[NDArray[np.float32], dict[str, Change]]:

@@ -4,11 +4,10 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-import orjson
 import pytest
 from numpy.typing import NDArray
 
-from tests.chaos.expected_counts import WINDOWS_MS, ExpectedCounts, nearest
+from tests.chaos.expected_counts import nearest
 from tests.chaos.workload import (
     BURST,
     CENTRES,
@@ -101,30 +100,6 @@ def test_workload_has_every_fault(workload: Workload) -> None:
     numbers = Counter(workload.fault.tolist())
     assert set(numbers) == set(Fault)
     assert 5 <= len(workload) - numbers[Fault.NONE] <= 50
-
-
-def test_expected_counts_match_events_counted_one_by_one(workload: Workload) -> None:
-    counted = ExpectedCounts.of(workload, CENTROIDS)
-    for counts, rows in (
-        (counted.all, workload.fault == Fault.NONE),
-        (counted.on_time, (workload.fault == Fault.NONE) & ~workload.late),
-    ):
-        expected: Counter[tuple[str, str, int, int]] = Counter()
-        for row in np.flatnonzero(rows).tolist():
-            time_ms = orjson.loads(workload.value(row))["timestamp"]
-            cluster = min(
-                range(len(CENTRES)), key=lambda c: np.linalg.norm(workload.vectors[row] - CENTRES[c])
-            )
-            stream = STREAMS[workload.stream[row]]
-            for window, size_ms in WINDOWS_MS[stream].items():
-                expected[stream, window, time_ms - time_ms % size_ms, cluster] += 1
-        assert {
-            (*key, cluster): number
-            for key, numbers in counts.items()
-            for cluster, number in enumerate(numbers)
-            if number
-        } == expected
-        assert {len(numbers) for numbers in counts.values()} == {len(CENTRES)}
 
 
 def test_vector_between_centroids_is_rejected() -> None:

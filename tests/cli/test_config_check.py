@@ -383,7 +383,7 @@ def test_memory_follows_from_client_properties_streams_and_page(tmp_path):
     assert text.startswith(f"memory: at most about {round(sum(default.values()) / 1024**2)} MiB a replica: ")
 
 
-PANES = 5_000
+PANES = 1_500
 
 
 def test_waiting_pane_takes_as_much_as_is_stated():

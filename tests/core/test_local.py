@@ -58,7 +58,7 @@ def test_snippet_is_cut_and_published_and_purged_with_its_window(kept, text):
     assert [purged[key] for key in held] == [None] * bool(kept)
 
 
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(20))
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.integers(0, 30 * 60), st.integers(0, CLUSTERS - 1)),

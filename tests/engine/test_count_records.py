@@ -342,7 +342,7 @@ VALUES = st.sampled_from(
 )
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(50))
 @given(
     batches=st.lists(
         st.lists(st.tuples(st.integers(0, 1), VALUES | st.binary(max_size=5)), max_size=8), max_size=3

@@ -371,7 +371,7 @@ def cases(draw):
     return mapping, schema, draw(sequences(raws, PAYLOAD))
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(80))
 @given(cases())
 @example((MAPPING | {"embedding": "x"}, record(*HEAD, ("x", UUID)), [framed(EVENT + sized(ID.encode()))]))
 def test_fastavro_judges_records_as_their_cursors_do(case):

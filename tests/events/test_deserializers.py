@@ -20,6 +20,7 @@ from driftgauge.events.schemas import read_message_indexes, read_schema_id
 from driftgauge.events.sources import compile_path
 from tests.events.mapped import IMAGES, read_settings
 from tests.events.schema_records import framed, stored
+from tests.examples import examples
 
 BINARY = [("ce_specversion", b"1.0"), ("ce_type", b"t"), ("ce_id", b"5")]
 STRUCTURED = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
@@ -196,7 +197,7 @@ def test_raw_contents_that_do_not_match_the_outputs_are_undecodable():
     assert caught.value.reason is Reason.UNDECODABLE
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.binary(max_size=60))
 def test_any_value_is_decoded_or_undecodable(raw):
     with suppress(EventError):

@@ -39,7 +39,7 @@ def test_cases_have_all_encodings():
 
 
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(80))
 @given(data=st.data())
 def test_fast_and_exact_accept_and_refuse_alike(name, data):
     case = CASES[name]

@@ -152,7 +152,7 @@ def judged(*raws):
 EVENT = jsonschema.Draft202012Validator(json.loads((SCHEMAS / "event.v1.schema.json").read_text("utf-8")))
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(80))
 @given(st.lists(near_events(), min_size=1, max_size=4))
 def test_batch_of_events_is_read_as_the_schema_of_the_contract_says(raws):
     for raw, outcome in zip(raws, judged(*raws), strict=True):
@@ -163,7 +163,7 @@ def test_batch_of_events_is_read_as_the_schema_of_the_contract_says(raws):
         assert is_read == is_valid or (is_valid and outcome[-1].startswith("timestamp: "))
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(80))
 @given(st.lists(NUMBERS | st.sampled_from(["true", "false", "null", "[1]"]), min_size=4, max_size=5), VALUES)
 def test_bool_among_numbers_is_refused(numbers, extra):
     text = f'{{"a":{extra},"stream":"images","timestamp":1,"embedding":[{",".join(numbers)}],"b":{extra}}}'
@@ -234,7 +234,7 @@ def parser(path):
 USUAL = b'{"stream":"images","timestamp":1,"embedding":[1,2,3,4],"note":"a"}'
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(80))
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=4, max_size=4))
 def test_array_of_usual_event_is_cut(numbers):
     fields = {"event_id": "e", "segments": {"country": "de"}, "model_version": "2025-10", "snippet": "a text"}
@@ -354,7 +354,7 @@ def restore(value):
     return [*map(restore, value)] if isinstance(value, list) else value
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(80))
 @given(st.data(), LISTS | st.lists(LISTS, max_size=2), st.booleans())
 def test_value_of_any_text_is_the_same_as_far_as_it_is_read(data, numbers, ascii_only):
     """The names of the path stand in strings, in nested objects, and in longer names."""
@@ -413,7 +413,7 @@ MAPPED_VALUES = st.fixed_dictionaries(
 ).map(lambda changed: USUAL_VALUE | changed)
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(80))
 @given(
     st.lists(st.just(USUAL_VALUE) | MAPPED_VALUES, min_size=1, max_size=9),
     st.sampled_from(["s", "ms", "us"]),

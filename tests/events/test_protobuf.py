@@ -400,7 +400,7 @@ def cases(draw):
     return mapping, file, draw(sequences(draw(st.lists(raws, min_size=1, max_size=2)), PAYLOAD + 1))
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(80))
 @given(cases())
 def test_class_of_the_schema_judges_messages_as_their_fields_do(case):
     mapping, file, raws = case

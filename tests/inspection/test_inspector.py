@@ -283,7 +283,7 @@ def test_registry_that_does_not_answer_is_waited_for_once(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", [*sorted(VALID_RECORDS), None])
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(40))
 @given(data=st.data())
 def test_any_record_is_described_once(tmp_path_factory, encoding, data):
     folder = tmp_path_factory.mktemp("config")

@@ -109,7 +109,8 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     "drop_while_settling": [
         Edit(
             "engine/count/held_partitions.py",
-            "        self.assign([source.partition for source in self.started])\n"
+            "        now_s = self._clock.monotonic_s()\n"
+            "        self._states |= {source.partition: _Pending(now_s, source) for source in self.started}\n"
             "        self._sync_client()\n\n    def lose",
             _BEGIN_AGAIN_AT_ONCE,
         ),

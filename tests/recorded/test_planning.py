@@ -37,7 +37,6 @@ RATIO = "its sampling error affects every window"
 DAILY = "A daily cycle looks like drift"
 INDEPENDENT = "The plan assumes independent events"
 UNTESTED = "The plan leaves out spread, duplicates, relations"
-EVERY = {NOTHING, SMALL_BASELINE, RATIO, DAILY, INDEPENDENT, UNTESTED}
 
 
 def recommended_ms(plan):

@@ -41,7 +41,7 @@ def test_truncated_or_extended_value_is_malformed(key, value):
             decode(key, raw)
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(80))
 @given(st.sampled_from(list(GOLDEN)), MUTATIONS)
 def test_mutated_record_decodes_or_raises_state_error(kind, mutations):
     _, value, key = GOLDEN[kind]

@@ -162,7 +162,7 @@ RECORDS = st.one_of(
 )
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(80))
 @given(RECORDS)
 def test_record_decodes_to_encoded_value(record):
     key, value = record

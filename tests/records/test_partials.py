@@ -24,7 +24,7 @@ from tests.builders.results import plain
 from tests.examples import examples
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 @given(COMMITS, st.integers(1, 2**31 - 1), CONTENTS)
 def test_commit_decodes_to_encoded_commit(commit, shards, contents):
     panes, partitions = contents

@@ -37,7 +37,7 @@ def test_truncated_or_extended_record_is_malformed():
             decode_part(record)
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(80))
 @given(MUTATIONS)
 def test_mutated_record_decodes_or_raises_state_error(mutations):
     try:

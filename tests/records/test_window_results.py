@@ -198,7 +198,7 @@ def test_revisions_of_window_share_key():
     assert result_key(RESULTS["too-few-events"]) == b"resnet18-fc1/500ms/2025-11-03T00:00:00.500Z"
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(40))
 @given(ANY_RESULT)
 def test_written_record_is_one_of_the_schema(result):
     description = build_description(*map(str, result.counts), example_ids=[("x",)] * len(result.counts))

@@ -14,8 +14,12 @@ from tests.simulation.plan import PAIRS, Plan, draw, draw_features
 from tests.simulation.run import Run
 from tests.simulation.shrinking import as_test, shrink
 
+# Plans of about a second each, those that add most pairs of features first: the first eight have 88 % of all
+# pairs, all of them 91 %. `make simulate` draws the costly ones as well.
+SEEDS = (11, 9, 23, 7, 16, 15, 14, 8, 2, 3, 12, 19, 1, 20, 5, 10)
 
-@pytest.mark.parametrize("seed", range(examples(24)))
+
+@pytest.mark.parametrize("seed", SEEDS[: examples(2 * len(SEEDS))])
 def test_drawn_plan_holds(seed):
     check(draw(seed), seed)
 

@@ -107,7 +107,7 @@ def test_windows_without_segment_score_count_as_false(gap, verdict, part, is_who
     assert result.verdict is OK
 
 
-@settings(max_examples=examples(25))
+@settings(max_examples=examples(16))
 @given(
     st.lists(
         st.tuples(

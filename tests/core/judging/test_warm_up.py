@@ -1,6 +1,8 @@
 """Calibration of the overdispersion in a warm-up."""
 
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from tests.builders.results import hour_window, plain
 from tests.builders.specs import ALARM, build_schedule
 from tests.core.judging.judged_stream import FEW, FIRST_AFTER, LEVEL, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 from tests.core.statistics.toy import TOY
-from tests.examples import DEVELOPMENT, examples
+from tests.examples import examples
 
 DRIFT = Verdict.DRIFT
 
@@ -205,8 +207,8 @@ WINDOWS = st.one_of(st.integers(0, 40), st.builds(Window, st.just(DAY_MS), st.sa
 STEPS = st.lists(st.tuples(WINDOWS, st.sampled_from([QUIET, MOVED, ODD, FEW])), max_size=12)
 
 
-@settings(max_examples=examples(DEVELOPMENT))
-@given(st.sets(st.integers(0, 2 * MIN_WINDOWS)), STEPS)
+@settings(max_examples=examples(8))
+@given(st.sets(st.integers(0, 2 * MIN_WINDOWS), min_size=3), STEPS)
 def test_restarts_change_no_later_result(restarts, later):
     kept, restarted = (
         JudgedStream(reference=SEGMENTED, warm_up=WARM_UP, segment_keys=("country",)) for _ in range(2)
@@ -288,11 +290,17 @@ def test_mean_of_items_that_come_again_varies_though_groups_hardly_do():
     assert sums.offset(reference, least=MIN_WINDOWS).overdispersion.counts > 80_000 * 0.04
 
 
-def judge_after(warm_up, later, level=LEVEL):
-    """Return a stream after so many hours of warm-up like RICH, one of them empty, and the later results."""
+@cache
+def _warmed_up(warm_up, level):
     stream = JudgedStream(reference=RICH, warm_up=(0, warm_up * HOUR_MS), level=level)
     for number in range(1, warm_up):
         stream.judge(number, build_few(number))
+    return stream
+
+
+def judge_after(warm_up, later, level=LEVEL):
+    """Return a stream after so many hours of warm-up like RICH, one of them empty, and the later results."""
+    stream = deepcopy(_warmed_up(warm_up, level))
     return stream, [stream.judge(number, counts) for number, counts in enumerate(later, warm_up)]
 
 
@@ -332,7 +340,7 @@ def test_slow_drift_whose_windows_together_are_overwhelming_is_drift(warm_up, la
     assert stream.verdict(warm_up + len(later), later[1]) is last
 
 
-@pytest.mark.parametrize("first", range(100, 600, 100))
+@pytest.mark.parametrize("first", [100, 300])
 def test_drift_that_lasted_ends_within_twenty_windows(first):
     after = [build_few(number) for number in range(first, first + 50)]
     _, results = judge_after(TWO_WEEKS, [SHIFTED] * 30 + after, level=1 / 8_766)
@@ -363,17 +371,6 @@ def test_windows_that_vary_more_than_days_decide_by_their_own_variation():
         stream.judge(number, (MORE, LESS)[number % 2])
     verdicts = {stream.verdict(number, SHIFTED) for number in range(TWO_WEEKS, TWO_WEEKS + 12)}
     assert DRIFT not in verdicts
-
-
-def test_weekly_cycle_of_the_warm_up_is_no_drift():
-    # Every weekend as many events of one cluster more as make drift on other streams.
-    stream = JudgedStream(reference=RICH, warm_up=(0, 2 * TWO_WEEKS * HOUR_MS), level=1 / 8_766)
-    build, shifted = np.random.default_rng(0).multinomial, np.array(SHIFTED) / 400
-    found = set()
-    for number in range(4 * TWO_WEEKS):
-        shares = shifted if number // 24 % 7 >= 5 else RICH.counts / RICH.counts.sum()
-        found.add(stream.verdict(number, tuple(build(400, shares).tolist())))
-    assert DRIFT not in found
 
 
 def test_drift_that_fell_below_the_smallest_is_no_drift_for_long():

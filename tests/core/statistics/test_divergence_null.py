@@ -229,7 +229,7 @@ SHARES = {
 @pytest.mark.parametrize("name", SHARES)
 def test_level_holds_on_average_over_baselines(name, ratio):
     random = np.random.default_rng(ratio)
-    alarms = alarm_rates(random, SHARES[name], 250, ratio * 250, 60, 60)
+    alarms = alarm_rates(random, SHARES[name], 250, ratio * 250, 60, 30)
     # Four standard errors, with the baselines as clusters of the sample, and the error of the approximation.
     errors = 4 * alarms.std(axis=0) / math.sqrt(len(alarms)) + np.array([0.004, 0.0015])
     assert (np.abs(alarms.mean(axis=0) - [0.05, 0.01]) < errors).all()
@@ -240,5 +240,5 @@ def test_level_holds_for_baseline_of_one_cluster(outside):
     # Of 5,000 events that many are outside of the dominant cluster.
     shares = np.full(50, outside / 5_000 / 49)
     shares[0] = 1 - shares[1:].sum()
-    alarms = alarm_rates(np.random.default_rng(0), shares, 250, 5_000, 100, 40)
+    alarms = alarm_rates(np.random.default_rng(0), shares, 250, 5_000, 60, 40)
     assert (alarms.mean(axis=0) < [0.055, 0.012]).all()

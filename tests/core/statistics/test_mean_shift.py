@@ -89,7 +89,7 @@ def test_level_holds_for_few_events_or_groups_of_heavy_tails(overdispersion, are
 @pytest.mark.parametrize("length", [1, 5])
 @pytest.mark.parametrize("windows", [20, 200])
 def test_level_holds_with_estimated_overdispersion(length, windows):
-    # 60 estimates with 150 windows each, of which 90 should be significant. With 20 windows the rate varies
+    # 60 estimates with 100 windows each, of which 60 should be significant. With 20 windows the rate varies
     # between estimates by about its own size, and T2 is conservative.
     random = np.random.default_rng([length, windows])
     means = bursts_of(length)
@@ -97,7 +97,7 @@ def test_level_holds_with_estimated_overdispersion(length, windows):
     found = []
     for _ in range(60):
         null = MeanShiftNull(np.diag(VARIANCES), 10_000, estimate(random, means, windows))
-        for shift in random.standard_normal((150, COMPONENTS)) @ factor.T * np.sqrt(VARIANCES):
+        for shift in random.standard_normal((100, COMPONENTS)) @ factor.T * np.sqrt(VARIANCES):
             test = null.test(shift, 300)
             found.append(test.p_values)
     rates = (np.array(found) < 0.01).mean(axis=0)

@@ -303,27 +303,6 @@ def test_expired_parts_are_orphans_and_release_position(shard):
     assert shard.state.position.offset == len(shard.log)
 
 
-def test_commit_applied_before_staged_parts_is_not_repeated():
-    shard = Shard(build_spec(), partitions=2)
-    shard.read(at(0))
-    first, last = shard.write(producer="b", unread=(1,), part_bytes=TWO_PARTS)
-    waiting = shard.log[last]
-    shard.log[last:] = []
-    shard.read(at(0.5, 1), partition=1)
-    shard.write(producer="a", unread=(0,))
-    shard.apply()
-    shard.close()
-    assert shard.state.position.offset == first
-    shard.restart()
-    assert shard.next_offset == first
-    shard.log.append(waiting)
-    shard.apply()
-    shard.close()
-    assert shard.state.position.offset == len(shard.log)
-    assert summarize_counts(shard.close(has_source_ended=True)) == [(HOUR_MS, MONDAY_MS, 0, (1, 1, 0, 0))]
-    assert shard.chain == WHOLE
-
-
 def test_commits_that_interleave_after_long_pause_are_applied():
     shard = Shard(build_spec(), partitions=2)
     shard.commit()

@@ -21,7 +21,7 @@ PLAN = st.lists(
 )
 
 
-@settings(max_examples=examples(25))
+@settings(max_examples=examples(12))
 @given(PLAN, st.sampled_from([(), (1,)]), st.integers(0, 20), st.integers(10, 40))
 def test_skipped_rounds_change_nothing(plan, unread, first, number):
     kept = []

@@ -23,7 +23,7 @@ COMMITS = st.lists(
 
 
 @given(commits=COMMITS)
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(24))
 def test_applied_events_are_those_counted_and_those_late_for_each_size(commits):
     spec = build_spec(
         reference=SEGMENTED,
