@@ -99,7 +99,7 @@ def publish_all(*verdicts, **changes):
             2 * DAY_MS,
             [
                 "Silent",
-                "Before No drift found until 3 Nov 2025, 01:00 UTC, by windows of 1h.",
+                "Before No drift found up to 3 Nov 2025, 01:00 UTC, by windows of 1h.",
                 "1h: no new window since 3 Nov 2025, 01:00 UTC",
             ],
             id="silent",

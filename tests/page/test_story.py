@@ -284,7 +284,7 @@ ONE = [SEGMENT | {"value": "dock", "verdict": "drift"}, SEGMENT | {"value": "oth
             WELL + GROWING,
             [
                 "What Novelty: some events lie where the baseline has none. Where",
-                "How large Novelty 10 %; the last 25 ok windows had at most 2.4 %. When Began between ",
+                "How large Novelty 10 %; the last 24 ok windows had at most 2.3 %. When Began between ",
                 "Trend Novelty grows from 3.0 % to 9.0 % over 9 windows of 1h.",
             ],
             id="growing",
@@ -514,7 +514,7 @@ def alert_links(results):
             "gaps",
             [
                 "Incomplete",
-                "Before No drift found until 7 Nov 2025, 13:00 UTC, by windows of 1h.",
+                "Before No drift found up to 7 Nov 2025, 13:00 UTC, by windows of 1h.",
                 "1h: embeddings[1] not read to the end since 7 Nov 2025, 13:00 UTC",
                 "a corrected window follows",
             ],

@@ -262,14 +262,15 @@ def _alarm(
         evidence = _evidence(within)
         kind, number = kind_of(evidence), number_of(evidence)
         value, sizes = evidence[number], within[number]
-        is_well = (before["verdict"] == _OK[0]) & (before["baseline"] == evidence["baseline"])
-        usual = before[is_well][number]
         is_slow = not evidence["kind"] and bool(evidence["slow_drift"] > 0)
         # A result may lack the estimate; the evidence is then the last window.
         since_ms = min(int(evidence["slow_drift_since_ms"]), run.since_ms) if is_slow else run.since_ms
         # What the first window adds up began before it did if the drift grows, or chance hid it.
         summed_ms = min(since_ms, int(within["slow_drift_since_ms"][0]))
         after_ms = max(conclusive[conclusive < summed_ms].tolist(), default=None)
+        is_well = (before["verdict"] == _OK[0]) & (before["baseline"] == evidence["baseline"])
+        # The drift may have begun in the ok windows after that.
+        usual = before[is_well & (before["start_ms"] < (after_ms or since_ms))][number]
     both = SEGMENT_DRIFT | SEGMENT_OK
     return Alarm(
         size=format_duration(series.size_ms),

@@ -176,7 +176,7 @@ def _tell_calm(status: StreamStatus) -> list[tuple[str, str]]:
         end_ms, row, size = max(ends, key=lambda each: each[0])
         words = STATES[VERDICTS[row["verdict"]]].words
         asked = "Before" if told else "What"
-        told.append((asked, f"{words} until {format_moment(end_ms)}, by windows of {size}."))
+        told.append((asked, f"{words} up to {format_moment(end_ms)}, by windows of {size}."))
     return told
 
 
