@@ -216,7 +216,7 @@ def test_roles_run_apart():
 @pytest.mark.parametrize("where", RUNNING)
 def test_image_has_project_version(where):
     version = PROJECT["version"]
-    assert re.fullmatch(rf"([a-z0-9.]+/)?driftgauge:{re.escape(version)}", container(where)["image"])
+    assert re.fullmatch(rf"([a-z0-9.]+/)*driftgauge:{re.escape(version)}", container(where)["image"])
     assert pod(where)["metadata"]["labels"]["app.kubernetes.io/version"] == version
 
 

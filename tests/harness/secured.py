@@ -151,31 +151,35 @@ class SecuredBroker:
 def documented_rights(case: Case, user: str = USER) -> list[AclBinding]:
     """Return what the document on secured Kafka grants, to a user, for the topics and groups of a case."""
     text = (ROOT / "service/docs/how-to/secured-kafka.md").read_text().replace("\\\n", " ")
+    # The first name of an internal resource is the service's own, and stays.
+    named = re.sub(r"driftgauge(?!\.driftgauge)", case.name, text.replace("embeddings", case.events_topic))
+    return [
+        right for line in re.findall("^acl (--.*)", named, re.MULTILINE) for right in parse_rights(line, user)
+    ]
+
+
+def parse_rights(options: str, user: str = USER) -> list[AclBinding]:
+    """Return what kafka-acls.sh would grant to a user with these options."""
     parser = ArgumentParser()
     for kind in _RESOURCES:
         parser.add_argument(f"--{kind}", action="append", default=[])
     parser.add_argument("--operation", action="append")
     parser.add_argument("--resource-pattern-type", default="literal")
-    rules = []
-    for line in re.findall("^acl (--.*)", text, re.MULTILINE):
-        found = vars(parser.parse_args(line.split()))
-        rules += [
-            AclBinding(
-                resource,
-                re.sub(
-                    r"driftgauge(?!\.driftgauge)", case.name, name.replace("embeddings", case.events_topic)
-                ),
-                ResourcePatternType[found["resource_pattern_type"].upper()],
-                f"User:{user}",
-                "*",
-                AclOperation[re.sub("(?<=[a-z])(?=[A-Z])", "_", operation).upper()],
-                AclPermissionType.ALLOW,
-            )
-            for kind, resource in _RESOURCES.items()
-            for name in found[kind.replace("-", "_")]
-            for operation in found["operation"]
-        ]
-    return rules
+    found = vars(parser.parse_args(options.split()))
+    return [
+        AclBinding(
+            resource,
+            name,
+            ResourcePatternType[found["resource_pattern_type"].upper()],
+            f"User:{user}",
+            "*",
+            AclOperation[re.sub("(?<=[a-z])(?=[A-Z])", "_", operation).upper()],
+            AclPermissionType.ALLOW,
+        )
+        for kind, resource in _RESOURCES.items()
+        for name in found[kind.replace("-", "_")]
+        for operation in found["operation"]
+    ]
 
 
 @contextmanager

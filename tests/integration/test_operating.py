@@ -1,17 +1,17 @@
 """What the how-tos promise: the state restored, other shards, another cluster; and no lag at rest."""
 
-from collections.abc import Iterable
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from confluent_kafka import Message, Producer
 
 from tests.harness.broker import Broker
-from tests.harness.case import SHARDS, Case, SourceEvent, WindowKey
-from tests.harness.service import NO_CHAIN_FAULTS, STOPPED, ReplicaProcess
+from tests.harness.case import ROOT, SHARDS, Case, SourceEvent, WindowKey
+from tests.harness.service import NO_CHAIN_FAULTS, STOPPED, ReplicaProcess, environment
 from tests.harness.topics import TIMEOUT_S
 from tests.integration.test_chain import count_first_half, make_case, make_halves
+from tests.processes import run_command
 
 pytestmark = pytest.mark.broker
 
@@ -29,26 +29,20 @@ def wait_for_last_counts(case: Case, service: ReplicaProcess, events: list[Sourc
     service.wait_for("the windows of all events", lambda: expected <= last().items())
 
 
-def copy(records: Iterable[Message], bootstrap: str, topic: str) -> None:
-    """Write records to the same partitions, with their keys, headers and times."""
-    producer = Producer({"bootstrap.servers": bootstrap})
-    for record in records:
-        producer.produce(
-            topic,
-            value=record.value(),
-            key=record.key(),
-            partition=record.partition(),
-            timestamp=record.timestamp()[1],
-            headers=record.headers(),
-        )
-    assert producer.flush(TIMEOUT_S) == 0
+def run_topic_copy(action: str, case: Case, topic: str, records: str = "") -> str:
+    """Run the documented script as `kubectl exec` does, without its file, and return what it prints."""
+    program = (ROOT / "deploy/examples/topic_copy.py").read_text()
+    command = [sys.executable, "-c", program, action, str(case.config), topic]
+    done = run_command(*command, input=records, env=environment())
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_copy_of_changelog_is_restored_by_its_own_offsets(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap)
     first, second = make_halves()
     count_first_half(case, first)
-    changelog, covered = case.read(case.changelog_topic), case.shard_positions()
+    changelog, covered = run_topic_copy("read", case, case.changelog_topic), case.shard_positions()
     # The service goes on after the copy, before its state is lost.
     case.publish(second)
     with case.serve() as service:
@@ -60,7 +54,7 @@ def test_copy_of_changelog_is_restored_by_its_own_offsets(tmp_path: Path, bootst
     case.create(
         case.changelog_topic, SHARDS, cleanup_policy="compact", message_timestamp_type="LogAppendTime"
     )
-    copy(changelog, bootstrap, case.changelog_topic)
+    run_topic_copy("write", case, case.changelog_topic, changelog)
     with case.serve() as service:
         stopped = service.wait_for_log(STOPPED)
         # The offset to set is in the reason.
@@ -102,9 +96,12 @@ def test_service_moves_to_another_cluster_with_copies_of_events_and_results(
         (tmp_path / "new").mkdir()
         case = make_case(tmp_path / "new", broker.bootstrap)
         case.create(case.windows_topic, former.count_partitions(former.windows_topic))
-        copy(former.read(former.events_topic), broker.bootstrap, case.events_topic)
+        for topic, new in (
+            (former.events_topic, case.events_topic),
+            (former.windows_topic, case.windows_topic),
+        ):
+            run_topic_copy("write", case, new, run_topic_copy("read", former, topic))
         published = former.final_counts()
-        copy(former.read(former.windows_topic), broker.bootstrap, case.windows_topic)
         assert published
         assert case.final_counts() == published
         case.publish_last(second)

@@ -23,6 +23,7 @@ from tests.harness.secured import (
     TokenEndpoint,
     documented_rights,
     make_certificate,
+    parse_rights,
     secured_broker,
     token_endpoint,
 )
@@ -276,12 +277,15 @@ def test_config_check_names_what_the_cluster_lacks(tmp_path: Path, broker: Secur
     assert cluster["shortfalls"] == []
     assert status == 0
     assert len(cluster["created"]) == 5
-    assert len(cluster["unknown"]) == 1, "the clock"
+    version, rights, clock = cluster["unknown"]
+    assert "4.3.0 to 4.4.0" in version
+    assert all(name in rights for name in cluster["created"])
+    assert clock.startswith("the clock")
     with case.serve(settings=case.environ) as service:
         service.wait_until_ready()
         case.count_hour(service)
         status, cluster = check()
-        assert (status, cluster["shortfalls"], cluster["unknown"]) == (0, [], [])
+        assert (status, cluster["shortfalls"], cluster["unknown"]) == (0, [], [version])
         assert (cluster["created"], cluster["clock_offset_ms"]) == ([], 0)
         # The transaction that was aborted on trial disturbs nothing.
         case.count_hour(service)
@@ -296,14 +300,24 @@ def test_config_check_names_what_the_cluster_lacks(tmp_path: Path, broker: Secur
     wait_for("rights and settings to change", lambda: len(check()[1]["shortfalls"]) == 6)
     status, cluster = check()
     assert status == 1
-    server = f"--bootstrap-server {broker.addresses['PLAIN']}"
+    server = f"--bootstrap-server {broker.addresses['PLAIN']} --command-config admin.properties"
     grant = f"kafka-acls.sh {server} --add --allow-principal User:{USER} --operation"
     alter = f"kafka-configs.sh {server} --alter --entity-type topics --entity-name"
-    assert [each["remedy"] for each in cluster["shortfalls"]] == [
+    remedies = [each["remedy"] for each in cluster["shortfalls"]]
+    assert remedies == [
         f"{alter} {case.partials_topic} --add-config retention.ms=604800000",
         f"{alter} {case.changelog_topic} --add-config cleanup.policy=compact",
         f"{grant} Write --topic {case.windows_topic}",
         f"{grant} Read --group {case.name}",
         f"{grant} Read --group {case.windows_group}",
-        f"{grant} Write --operation Describe --transactional-id driftgauge.{case.name}.check",
+        f"{grant} Write --operation Describe --transactional-id driftgauge.{case.name}. "
+        "--resource-pattern-type prefixed",
     ]
+    for remedy in remedies[2:]:
+        case.grant(*parse_rights(remedy.partition(f"User:{USER} ")[2]))
+    case.configure(case.partials_topic, **{"retention.ms": "604800000"})
+    case.configure(case.changelog_topic, **{"cleanup.policy": "compact"})
+    with case.serve(settings=case.environ) as service:
+        service.wait_until_ready()
+        case.count_hour(service)
+        case.end(service)

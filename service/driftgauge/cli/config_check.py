@@ -169,7 +169,7 @@ def _describe_cluster(cluster: Cluster) -> Iterator[str]:
         yield f"problem: {each.problem}"
         yield f"  {each.remedy}"
     yield (
-        "the cluster has what the service needs"
+        "nothing is missing on the cluster, as far as it was asked"
         if not cluster.shortfalls
         else (f"{len(cluster.shortfalls)} problem{'s' if len(cluster.shortfalls) > 1 else ''} on the cluster")
     )

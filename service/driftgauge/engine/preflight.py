@@ -25,6 +25,13 @@ from driftgauge.telemetry.health import Role
 __all__ = ["Cluster", "Shortfall", "inspect_cluster"]
 
 _TRANSACTION_S: Final = 20.0
+# With three, two still accept a write while one broker is down.
+_SAFE_REPLICAS: Final = 3
+# No request of the protocol returns it.
+_VERSION: Final = (
+    "the brokers' version: clients cannot ask for it; do not use Kafka 4.3.0 to 4.4.0, which can leave "
+    "transactions open (KAFKA-20734)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +89,11 @@ class _Preflight:
         self._settings, self._admin, self._clock = settings, admin, clock
         self._own = own_topics(settings)
         self._servers = str(settings.kafka["bootstrap.servers"])
+        # The service's own login may not grant or alter anything.
+        protocol = str(settings.kafka.get("security.protocol", "plaintext")).lower()
+        self._login = "" if protocol == "plaintext" else " --command-config admin.properties"
         self._shortfalls: list[Shortfall] = []
-        self._unknown: list[str] = []
+        self._unknown = [_VERSION]
 
     def run(self, known: ClusterMetadata) -> Cluster:
         settings, names = self._settings, self._settings.topics
@@ -93,17 +103,22 @@ class _Preflight:
             if name in {*names.events, *self._own} and topic.partitions
         }
         absent = [name for name in (*names.events, *self._own) if name not in topics]
+        safe = min(_SAFE_REPLICAS, len(known.brokers))
         hidden = dict(hidden_topics(self._admin, absent))
         for name, error in hidden.items():
             operation = "Read" if name in names.events else "Write --operation Create"
             self._lack(f"topic {name} is hidden ({error.str()})", self._grant(operation, f"--topic {name}"))
-        self._check_events([name for name in names.events if name in absent and name not in hidden])
+        self._check_events([name for name in names.events if name in absent and name not in hidden], safe)
         missing = [name for name in self._own if name in absent and name not in hidden]
         if missing:
             replicas = [topics[name][1] for name in names.events if name in topics]
-            self._try_to_create(missing, names.replication_factor or max(replicas, default=1))
+            self._try_to_create(missing, names.replication_factor or max(replicas, default=safe))
         self._check_internal({name: count for name, (count, _) in topics.items()})
         self._check_rights(topics.keys())
+        if unasked := [name for name in absent if name not in hidden]:
+            self._unknown.append(
+                f"rights on topics that do not exist yet: {', '.join(unasked)}; check again once they do"
+            )
         offset_ms = self._check_transaction(has_partials=settings.partials_topic in topics)
         return Cluster(len(known.brokers), topics, missing, offset_ms, self._shortfalls, self._unknown)
 
@@ -111,7 +126,7 @@ class _Preflight:
         self._shortfalls.append(Shortfall(problem, remedy))
 
     def _command(self, tool: str, arguments: str) -> str:
-        return f"{tool} --bootstrap-server {self._servers} {arguments}"
+        return f"{tool} --bootstrap-server {self._servers}{self._login} {arguments}"
 
     def _grant(self, operation: str, resource: str) -> str:
         user = self._settings.kafka.get("sasl.username", "NAME")
@@ -119,9 +134,9 @@ class _Preflight:
             "kafka-acls.sh", f"--add --allow-principal User:{user} --operation {operation} {resource}"
         )
 
-    def _check_events(self, missing: Collection[str]) -> None:
+    def _check_events(self, missing: Collection[str], replication: int) -> None:
         for name in missing:
-            create = f"--create --topic {name} --partitions 12 --replication-factor 3"
+            create = f"--create --topic {name} --partitions 12 --replication-factor {replication}"
             self._lack(f"events topic {name} is missing", self._command("kafka-topics.sh", create))
 
     def _try_to_create(self, missing: Collection[str], replication: int) -> None:
@@ -176,10 +191,10 @@ class _Preflight:
 
     def _check_transaction(self, *, has_partials: bool) -> int | None:
         """Append a record in a transaction if its topic is there, and abort; return the clock's offset."""
-        name = f"driftgauge.{self._settings.group}.check"
+        prefix = f"driftgauge.{self._settings.group}."
         transaction = Transaction(
             partial(client.transactional_producer, self._settings.kafka),
-            name,
+            f"{prefix}check",
             self._clock,
             group=self._settings.group,
             stopping=Event(),
@@ -191,8 +206,9 @@ class _Preflight:
                 if has_partials:
                     append = transaction.measure(self._settings.partials_topic, 0, b"", _TRANSACTION_S)
             except AuthorizationError as error:
-                operations = "Write --operation Describe"
-                self._lack(str(error), self._grant(operations, f"--transactional-id {name}"))
+                # Replicas have other ids with this prefix.
+                ids = f"--transactional-id {prefix} --resource-pattern-type prefixed"
+                self._lack(str(error), self._grant("Write --operation Describe", ids))
             except BrokerError as error:
                 remedy = (
                     "use Kafka 2.5 or later with transactions, and transaction.timeout.ms as brokers allow"
