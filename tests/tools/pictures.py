@@ -29,9 +29,9 @@ WIDTH, HEIGHT, SCALE = 1_060, 1_090, 1.3
 STREAM = "images"
 # What happens to it, and what the replica says meanwhile, by the picture.
 TROUBLES: dict[str, tuple[str, dict[str, Any]]] = {
-    "held-up": ("stalled-partition", {"blocked": {"transaction": ("embeddings[1]",)}}),
+    "held-up": ("gate-cameras", {"blocked": {"transaction": ("embeddings[1]",)}}),
     "refused": (
-        "calm",
+        "catalogue-images",
         {
             "accepted": {STREAM: 2_700},
             "read": {"embeddings": 3_000},
