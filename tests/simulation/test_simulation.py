@@ -16,10 +16,10 @@ from tests.simulation.shrinking import as_test, shrink
 
 # Plans of about a second each, those that add most pairs of features first: the first eight have 88 % of all
 # pairs, all of them 91 %. `make simulate` draws the costly ones as well.
-SEEDS = (11, 9, 23, 7, 16, 15, 14, 8, 2, 3, 12, 19, 1, 20, 5, 10)
+SEEDS = (11, 9, 23, 7, 16, 15, 14, 8, 2, 3, 12, 19)
 
 
-@pytest.mark.parametrize("seed", SEEDS[: examples(2 * len(SEEDS))])
+@pytest.mark.parametrize("seed", SEEDS[: examples(32)])
 def test_drawn_plan_holds(seed):
     check(draw(seed), seed)
 
