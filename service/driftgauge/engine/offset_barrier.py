@@ -7,7 +7,7 @@ from types import MappingProxyType
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from driftgauge.clock import Clock
-from driftgauge.core.partition import Partition
+from driftgauge.core.partition import Partition, name_partition
 from driftgauge.engine.count.source_partition import SourcePartition
 from driftgauge.kafka.calls import AUTHORIZATION
 from driftgauge.kafka.offsets import LogOffsets
@@ -100,8 +100,8 @@ class CommittedOffsets:
             "the group's committed offsets went back; what follows them is read again",
             extra={
                 "partitions": {
-                    f"{topic}[{number}]": [at_least[topic, number], answer and answer.offset]
-                    for (topic, number), answer in found.items()
+                    name_partition(at): [at_least[at], answer and answer.offset]
+                    for at, answer in found.items()
                 },
                 "remedy": "find out who reset offsets, or whether __consumer_offsets lost records; windows "
                 "that count events twice are marked",
@@ -165,7 +165,7 @@ def log_offsets(
 def _start(
     partition: Partition, topic_id: str, committed: TopicPartition | None, begin: int, end: int, now_ms: int
 ) -> SourcePartition:
-    where = f"{partition[0]}[{partition[1]}]"
+    where = name_partition(partition)
     if committed is not None and topic_id and committed.metadata and committed.metadata != topic_id:
         _log.error(
             "the topic was deleted and created again; the new one is read from its beginning",

@@ -1,7 +1,7 @@
 """The restore of a shard's state, between its assignment and the first partial applied."""
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import cast
@@ -27,8 +27,8 @@ class ShardRestore:
     1. Ask for the group's committed offset, which must not be part of an open transaction.
     2. Then ask for the changelog's high watermark, and read the changelog up to it. The stable offset would
        not do, because it ends before an open transaction.
-    3. Require that the changelog covers the partials up to the committed offset. If the group's offset has
-       expired, the changelog's offset holds.
+    3. Require that the changelog covers the partials up to the committed offset, which is asked for again if
+       it lies before that. If the group's offset has expired, the changelog's offset holds.
     4. Require that the topic keeps all that the state needs, and that none of the changelog's keys is gone.
 
     Attributes:
@@ -90,9 +90,7 @@ class ShardRestore:
         return False
 
     def _run(self) -> Generator[None, None, None]:
-        answers = yield from self._offsets.fetch([self._partials])
-        answer = answers[self._partials]
-        committed = None if answer is None else answer.offset
+        committed = yield from self._fetch_committed({})
         self._waiting_for = "the changelog's end"
         ends = yield from log_offsets(LogOffsets(self._admin), [self._changelog], self._clock)
         self._reader.begin(self._shard)
@@ -114,12 +112,17 @@ class ShardRestore:
         covered = None if position is None else self.state.position.offset
         if committed is not None and covered is not None and committed < covered:
             # What the changelog covers was committed with it.
-            answers = yield from self._offsets.fetch([self._partials], {self._partials: covered})
-            answer = answers[self._partials]
-            committed = None if answer is None else answer.offset
+            committed = yield from self._fetch_committed({self._partials: covered})
         self._check(covered, committed, ends[self._partials])
         self._require_all_keys(cast("AcceptedLoss | None", acceptance))
         self.state.skip_to(begins[self._partials])
+
+    def _fetch_committed(self, at_least: Mapping[Partition, int]) -> Generator[None, None, int | None]:
+        """Return the group's committed offset in the partials; None without one."""
+        self._waiting_for = ""  # the fetch says itself what it waits for
+        answers = yield from self._offsets.fetch([self._partials], at_least)
+        answer = answers[self._partials]
+        return None if answer is None else answer.offset
 
     def _await_settings(self) -> Generator[None, None, None]:
         """Wait for the answer of the check of the topic's settings; ask again while brokers do not answer."""
