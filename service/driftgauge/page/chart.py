@@ -9,9 +9,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.statistics import registry
 from driftgauge.page.states import STATES
-from driftgauge.page.summary import VERDICTS, Parts
+from driftgauge.page.summary import KIND_NAMES, VERDICTS, Parts
 from driftgauge.page.words import format_moment, format_number
 
 __all__ = [
@@ -40,7 +39,6 @@ _STRIP = 18
 _HEADROOM = 1.08
 _DRIFT, _NO_VERDICT = VERDICTS.index("drift"), 255
 _VERDICT_NAMES = dict(enumerate(VERDICTS))
-_KIND_NAMES = {number: each.kind for number, each in enumerate(registry.STATISTICS, 1)}
 # Numbers that differ by less are drawn as zeros.
 _LEAST_SPAN = 1e-9
 _MAX_DOTS = 120
@@ -164,7 +162,7 @@ def chart(
     drawn = [values, *([] if floor is None else [floor]), *limits]
     finite = np.concatenate([each[np.isfinite(each)] for each in drawn])
     low, high = _extent(finite)
-    kinds = tuple(_bands(rows["kind"], _KIND_NAMES, left, wide)) if is_limit else ()
+    kinds = tuple(_bands(rows["kind"], KIND_NAMES, left, wide)) if is_limit else ()
     ticks_top = height - _BOTTOM + _STRIP
     bottom = ticks_top - _STRIP - (_STRIP if kinds else 0)
     unit = (bottom - _TOP) / (high - low)

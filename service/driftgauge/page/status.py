@@ -447,7 +447,7 @@ class StreamStatus(Record):
 
     @property
     def leading(self) -> Alarm | None:
-        """The alarm that is told, with its verdict, date and size; None without one."""
+        """The first alarm, whose verdict, date and size are told; None without one."""
         return next(iter(self.alarms), None)
 
     @property
@@ -457,9 +457,9 @@ class StreamStatus(Record):
 
     @property
     def told(self) -> Alarm | None:
-        """The alarm that is told: the leading one, or of a stream that is ok its last one; else None."""
-        passed = self.passed if self.state == "ok" else ()
-        return next(iter((*self.alarms, *passed)), None)
+        """The leading alarm, or that which has passed last if the stream is ok; None without either."""
+        last = self.passed[0] if self.state == "ok" and self.passed else None
+        return self.leading or last
 
     @property
     def is_unsettled(self) -> bool:

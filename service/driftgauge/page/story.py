@@ -168,7 +168,7 @@ def tell_status(status: StreamStatus, record: WindowRecord | None, spec: AlarmSp
 
 
 def _tell_calm(status: StreamStatus) -> list[tuple[str, str]]:
-    """Return what is told of a stream without an alarm: a fault of its data, and what was last concluded."""
+    """Return the sentences on a stream without an alarm: the fault of its data, and its last conclusion."""
     told = [] if status.concern is None else [("What", as_sentence(tell_concern(status.concern)))]
     every = [(size.facts.concluded, size.facts.series.size_ms, size.size) for size in status.sizes]
     ends = [(int(row["start_ms"]) + ms, row, size) for row, ms, size in every if row is not None]

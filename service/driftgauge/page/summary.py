@@ -28,6 +28,7 @@ __all__ = [
     "DETECTABLE",
     "EVENTS_LOST",
     "FAULTS",
+    "KIND_NAMES",
     "NO_NAMES",
     "SEGMENT_DRIFT",
     "SEGMENT_OK",
@@ -49,6 +50,9 @@ __all__ = [
 _OF_RESULTS = get_args(VerdictName)
 VERDICTS = (*_OF_RESULTS, "segment")
 """The verdicts, by their number in a summary; `segment` is that of an ok window in which a segment drifts."""
+
+KIND_NAMES = {number: each.kind for number, each in enumerate(registry.STATISTICS, 1)}
+"""The kinds of drift, by their number in a summary; 0 is none."""
 
 CHARTED = tuple(each for each in registry.STATISTICS if each is not DIVERGENCE)
 """The statistics that have a field in a summary, the number that charts show, beside the divergence."""
@@ -324,8 +328,7 @@ def _code(name: str) -> int:
 
 def kind_of(row: NDArray[np.void]) -> str | None:
     """Return the kind of drift in a summary; None for that of a later version as well."""
-    number = int(row["kind"])
-    return registry.STATISTICS[number - 1].kind if number else None
+    return KIND_NAMES.get(int(row["kind"]))
 
 
 def number_of(row: NDArray[np.void]) -> str:
