@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.page.states import STATES
-from driftgauge.page.summary import KIND_NAMES, VERDICTS, Parts
+from driftgauge.page.summary import VERDICTS, Parts, kind_names
 from driftgauge.page.words import format_moment, format_number
 
 __all__ = [
@@ -162,7 +162,7 @@ def chart(
     drawn = [values, *([] if floor is None else [floor]), *limits]
     finite = np.concatenate([each[np.isfinite(each)] for each in drawn])
     low, high = _extent(finite)
-    kinds = tuple(_bands(rows["kind"], KIND_NAMES, left, wide)) if is_limit else ()
+    kinds = tuple(_bands(rows["kind"], kind_names(), left, wide)) if is_limit else ()
     ticks_top = height - _BOTTOM + _STRIP
     bottom = ticks_top - _STRIP - (_STRIP if kinds else 0)
     unit = (bottom - _TOP) / (high - low)

@@ -28,7 +28,6 @@ __all__ = [
     "DETECTABLE",
     "EVENTS_LOST",
     "FAULTS",
-    "KIND_NAMES",
     "NO_NAMES",
     "SEGMENT_DRIFT",
     "SEGMENT_OK",
@@ -41,6 +40,7 @@ __all__ = [
     "Parts",
     "Series",
     "fault_of",
+    "kind_names",
     "kind_of",
     "means_of",
     "number_of",
@@ -50,9 +50,6 @@ __all__ = [
 _OF_RESULTS = get_args(VerdictName)
 VERDICTS = (*_OF_RESULTS, "segment")
 """The verdicts, by their number in a summary; `segment` is that of an ok window in which a segment drifts."""
-
-KIND_NAMES = {number: each.kind for number, each in enumerate(registry.STATISTICS, 1)}
-"""The kinds of drift, by their number in a summary; 0 is none."""
 
 CHARTED = tuple(each for each in registry.STATISTICS if each is not DIVERGENCE)
 """The statistics that have a field in a summary, the number that charts show, beside the divergence."""
@@ -326,9 +323,14 @@ def _code(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
+def kind_names() -> dict[int, str]:
+    """Return the kinds of drift by their number in a summary; 0 is none."""
+    return {number: each.kind for number, each in enumerate(registry.STATISTICS, 1)}
+
+
 def kind_of(row: NDArray[np.void]) -> str | None:
     """Return the kind of drift in a summary; None for that of a later version as well."""
-    return KIND_NAMES.get(int(row["kind"]))
+    return kind_names().get(int(row["kind"]))
 
 
 def number_of(row: NDArray[np.void]) -> str:
