@@ -206,7 +206,7 @@ def _say_misfit(results: tuple[SegmentResult, ...], calibration: Calibration) ->
 
     Only a warm-up shows where a segment lies.
     """
-    known = {segment for segment, part in calibration.segments.items() if part.values is not None}
+    known = {segment for segment, found in calibration.segments.items() if found.values is not None}
     return tuple(
         replace(each, verdict=Verdict.MISFIT)
         if each.verdict is Verdict.DRIFT and each.segment not in known

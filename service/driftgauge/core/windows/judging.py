@@ -146,8 +146,8 @@ class StreamJudge:
     def _segment_tallies(self, window: Window, reference: Reference) -> dict[Segment, Tally]:
         scheme = self._spec.scheme(reference).of_segments
         tallies = {}
-        for part in reference.segments_by(self._spec.alarm.segment_keys):
-            counts = self._state.panes.counts(scheme.key, window, (part.key, part.value))
+        for segment in reference.segments_by(self._spec.alarm.segment_keys):
+            counts = self._state.panes.counts(scheme.key, window, (segment.key, segment.value))
             if counts is not None:
-                tallies[part.key, part.value] = Tally(counts.values, scheme.fields)
+                tallies[segment.key, segment.value] = Tally(counts.values, scheme.fields)
         return tallies
