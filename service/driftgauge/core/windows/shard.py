@@ -6,7 +6,7 @@ from functools import partial
 from typing import cast
 
 from driftgauge.core.by_stream import ByStream
-from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress
+from driftgauge.core.counting.partial import CommitId, CommitPart, PartitionProgress
 from driftgauge.core.judging.calibration import Calibration
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.admission import Admission, EntryStreams, SurplusEvents
@@ -102,7 +102,7 @@ class ShardState:
             case _:
                 self._stream(key.stream).restore(key, value)
 
-    def apply(self, offset: int, append_ms: int, part: Part) -> None:
+    def apply(self, offset: int, append_ms: int, part: CommitPart) -> None:
         """Apply the part of a commit; its commit takes effect with the last part.
 
         Args:
@@ -202,7 +202,7 @@ class ShardState:
         for state in self.streams.values():
             state.mark_all_lost(lost_to_ms)
 
-    def _log_ms(self, append_ms: int, part: Part) -> int:
+    def _log_ms(self, append_ms: int, part: CommitPart) -> int:
         """Return the log time once a part is appended.
 
         A broker's clock may be wrong. Log time that is ahead would hold up every window until the readers'
@@ -210,7 +210,7 @@ class ShardState:
         """
         return max(self.position.log_ms, min(append_ms, part.written_ms + _CLOCK_ERROR_MS))
 
-    def _apply_commit(self, commit: Part, offset: int, log_ms: int) -> None:
+    def _apply_commit(self, commit: CommitPart, offset: int, log_ms: int) -> None:
         position = self.position
         if position.log_ms != NULL and log_ms - position.log_ms > _PAUSE_MS:
             self._exclude_pause(log_ms - position.log_ms)
