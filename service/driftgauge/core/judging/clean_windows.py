@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.judging.calibration import fields_of
-from driftgauge.core.judging.verdict import Block
+from driftgauge.core.judging.verdict import SpanTally
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.duplicates import HASH_COUNTS, repeat_rate
@@ -155,7 +155,7 @@ class CleanWindows:
     """
 
     all: WindowSums
-    days: tuple[Block, ...] = ()
+    days: tuple[SpanTally, ...] = ()
     segments: Mapping[Segment, WindowSums] = field(default_factory=dict)
 
     @classmethod

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.partition import Partition
-from driftgauge.core.windows.changelog import BLOCK, SourceBlock, SourcesKey
+from driftgauge.core.windows.changelog import BLOCK_PARTITIONS, SourceBlock, SourcesKey
 
 __all__ = ["NULL", "Continuity", "ProgressColumns", "SourceProgress", "TopicProgress"]
 
@@ -110,7 +110,7 @@ class SourceProgress:
         topic.topic_id = block.topic_id or topic.topic_id
         topic.former_ids = block.former_ids
         self._columns = None
-        first = key.block * BLOCK
+        first = key.block * BLOCK_PARTITIONS
         topic.values[first : first + len(block.values)] = block.values
         topic.shortened |= {first + row for row in block.shortened}
 
@@ -171,7 +171,7 @@ class SourceProgress:
             log_ms if has_moved else moved_ms,
         )
         self._columns = None
-        self._dirty.add((name, index // BLOCK))
+        self._dirty.add((name, index // BLOCK_PARTITIONS))
         return continuity
 
     def is_shortened(self, partition: Partition) -> bool:
@@ -191,9 +191,11 @@ class SourceProgress:
         dirty, self._dirty = self._dirty, set()
         for name, number in sorted(dirty):
             topic = self.topics[name]
-            first = number * BLOCK
-            block = topic.values[first : first + BLOCK].copy()
-            shortened = tuple(sorted(each - first for each in topic.shortened if each // BLOCK == number))
+            first = number * BLOCK_PARTITIONS
+            block = topic.values[first : first + BLOCK_PARTITIONS].copy()
+            shortened = tuple(
+                sorted(each - first for each in topic.shortened if each // BLOCK_PARTITIONS == number)
+            )
             value = SourceBlock(topic.topic_id, topic.former_ids, len(topic.values), block, shortened)
             yield SourcesKey(name, number), value if len(block) else None
 
@@ -212,7 +214,7 @@ class SourceProgress:
 
     def _mark_dirty(self, topic: str, indexes: Iterable[int]) -> None:
         self._columns = None
-        self._dirty.update((topic, index // BLOCK) for index in indexes)
+        self._dirty.update((topic, index // BLOCK_PARTITIONS) for index in indexes)
 
 
 def _unreported_partitions(partitions: int) -> TopicProgress:

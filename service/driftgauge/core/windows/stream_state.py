@@ -16,7 +16,7 @@ from driftgauge.core.judging.verdict import Verdict, VerdictHistory
 from driftgauge.core.partition import Partition
 from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import (
-    BLOCK,
+    BLOCK_PARTITIONS,
     CalibrationKey,
     DataLoss,
     EventTimeKey,
@@ -83,7 +83,7 @@ class StreamState:
             case StreamKey():
                 self.status = cast("StreamStatus", value)
             case EventTimeKey():
-                first = key.block * BLOCK
+                first = key.block * BLOCK_PARTITIONS
                 block = cast("NDArray[np.int64]", value)
                 self._times_for(key.topic, first + len(block))[first : first + len(block)] = block
                 self.read_ms = max(self.read_ms, int(block[:, 1].max(initial=NULL)))
@@ -138,7 +138,7 @@ class StreamState:
         row[0] = max(int(row[0]), time.newest_ms)
         row[1] = max(int(row[1]), time.read_ms)
         self.read_ms = max(self.read_ms, time.read_ms)
-        self._mark_dirty(EventTimeKey(self.stream, topic, index // BLOCK))
+        self._mark_dirty(EventTimeKey(self.stream, topic, index // BLOCK_PARTITIONS))
         end_ms = time.first_ms if time.first_ms >= reached_ms else time.newest_ms
         if self.status.losses and end_ms >= reached_ms:
             self.end_loss(partition, end_ms + disorder_ms)
@@ -148,7 +148,7 @@ class StreamState:
         self.has_changed = True
         times = self.times.pop(topic, None)
         if times is not None:
-            for block in range(-(-len(times) // BLOCK)):
+            for block in range(-(-len(times) // BLOCK_PARTITIONS)):
                 self._mark_dirty(EventTimeKey(self.stream, topic, block))
 
     def mark_loss(self, partition: Partition, disorder_ms: int) -> None:
@@ -382,7 +382,9 @@ class StreamState:
             case StreamKey():
                 return None if self.is_forgotten else self.status
             case EventTimeKey():
-                times = self.times.get(key.topic, _NO_TIMES)[key.block * BLOCK : (key.block + 1) * BLOCK]
+                times = self.times.get(key.topic, _NO_TIMES)[
+                    key.block * BLOCK_PARTITIONS : (key.block + 1) * BLOCK_PARTITIONS
+                ]
                 return times.copy() if len(times) else None
             case PaneKey() | ExamplesKey():
                 return cast("PaneCounts | Examples | None", self.panes.get(key))
