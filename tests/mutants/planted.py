@@ -117,7 +117,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
         Edit(
             "engine/session.py",
             "self._worker.process(messages)",
-            "self._worker.process(messages if self._lost_s is None else [])",
+            "self._worker.process(messages if self._unsettled_since_s is None else [])",
         ),
     ],
     # A shard is restored from the part of its changelog that was read so far.

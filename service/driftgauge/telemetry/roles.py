@@ -312,7 +312,7 @@ class RoleTelemetry:
         accepted: Mapping[str, int],
         records: Mapping[str, int],
         rejected: Mapping[tuple[str, str | None, Reason], int],
-        lost: Mapping[Partition, RecordLoss],
+        losses: Mapping[Partition, RecordLoss],
         gaps: Mapping[tuple[str, int], int] = _NO_GAPS,
     ) -> None:
         """Count what a commit brought, and log losses.
@@ -321,7 +321,7 @@ class RoleTelemetry:
             accepted: The accepted events by stream.
             records: The records that they were in, by stream.
             rejected: The rejected records by topic, stream and reason.
-            lost: The records lost unread.
+            losses: The losses of unread records, by partition.
             gaps: The records by stream and by how many half hours they are after their events.
         """
         numbers = Numbers()
@@ -339,7 +339,7 @@ class RoleTelemetry:
             numbers.gaps[self._label(stream), half_hours] += number
         self._metrics.activity.add(numbers)
         self._log_gaps(numbers)
-        for partition, loss in sorted(lost.items(), key=lambda item: item[0]):
+        for partition, loss in sorted(losses.items(), key=lambda item: item[0]):
             self._metrics[OFFSETS_SKIPPED].labels(partition[0], SkipPlace.DELETED).inc(loss.records)
             self._log_loss(partition, loss)
 

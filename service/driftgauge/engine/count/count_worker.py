@@ -41,7 +41,7 @@ _IDLE_COMMIT_MS = 2_000
 # A batch is large enough for a matrix product to pay.
 _BATCH = 1_000
 # The bound of the commit before partitions that have lost their position are started again.
-_LOST_COMMIT_S = 10.0
+_LOST_POSITION_COMMIT_S = 10.0
 
 
 class CountWorker:
@@ -116,10 +116,10 @@ class CountWorker:
             end = polled.ends.get(source.partition)
             if end is not None:
                 source.read(end, end, records=0)
-        if polled.lost:
+        if polled.lost_positions:
             # Their counts are committed first, because their start is found from the committed offset.
-            self._commit(_LOST_COMMIT_S)
-            self._held.lose_positions(polled.lost)
+            self._commit(_LOST_POSITION_COMMIT_S)
+            self._held.lose_positions(polled.lost_positions)
 
     def step(self, bound_s: float) -> bool:
         """Start pending partitions; commit the counts if due, and return whether a commit was made.
@@ -300,7 +300,7 @@ class CountWorker:
             {topic: known.partitions for topic, known in self._topics.known.items()}
         )
         self._telemetry.counted(
-            counts.accepted, counts.with_events, counts.rejected, counts.lost, counts.gaps
+            counts.accepted, counts.with_events, counts.rejected, counts.losses, counts.gaps
         )
         self._telemetry.records_read(counts.records)
         self._telemetry.offsets_skipped(counts.skipped)

@@ -165,7 +165,7 @@ class WindowWorker:
         for (_, shard), error in polled.damaged.items():
             if self._find_reading(shard):
                 self._stop(shard, f"{self._settings.partials_topic}[{shard}]: {error}; {DAMAGED_REMEDY}")
-        for _, shard in polled.lost:
+        for _, shard in polled.lost_positions:
             if self._find_reading(shard):
                 self._unassign([shard])
                 self._restore(shard)
