@@ -93,8 +93,8 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     "positions_kept": [
         Edit(
             _COUNT,
-            "        self._committed_s = self._clock.monotonic_s()\n        self._held.begin_again()",
-            "        self._committed_s = self._clock.monotonic_s()",
+            "        self._interval_began_s = self._clock.monotonic_s()\n        self._held.begin_again()",
+            "        self._interval_began_s = self._clock.monotonic_s()",
         )
     ],
     "producer_not_replaced": [

@@ -89,7 +89,7 @@ class CountWorker:
         self._culprits = Culprits()
         self._counts = IntervalCounts()
         self._commits = 0
-        self._committed_s = clock.monotonic_s()
+        self._interval_began_s = clock.monotonic_s()
 
     @property
     def is_full(self) -> bool:
@@ -140,7 +140,7 @@ class CountWorker:
         counted = self._held.started
         if not counted:
             return False
-        since_ms = (self._clock.monotonic_s() - self._committed_s) * 1000
+        since_ms = (self._clock.monotonic_s() - self._interval_began_s) * 1000
         is_due = since_ms >= self._settings.commit_interval
         if is_due or self.is_full:
             self._ends.poll()
@@ -172,7 +172,7 @@ class CountWorker:
         self._letters.clear()
         self._counts = IntervalCounts()
         # A commit before the records are read again would hide that each one with them fails.
-        self._committed_s = self._clock.monotonic_s()
+        self._interval_began_s = self._clock.monotonic_s()
         self._held.begin_again()
 
     def handle_failure(self, error: TransactionFailed) -> None:
@@ -267,7 +267,7 @@ class CountWorker:
             self._counts.add_skipped(source.partition[0], source.skipped, source.skipped_at_start)
             source.commit()
         self._culprits.committed({source.partition: source.committed for source in counted})
-        self._committed_s = self._clock.monotonic_s()
+        self._interval_began_s = self._clock.monotonic_s()
         self._letters.clear()
         self._report()
         self._guard.observe(self._transaction.append)
