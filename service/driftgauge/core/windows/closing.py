@@ -65,7 +65,7 @@ class WindowCloser:
         self._awaiting = AwaitingWindows()
         self._doubts: tuple[object, ...] = ((), ())
         self._purged_to_ms: int | None = None
-        self._quiet_until_ms = NULL
+        self._at_rest_until_ms = NULL
 
     def close(
         self, sources: SourceProgress, log_ms: int, budget: WorkBudget, *, has_source_ended: bool = False
@@ -113,9 +113,9 @@ class WindowCloser:
         self._awaiting.end_round(round_)
         is_left = self._awaiting or waiting_from_ms is not None
         is_purged = self._purged_to_ms == self._state.status.final_ms
-        # If nothing waits for time, silence closes nothing before the next window ends.
+        # If nothing waits for time, nothing closes before the next window ends.
         is_at_rest = round_.is_at_rest and is_purged and not is_left
-        self._quiet_until_ms = self._pending.least_end_ms() if is_at_rest else NULL
+        self._at_rest_until_ms = self._pending.least_end_ms() if is_at_rest else NULL
         return results, waiting_from_ms is not None
 
     @property
@@ -124,11 +124,11 @@ class WindowCloser:
         return not (self._pending or self._awaiting)
 
     def _can_skip(self, sources: SourceProgress, log_ms: int) -> bool:
-        """Return whether a round would change nothing: of many streams, most are silent most of the time."""
+        """Return whether a round would change nothing: most of many streams are at rest most of the time."""
         columns = sources.columns
         return (
             not self._state.has_changed
-            and columns.latest_caught_up_ms < self._quiet_until_ms
+            and columns.latest_caught_up_ms < self._at_rest_until_ms
             and log_ms - columns.oldest_move_ms < min(self._spec.incomplete_ms, self._spec.give_up_ms)
         )
 

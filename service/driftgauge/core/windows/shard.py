@@ -36,8 +36,8 @@ _SILENT_MS = 7 * 86_400_000
 _RETIRED_MS = 30 * 86_400_000
 # A producer that has not committed for this long has ended.
 _PRODUCER_MS = 3_600_000
-# A count task reports every 5 s; after a longer silence none runs, and no partition is late because of that.
-_PAUSE_MS = 30_000
+# A count task reports every 5 s. After so long without a report none runs, and no partition is late by that.
+_DOWNTIME_MS = 30_000
 # A reader whose clock differs from the brokers' by more stops counting.
 _CLOCK_ERROR_MS = 2_000
 
@@ -212,8 +212,8 @@ class ShardState:
 
     def _apply_commit(self, commit: CommitPart, offset: int, log_ms: int) -> None:
         position = self.position
-        if position.log_ms != NULL and log_ms - position.log_ms > _PAUSE_MS:
-            self._exclude_pause(log_ms - position.log_ms)
+        if position.log_ms != NULL and log_ms - position.log_ms > _DOWNTIME_MS:
+            self._exclude_downtime(log_ms - position.log_ms)
         if not self._has_begun:
             # The configuration may have gained topics since the changelog was written.
             self.sources.start_waiting(log_ms)
@@ -248,11 +248,11 @@ class ShardState:
                 )
         self.sources.note_ends(known)
 
-    def _exclude_pause(self, pause_ms: int) -> None:
+    def _exclude_downtime(self, downtime_ms: int) -> None:
         """Exclude the time in which no count task ran from every wait for a partition."""
-        self.sources.exclude_pause(pause_ms)
+        self.sources.exclude_downtime(downtime_ms)
         for state in self.streams.values():
-            foremost = tuple((reached_ms, at_ms + pause_ms) for reached_ms, at_ms in state.status.foremost)
+            foremost = tuple((reached_ms, at_ms + downtime_ms) for reached_ms, at_ms in state.status.foremost)
             state.set_status(replace(state.status, foremost=foremost))
 
     def _accept(self, progress: PartitionProgress, log_ms: int) -> Continuity:

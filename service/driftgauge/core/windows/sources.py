@@ -138,10 +138,10 @@ class SourceProgress:
         self.topics[topic].former_ids = (*former.former_ids, former.topic_id)[-_MAX_FORMER_IDS:]
         self.topics[topic].values[:, _MOVED] = log_ms
 
-    def exclude_pause(self, pause_ms: int) -> None:
-        """Exclude an interval of log time from the waits for stalled partitions."""
+    def exclude_downtime(self, downtime_ms: int) -> None:
+        """Exclude an interval of log time from the waits for partitions that do not advance."""
         for name, topic in self.topics.items():
-            topic.values[topic.values[:, _MOVED] != NULL, _MOVED] += pause_ms
+            topic.values[topic.values[:, _MOVED] != NULL, _MOVED] += downtime_ms
             self._mark_dirty(name, range(len(topic.values)))
 
     def accept(self, progress: PartitionProgress, log_ms: int) -> Continuity:

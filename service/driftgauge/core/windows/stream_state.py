@@ -310,7 +310,7 @@ class StreamState:
             self.drop_topic(topic)
         self._purge(list(self.published))
         self._ends.clear()
-        # A pause of all readers would move, and so write, what is known of the foremost partition.
+        # A downtime of all readers would move, and so write, what is known of the foremost partition.
         self.set_status(replace(self.status, foremost=(), retired_ms=log_ms))
         return True
 
