@@ -171,7 +171,7 @@ class StreamStatus:
 
     Attributes:
         watermark_ms: The watermark; None before there is one.
-        final_ms: The purge horizon: windows that end at or before it are final.
+        final_ms: The horizon: windows that end at or before it are final.
         pending_watermark: A watermark that waits for the idle partitions, and the log time at which the other
             partitions reached it.
         foremost: The event time that the foremost partition had reached, and the log time at which it had;

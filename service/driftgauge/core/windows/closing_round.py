@@ -10,12 +10,10 @@ from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.event_time import PartitionTimes, advance_event_time, is_at_rest
-from driftgauge.core.windows.sources import NULL, SourceProgress
+from driftgauge.core.windows.sources import FOREVER_MS, NULL, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
 
 __all__ = ["ClosingRound", "Missing"]
-
-_EVER_MS = 2**63 - 1
 
 Missing = tuple[tuple[Partition, ...], tuple[Partition, ...]]
 """The partitions that a window still waits for, and those that were given up before they reached its end."""
@@ -81,7 +79,7 @@ class ClosingRound:
     @property
     def complete_to_ms(self) -> int:
         """The event time up to which no window waits for a partition any more."""
-        return _EVER_MS if self.has_source_ended else max(self.watermark_ms, self.all_idle_to_ms)
+        return FOREVER_MS if self.has_source_ended else max(self.watermark_ms, self.all_idle_to_ms)
 
     @property
     def due_to_ms(self) -> int:

@@ -233,7 +233,7 @@ class ShardState:
         self._round.late += apply_panes(
             panes, self._specs, self._stream, counted_twice=Continuity.OVERLAP in continuities
         )
-        # After the panes: an event is late by the purge horizon before the commit.
+        # After the panes: an event is late by the horizon before the commit.
         for progress in known:
             is_shortened = self.sources.is_shortened(progress.partition)
             for stream, time in progress.streams.items():
@@ -296,7 +296,7 @@ class ShardState:
         silent_ms = state.read_ms + _SILENT_MS
         if log_ms <= silent_ms or self.sources.read_to_ms(state.times) <= silent_ms:
             return
-        if spec is not None and not self._closer(stream).is_settled:
+        if spec is not None and not self._closer(stream).has_published_all:
             return
         if state.retire(log_ms, () if spec is None else spec.sizes_ms, budget):
             self._admission.release()

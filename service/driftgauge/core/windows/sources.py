@@ -11,15 +11,16 @@ from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.partition import Partition
 from driftgauge.core.windows.changelog import BLOCK_PARTITIONS, SourceBlock, SourcesKey
 
-__all__ = ["NULL", "Continuity", "ProgressColumns", "SourceProgress", "TopicProgress"]
+__all__ = ["FOREVER_MS", "NULL", "Continuity", "ProgressColumns", "SourceProgress", "TopicProgress"]
 
 NULL = -(2**63)
 """Marks an unknown number in int64 arrays."""
 
+FOREVER_MS = 2**63 - 1
+"""A time later than any."""
+
 # A replica that is behind holds a former topic id for seconds only, and a block's record has room for these.
 _MAX_FORMER_IDS = 6
-
-_NEVER_MS = 2**63 - 1
 
 # Columns of `SourceBlock.values`.
 _CAUGHT_UP, _MOVED = 2, 3
@@ -102,7 +103,7 @@ class SourceProgress:
         """Return the time up to which all partitions of some topics are known to be read; NULL if unknown."""
         columns = self.columns
         rows = [slice(*columns.rows[topic]) for topic in topics if topic in columns.rows]
-        return min((int(columns.values[each, _CAUGHT_UP].min()) for each in rows), default=_NEVER_MS)
+        return min((int(columns.values[each, _CAUGHT_UP].min()) for each in rows), default=FOREVER_MS)
 
     def restore(self, key: SourcesKey, block: SourceBlock) -> None:
         """Restore a changelog entry."""

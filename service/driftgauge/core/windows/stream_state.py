@@ -1,4 +1,12 @@
-"""The state of one stream in one shard: panes, event time, results, and the changelog keys to write."""
+"""The state of one stream in one shard: panes, event time, results, and the changelog keys to write.
+
+What the event times of a stream say:
+
+    watermark  no partition is waited for up to it
+    horizon    `final_ms`, the watermark less the allowed lateness: windows that end by it are final
+    purgeable  no window needs the panes before it
+    purged     panes before it may be missing
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -261,11 +269,11 @@ class StreamState:
         """The event time before which panes may be missing; NULL before any is."""
         return NULL if self.status.purged_ms is None else self.status.purged_ms
 
-    def settled_ms(self, sizes_ms: Iterable[int]) -> int:
+    def purgeable_ms(self, sizes_ms: Iterable[int]) -> int:
         """Return the event time before which no window of some sizes, ms, needs its panes any more.
 
         Windows of other sizes need theirs as long as a result of their size is kept: another replica, which
-        has that size, may revise it. NULL before there is a purge horizon.
+        has that size, may revise it. NULL before there is a horizon.
         """
         final_ms, sizes = self.status.final_ms, {*sizes_ms, *self.newest}
         return NULL if final_ms is None else min(final_ms - final_ms % size_ms for size_ms in sizes)
@@ -322,9 +330,9 @@ class StreamState:
         for size_ms, baseline in list(self.histories):
             self.forget_judging(size_ms, baseline)
 
-    def purge_panes(self, settled_ms: int, budget: WorkBudget) -> bool:
+    def purge_panes(self, purgeable_ms: int, budget: WorkBudget) -> bool:
         """Delete panes that end by a time, as many as a budget lets; return whether none is left."""
-        purged, is_done = self.panes.purge(settled_ms, budget.deletions)
+        purged, is_done = self.panes.purge(purgeable_ms, budget.deletions)
         for key in purged:
             self._mark_dirty(key)
         budget.deletions -= len(purged)
