@@ -175,7 +175,7 @@ def build_busy_telemetry() -> Telemetry:
     held = [HOME, AWAY]
     RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).session_lost("an outage", 0.5, "_TRANSPORT")
     count.assigned(held, held)
-    count.restored(0.5, held)
+    count.started(0.5, held)
     rejected = {(EVENTS, "images", Reason.PAST): 2}
     count.counted({"images": 100}, {"images": 60}, rejected, {HOME: RecordLoss(7, 0)})
     count.partitions_known({EVENTS: 2})

@@ -58,7 +58,7 @@ _NO_GAPS: Mapping[tuple[str, int], int] = {}
 # Kafka commits a transaction, or aborts it at its timeout, in less than this time.
 _MAX_TRANSACTION_S = 60.0
 _HANGING_REMEDY = "a transaction does not end; see the runbook DriftgaugeTransactionHanging"
-_LONG_RESTORE_REMEDY = (
+_LONG_START_REMEDY = (
     f"check that partitions of these numbers have leaders in all topics; else {_HANGING_REMEDY}"
 )
 _RETENTION_REMEDY = (
@@ -243,15 +243,18 @@ class RoleTelemetry:
         why = f"Kafka does not describe {', '.join(sorted(topics))}: create it, or grant Describe on it"
         self._metrics.health.set_condition(ReadinessCondition.TOPICS, is_met=not topics, why=why)
 
-    def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
+    def started(self, waited_s: float, partitions: Collection[Partition]) -> None:
         """Log that work on these partitions starts after a wait, s."""
         self._block(BlockReason.RESTORE, self._blocked[BlockReason.RESTORE] - set(partitions))
         self._log_event(
-            logging.INFO, "restored", partitions=name_partitions(partitions), waited_s=round(waited_s, 3)
+            logging.INFO,
+            "partitions started",
+            partitions=name_partitions(partitions),
+            waited_s=round(waited_s, 3),
         )
 
-    def restore_waits(self, partitions: Collection[Partition], waiting_for: str, waited_s: float) -> None:
-        """Log that the restore of these partitions has been waiting for 10 s or longer, s.
+    def start_waits(self, partitions: Collection[Partition], waiting_for: str, waited_s: float) -> None:
+        """Log that work on these partitions has been waiting to start for 10 s or longer, s.
 
         It is called in every round; `RepeatLimit`, which ignores floats, leaves out the repetitions.
         """
@@ -259,13 +262,11 @@ class RoleTelemetry:
             self._block(BlockReason.RESTORE, self._blocked[BlockReason.RESTORE] | set(partitions))
             self._log_event(
                 logging.WARNING,
-                "restore is waiting",
+                "partitions wait for their start",
                 partitions=name_partitions(partitions),
                 waiting_for=waiting_for,
                 waited_s=float(round(waited_s)),
-                remedy=_LONG_RESTORE_REMEDY
-                if waited_s > _MAX_TRANSACTION_S
-                else "wait: transactions time out",
+                remedy=_LONG_START_REMEDY if waited_s > _MAX_TRANSACTION_S else "wait: transactions time out",
             )
 
     def stalled(self, waits: Mapping[Partition, float]) -> None:

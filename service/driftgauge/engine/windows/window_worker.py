@@ -276,11 +276,11 @@ class WindowWorker:
         partials, state = self._settings.partials_topic, restore.state
         with self._isolated(shard, f"restore of {self._settings.changelog_topic}[{shard}]"):
             if not restore.step():
-                self._telemetry.restore_waits([(partials, shard)], restore.waiting_for, restore.waited_s)
+                self._telemetry.start_waits([(partials, shard)], restore.waiting_for, restore.waited_s)
                 return
             self._shards[shard] = _Running(state, next_at_commit=state.next_offset, keys=restore.keys)
             self._consumer.incremental_assign([TopicPartition(partials, shard, state.position.offset)])
-            self._telemetry.restored(restore.waited_s, [(partials, shard)])
+            self._telemetry.started(restore.waited_s, [(partials, shard)])
             self._telemetry.show(shard, state)
             for last in state.removed_alarms:
                 self._telemetry.alarm_removed(last)
