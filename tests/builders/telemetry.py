@@ -28,11 +28,11 @@ from driftgauge.core.windows.changelog import (
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.errors import TransactionFailed
+from driftgauge.events.outcomes import RecordLoss
 from driftgauge.events.rejection import Reason
 from driftgauge.records.mark import Mark
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.metrics import Telemetry
-from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.snapshot import WatchedStream
 from tests.builders.batches import AWAY, HOME

@@ -8,11 +8,10 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.windows.admission import SurplusEvents
 from driftgauge.core.windows.shard import RoundResult
 from driftgauge.errors import TransactionFailed
+from driftgauge.events.outcomes import RecordLoss, RecordOutcome
 from driftgauge.events.rejection import Reason
 from driftgauge.records.heartbeat import encode_heartbeat
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
-from driftgauge.telemetry.metrics import RecordOutcome
-from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.roles import Phase, RoleTelemetry
 from tests.builders.clocks import ManualClock
 from tests.builders.results import build_result

@@ -14,17 +14,15 @@ from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.errors import TransactionFailed
 from driftgauge.events.clock_gaps import describe_gaps
+from driftgauge.events.outcomes import RecordLoss, RecordOutcome, SkipPlace
 from driftgauge.events.rejection import Reason
 from driftgauge.records.heartbeat import Numbers
 from driftgauge.telemetry.health import BlockReason, ReadinessCondition, Role
 from driftgauge.telemetry.metrics import (
     NO_STREAM,
     AbortCause,
-    RecordOutcome,
-    SkipPlace,
     Telemetry,
 )
-from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.replica_metrics import (
     ABORTED,
     ASSIGNED,

@@ -9,10 +9,9 @@ import numpy as np
 from driftgauge.core.partition import Partition
 from driftgauge.events.clock_gaps import count_gaps
 from driftgauge.events.decoder import Decoded
+from driftgauge.events.outcomes import RecordLoss, RecordOutcome, SkipPlace
 from driftgauge.events.records import Records
 from driftgauge.events.rejection import Reason, Rejection
-from driftgauge.telemetry.metrics import RecordOutcome, SkipPlace
-from driftgauge.telemetry.record_loss import RecordLoss
 
 __all__ = ["IntervalCounts"]
 

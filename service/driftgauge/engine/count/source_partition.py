@@ -6,7 +6,7 @@ from confluent_kafka import TopicPartition
 
 from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.partition import Partition
-from driftgauge.telemetry.record_loss import RecordLoss
+from driftgauge.events.outcomes import RecordLoss
 
 __all__ = ["SourcePartition"]
 
