@@ -33,7 +33,7 @@ from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import PaneCounts, PaneKey
 from driftgauge.core.windows.completeness import Completeness
-from driftgauge.core.windows.judging import StreamJudge
+from driftgauge.core.windows.stream_judge import StreamJudge
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.events.baseline_contract import BaselineContract
 from driftgauge.events.decoder import Decoder

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from driftgauge.config.inputs import InputSettings
 from driftgauge.errors import ClientLost
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.mapped_readers import build_readers
 from driftgauge.events.outcomes import RecordOutcome, SkipPlace
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason, SchemaPending

@@ -14,8 +14,8 @@ from driftgauge.core.spec import ScheduledBaseline
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 from driftgauge.core.window import Window
 from driftgauge.core.windows.completeness import Completeness
-from driftgauge.core.windows.judging import StreamJudge
 from driftgauge.core.windows.result import WindowResult
+from driftgauge.core.windows.stream_judge import StreamJudge
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.records.changelog_records import decode, encode_key, encode_value
 from tests.builders.batches import HOME, build_segment_tally, build_tally, read_tally

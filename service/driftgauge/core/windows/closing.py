@@ -15,11 +15,11 @@ from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import PaneCounts
 from driftgauge.core.windows.closing_round import ClosingRound, Missing
 from driftgauge.core.windows.completeness import Completeness, find_doubts
-from driftgauge.core.windows.judging import StreamJudge
 from driftgauge.core.windows.pending_windows import AwaitingWindows, PendingWindows
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.round_load import history_bytes, window_bytes
-from driftgauge.core.windows.sources import FOREVER_MS, NULL, SourceProgress
+from driftgauge.core.windows.source_progress import FOREVER_MS, NULL, SourceProgress
+from driftgauge.core.windows.stream_judge import StreamJudge
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.work_budget import ASKING, WorkBudget, window_work
 

@@ -10,7 +10,7 @@ from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.event_time import PartitionTimes, advance_event_time, is_at_rest
-from driftgauge.core.windows.sources import FOREVER_MS, NULL, SourceProgress
+from driftgauge.core.windows.source_progress import FOREVER_MS, NULL, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
 
 __all__ = ["ClosingRound", "Missing"]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import StreamStatus
-from driftgauge.core.windows.sources import NULL, SourceProgress
+from driftgauge.core.windows.source_progress import NULL, SourceProgress
 
 __all__ = ["PartitionTimes", "advance_event_time", "is_at_rest"]
 

@@ -4,7 +4,7 @@ from heapq import heappop, heappush
 
 from driftgauge.core.window import Window
 from driftgauge.core.windows.closing_round import ClosingRound, Missing
-from driftgauge.core.windows.sources import FOREVER_MS
+from driftgauge.core.windows.source_progress import FOREVER_MS
 
 __all__ = ["AwaitingWindows", "PendingWindows"]
 

@@ -24,7 +24,7 @@ from driftgauge.core.windows.closing import WindowCloser
 from driftgauge.core.windows.deltas import LateEvents, apply_panes
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.round_load import RoundLoad
-from driftgauge.core.windows.sources import NULL, Continuity, SourceProgress
+from driftgauge.core.windows.source_progress import NULL, Continuity, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.work_budget import WorkBudget
 

@@ -42,7 +42,7 @@ from driftgauge.core.windows.changelog import (
 from driftgauge.core.windows.pane_store import PaneStore
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.round_load import RoundLoad
-from driftgauge.core.windows.sources import NULL
+from driftgauge.core.windows.source_progress import NULL
 from driftgauge.core.windows.work_budget import WorkBudget
 
 __all__ = ["StreamState"]

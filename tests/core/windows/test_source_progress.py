@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.windows.changelog import BLOCK_PARTITIONS
-from driftgauge.core.windows.sources import NULL, Continuity, SourceProgress
+from driftgauge.core.windows.source_progress import NULL, Continuity, SourceProgress
 
 NOW_MS = 1_000_000
 

@@ -11,7 +11,7 @@ from driftgauge.core.counting.numbers import TALLY_ROWS, NumberTally
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.judging.calibrating import Siblings, no_siblings
 from driftgauge.core.judging.judge import WindowJudge
-from driftgauge.core.judging.numbers import NumberMemory, NumberResult, judge_number, remember
+from driftgauge.core.judging.number_judging import NumberMemory, NumberResult, judge_number, remember
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.window import Window
