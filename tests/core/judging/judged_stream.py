@@ -5,7 +5,7 @@ from typing import Any
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import PaneDelta
-from driftgauge.core.judging.calibrating import Siblings, no_siblings
+from driftgauge.core.judging.calibrating import Siblings
 from driftgauge.core.judging.calibration import Calibration
 from driftgauge.core.judging.measuring import Measurement
 from driftgauge.core.judging.verdict import Verdict, VerdictHistory
@@ -49,7 +49,7 @@ class JudgedStream:
         *,
         reference: Reference = HOURLY,
         min_events: int = 1,
-        siblings: Siblings = no_siblings,
+        siblings: Siblings = lambda *_: (),
         **alarm: Any,
     ) -> None:
         self.siblings = siblings

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.judging.calibrating import Calibrator, Remembered, Siblings, no_siblings
+from driftgauge.core.judging.calibrating import Calibrator, Remembered, Siblings
 from driftgauge.core.judging.calibration import (
     Calibration,
     CalibrationSummary,
@@ -59,7 +59,7 @@ class Judgement:
 class WindowJudge:
     """Judges the windows of one stream by what is remembered of the windows before."""
 
-    def __init__(self, spec: StreamSpec, known: Remembered, siblings: Siblings = no_siblings) -> None:
+    def __init__(self, spec: StreamSpec, known: Remembered, siblings: Siblings) -> None:
         """Read from and keep in what is remembered of the stream."""
         self._spec = spec
         self._known = known

@@ -7,7 +7,7 @@ from itertools import zip_longest
 import numpy as np
 
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.judging.calibrating import Siblings, no_siblings
+from driftgauge.core.judging.calibrating import Siblings
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
@@ -37,7 +37,7 @@ class WindowCloser:
     further revision. A window is final once the horizon passes its end.
     """
 
-    def __init__(self, spec: StreamSpec, state: StreamState, siblings: Siblings = no_siblings) -> None:
+    def __init__(self, spec: StreamSpec, state: StreamState, siblings: Siblings) -> None:
         """Continue from a stream's state.
 
         Args:

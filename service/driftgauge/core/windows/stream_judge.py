@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from driftgauge.core.counting.examples import Examples
 from driftgauge.core.counting.numbers import TALLY_ROWS, NumberTally
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.judging.calibrating import Siblings, no_siblings
+from driftgauge.core.judging.calibrating import Siblings
 from driftgauge.core.judging.judge import WindowJudge
 from driftgauge.core.judging.number_judging import NumberMemory, NumberResult, judge_number, remember
 from driftgauge.core.reference import Reference, Segment
@@ -25,7 +25,7 @@ __all__ = ["StreamJudge"]
 class StreamJudge:
     """Judges the windows of one stream by its state."""
 
-    def __init__(self, spec: StreamSpec, state: StreamState, siblings: Siblings = no_siblings) -> None:
+    def __init__(self, spec: StreamSpec, state: StreamState, siblings: Siblings) -> None:
         """Read from and remember in a stream's state."""
         self._spec = spec
         self._state = state
