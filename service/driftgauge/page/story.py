@@ -59,7 +59,7 @@ _LEADS, _MOSTLY = 0.5, 0.6
 # The largest of fewer windows says little of what is usual.
 _LEAST_USUAL = 20
 _LEAST_COURSE = 6
-_NO_CLUSTER = "In no cluster more than in others: no share moved by more than chance."
+_NO_CLUSTER = "No cluster's share moved by more than chance."
 
 
 def tell_start(alarm: Alarm) -> str:
@@ -169,14 +169,13 @@ def tell_status(status: StreamStatus, record: WindowRecord | None, spec: AlarmSp
 
 
 def _tell_other_sizes(status: StreamStatus, alarm: Alarm) -> list[tuple[str, str]]:
-    """Return which configured sizes say otherwise than an alarm's, and which of them holds."""
+    """Return what configured sizes say that differs from the alarm's, and which of them holds: each."""
     others = [
-        f"windows of {size.size}: {STATES[size.state].words.lower()}"
+        f"{size.size}: {STATES[size.state].words.lower()}"
         for size in status.sizes
         if size.size != alarm.size and size.state != status.state and not size.is_removed
     ]
-    told = "each size judges by itself, and an alarm of one is an alarm"
-    return [("Other sizes", as_sentence(f"{', '.join(others)}; {told}"))] if others else []
+    return [("Other sizes", f"{', '.join(others)}. Each size judges by itself.")] if others else []
 
 
 def _tell_calm(status: StreamStatus) -> list[tuple[str, str]]:
