@@ -24,7 +24,7 @@ from driftgauge.core.counting.examples import FarExample
 from driftgauge.core.counting.numbers import Number, NumberTally
 from driftgauge.core.counting.tally import Tally, tally_batch
 from driftgauge.core.judging.calibration import Calibration, CalibrationSummary, Measuring, Source
-from driftgauge.core.judging.numbers import NumberMemory, NumberResult
+from driftgauge.core.judging.number_judging import NumberMemory, NumberResult
 from driftgauge.core.judging.scoring import Score, SegmentResult, WindowScorer
 from driftgauge.core.judging.verdict import SlowDrift, Verdict, VerdictMemory
 from driftgauge.core.partition import Partition

@@ -17,7 +17,7 @@ from driftgauge.config import HttpSettings, Settings, read_kafka_secrets
 from driftgauge.engine.heartbeats import HeartbeatSender, name_replica
 from driftgauge.engine.service import Service
 from driftgauge.errors import ConfigError, refuse_problems
-from driftgauge.events.inputs import missing_libraries
+from driftgauge.events.mapped_readers import missing_libraries
 from driftgauge.kafka.client import property_problems
 from driftgauge.kafka.cluster import find_topic_faults
 from driftgauge.kafka.login import Login

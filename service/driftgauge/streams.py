@@ -19,7 +19,7 @@ from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import BaselineError, refuse_problems
 from driftgauge.events.baseline_contract import BaselineContract
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.mapped_readers import build_readers
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.records.descriptions import BaselineDescription, BaselineExamples

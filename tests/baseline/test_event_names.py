@@ -12,7 +12,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.baseline_contract import BaselineContract
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.mapped_readers import build_readers
 from driftgauge.events.own_contract import build_own_reader
 from driftgauge.events.records import StoredRecord
 from tests.builders.events import LATEST_MS, build_event, build_records

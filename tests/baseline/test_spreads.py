@@ -122,9 +122,9 @@ def test_windows_of_fitted_vectors_have_no_change_of_spread() -> None:
     baseline = fit(vectors, clusters=3)
     for rows in split_indices(len(vectors), 0):
         spread = score_vectors(baseline, vectors[rows]).findings.of(SPREAD)
-        assert all(change is not None and change.p_value > 0.05 for change in spread.parts)
+        assert all(change is not None and change.p_value > 0.05 for change in spread.tests)
         grown = score_vectors(baseline, vectors[rows] * np.float32(1.1)).findings.of(SPREAD)
-        assert min(change.p_value for change in grown.parts if change is not None) < 1e-6
+        assert min(change.p_value for change in grown.tests if change is not None) < 1e-6
 
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from([1, 2, 3, 49, 102, 250]), min_size=1, max_size=3))

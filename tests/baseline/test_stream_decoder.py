@@ -9,7 +9,7 @@ import pytest
 
 from driftgauge.baseline.stream_decoder import StreamDecoder, TopicEvents
 from driftgauge.config.inputs import InputSettings
-from driftgauge.events.inputs import build_reader
+from driftgauge.events.mapped_readers import build_reader
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rejection import Reason
 

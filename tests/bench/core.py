@@ -33,7 +33,7 @@ from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import PaneCounts, PaneKey
 from driftgauge.core.windows.completeness import Completeness
-from driftgauge.core.windows.judging import StreamJudge
+from driftgauge.core.windows.stream_judge import StreamJudge
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.events.baseline_contract import BaselineContract
 from driftgauge.events.decoder import Decoder
@@ -162,7 +162,7 @@ def judge_window(random: np.random.Generator, clusters: int, keys: tuple[str, ..
     spec = build_hourly("judged", reference, keys)
     spec = replace(spec, alarm=replace(spec.alarm, warm_up=(0, WARM_UP * HOUR_MS)))
     state, scheme = StreamState("judged"), spec.scheme(reference)
-    judge = StreamJudge(spec, state)
+    judge = StreamJudge(spec, state, lambda *_: ())
     names = [(part.key, part.value) for part in reference.segments_by(keys)]
     seconds, lasting = [], 0
     for number, count in enumerate(random.integers(2_000, 20_000, WARM_UP + REPEATS).tolist()):

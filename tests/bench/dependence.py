@@ -130,7 +130,7 @@ class Stream:
         interval = (0, warm_up * size_ms) if warm_up else None
         self._spec = replace(own, alarm=replace(own.alarm, warm_up=interval))
         self._state = StreamState("bench")
-        self._judge = WindowJudge(self._spec, self._state)
+        self._judge = WindowJudge(self._spec, self._state, lambda *_: ())
         self._number = 0
 
     def forget(self) -> None:

@@ -42,7 +42,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.config.settings import LARGEST_RECORD
 from driftgauge.events.columns import Columns
 from driftgauge.events.decoder import Decoded, Decoder
-from driftgauge.events.inputs import build_reader
+from driftgauge.events.mapped_readers import build_reader
 from driftgauge.events.reader import Reader
 from driftgauge.events.records import RawRecord, Records, StoredRecord
 from driftgauge.events.schemas import PAYLOAD, Schema

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.examples import Example, Examples, FarExample
-from driftgauge.core.judging.calibration import Calibration, PartCalibration, Source
+from driftgauge.core.judging.calibration import Calibration, SegmentCalibration, Source
 from driftgauge.core.judging.clean_windows import CleanWindows, WindowSums
 from driftgauge.core.judging.measuring import Measurement
 from driftgauge.core.judging.verdict import SlowDrift, Verdict, VerdictHistory, VerdictMemory
@@ -105,8 +105,8 @@ CALIBRATION = Calibration(
     from_ms=MONDAY_MS - 14 * 24 * HOUR_MS,
     to_ms=MONDAY_MS,
     length=len(TALLY),
-    whole=PartCalibration(OVERDISPERSION, values=np.array(TALLY), share=0.25, is_misfit=True),
-    segments={("country", "de"): PartCalibration(OVERDISPERSION, is_own=False)},
+    whole=SegmentCalibration(OVERDISPERSION, values=np.array(TALLY), share=0.25, is_misfit=True),
+    segments={("country", "de"): SegmentCalibration(OVERDISPERSION, is_own=False)},
     hidden={"mean_shift": 0.5},
     lasting=OVERDISPERSION,
 )

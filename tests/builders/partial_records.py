@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as arrays
 from driftgauge.core.counting.examples import Example, FarExample
 from driftgauge.core.counting.partial import (
     CommitId,
+    CommitPart,
     PaneDelta,
-    Part,
     PartitionProgress,
     StreamTime,
 )
@@ -142,7 +142,7 @@ GERMANY = PaneDelta(
     1,
     (("embeddings", 3), 885),
 )
-PART = Part(
+PART = CommitPart(
     COMMIT,
     index=0,
     parts=1,

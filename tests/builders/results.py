@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from driftgauge.core.counting.numbers import Number, NumberTally
-from driftgauge.core.judging.numbers import NumberMemory, NumberResult, judge_number
+from driftgauge.core.judging.number_judging import NumberMemory, NumberResult, judge_number
 from driftgauge.core.judging.scoring import Score, SegmentResult
 from driftgauge.core.judging.verdict import Verdict, VerdictMemory
 from driftgauge.core.reference import Segment

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from driftgauge.config.fields import STREAM_NAME
 from driftgauge.core.counting.examples import Example, Examples, FarExample
 from driftgauge.core.counting.numbers import TALLY_ROWS
-from driftgauge.core.judging.calibration import Calibration, PartCalibration, Source
+from driftgauge.core.judging.calibration import Calibration, SegmentCalibration, Source
 from driftgauge.core.judging.clean_windows import CleanWindows, WindowSums
 from driftgauge.core.judging.measuring import Measurement
 from driftgauge.core.judging.scoring import Score, SegmentResult
@@ -208,7 +208,7 @@ def judging_values(
     of_segments = st.dictionaries(SEGMENTS, sums, max_size=3)
     clean = st.builds(CleanWindows, sums, st.lists(BLOCKS, max_size=3).map(tuple), of_segments)
     part = st.builds(
-        PartCalibration,
+        SegmentCalibration,
         parts,
         st.booleans(),
         st.none() | arrays.arrays(np.int64, clusters, elements=st.integers(0, 2**40)),

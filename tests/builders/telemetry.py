@@ -28,11 +28,11 @@ from driftgauge.core.windows.changelog import (
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.errors import TransactionFailed
+from driftgauge.events.outcomes import RecordLoss
 from driftgauge.events.rejection import Reason
 from driftgauge.records.mark import Mark
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.metrics import Telemetry
-from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.snapshot import WatchedStream
 from tests.builders.batches import AWAY, HOME
@@ -175,7 +175,7 @@ def build_busy_telemetry() -> Telemetry:
     held = [HOME, AWAY]
     RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).session_lost("an outage", 0.5, "_TRANSPORT")
     count.assigned(held, held)
-    count.restored(0.5, held)
+    count.started(0.5, held)
     rejected = {(EVENTS, "images", Reason.PAST): 2}
     count.counted({"images": 100}, {"images": 60}, rejected, {HOME: RecordLoss(7, 0)})
     count.partitions_known({EVENTS: 2})

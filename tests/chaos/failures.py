@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from driftgauge.core.counting.partial import Part
+from driftgauge.core.counting.partial import CommitPart
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.engine import service, session
 from driftgauge.engine.count import count_worker
@@ -82,7 +82,7 @@ def interleave_parts() -> None:
 
     apply = ShardState.apply
 
-    def apply_slowly(self: ShardState, offset: int, append_ms: int, part: Part) -> None:
+    def apply_slowly(self: ShardState, offset: int, append_ms: int, part: CommitPart) -> None:
         time.sleep(APPLY_S)
         apply(self, offset, append_ms, part)
 

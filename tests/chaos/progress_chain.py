@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress
+from driftgauge.core.counting.partial import CommitId, CommitPart, PaneDelta, PartitionProgress
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.durations import format_duration
 from tests.chaos.checks import Check
@@ -27,7 +27,7 @@ class _ShardProgress:
     """The progress read from one partition of the partials topic."""
 
     ends: dict[Source, int] = field(default_factory=dict)
-    unfinished: dict[CommitId, list[Part]] = field(default_factory=dict)
+    unfinished: dict[CommitId, list[CommitPart]] = field(default_factory=dict)
 
 
 class ProgressChain:
@@ -46,7 +46,7 @@ class ProgressChain:
         self.most_panes = 0
         self._counts: dict[WindowKey, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
 
-    def take(self, shard: int, offset: int, part: Part) -> None:
+    def take(self, shard: int, offset: int, part: CommitPart) -> None:
         """Read the part at an offset of a shard."""
         position = f"shard {shard} offset {offset}, {part.commit}"
         state = self._shards.setdefault(shard, _ShardProgress())
@@ -74,7 +74,7 @@ class ProgressChain:
         """Return each pane's events by cluster; a pane is a window of its stream's smallest size."""
         return {key: tuple(each.tolist()) for key, each in self._counts.items()}
 
-    def _apply(self, state: _ShardProgress, parts: list[Part], position: str) -> None:
+    def _apply(self, state: _ShardProgress, parts: list[CommitPart], position: str) -> None:
         self.most_panes = max(self.most_panes, sum(len(part.panes) for part in parts))
         for part in parts:
             for progress in part.partitions:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress
+from driftgauge.core.counting.partial import CommitId, CommitPart, PaneDelta, PartitionProgress
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.counting.tally import TallyField
 from tests.chaos.checks import Check
@@ -22,16 +22,18 @@ def progress(start: int, end: int, *, begins: bool = False, partition: int = 0) 
     return PartitionProgress("id", 1, begins, 0, 0, None, (TOPIC, partition), start, end)
 
 
-def commit(number: int, start: int, end: int, *, producer: str = "a", begins: bool = False) -> list[Part]:
+def commit(
+    number: int, start: int, end: int, *, producer: str = "a", begins: bool = False
+) -> list[CommitPart]:
     """Return two parts of a commit: the events of one pane, and the progress."""
     id_ = CommitId(producer, 0, number)
     values = np.array([9, 8, end - start, 0, -5])
     delta = PaneDelta("alpha", SCHEME, 60_000, None, values, end - start, ((TOPIC, 0), start))
-    part = Part(id_, 0, 2, 1, 0, (delta,), ())
+    part = CommitPart(id_, 0, 2, 1, 0, (delta,), ())
     return [part, replace(part, index=1, panes=(), partitions=(progress(start, end, begins=begins),))]
 
 
-def verify(parts: list[Part], end: int = 30) -> tuple[Check, ProgressChain]:
+def verify(parts: list[CommitPart], end: int = 30) -> tuple[Check, ProgressChain]:
     chain = ProgressChain(TOPIC)
     for offset, part in enumerate(parts):
         chain.take(0, offset, part)
@@ -81,7 +83,7 @@ def test_interleaved_parts_of_producers_pass() -> None:
         "not to the end",
     ],
 )
-def test_broken_chain_fails(wrong: list[Part]) -> None:
+def test_broken_chain_fails(wrong: list[CommitPart]) -> None:
     assert not verify(wrong)[0].passed
 
 
@@ -108,7 +110,7 @@ def test_missing_partial_fails_counts() -> None:
 
 def test_other_topic_is_ignored() -> None:
     other = replace(progress(5, 9), partition=("lossy", 0))
-    part = Part(CommitId("c", 0, 0), 0, 1, 1, 0, (), (other,))
+    part = CommitPart(CommitId("c", 0, 0), 0, 1, 1, 0, (), (other,))
     check, _ = verify([*FIRST, *SECOND, *THIRD, part])
     assert check.passed
 

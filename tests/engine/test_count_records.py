@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from driftgauge.config.inputs import InputSettings
 from driftgauge.errors import ClientLost
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.mapped_readers import build_readers
+from driftgauge.events.outcomes import RecordOutcome, SkipPlace
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason, SchemaPending
 from driftgauge.page.service_watch import Refusal, ServiceWatch
 from driftgauge.records.heartbeat import encode_heartbeat
 from driftgauge.telemetry.health import Role
-from driftgauge.telemetry.metrics import RecordOutcome, SkipPlace
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import HOUR_MS, MONDAY_MS, ManualClock
 from tests.builders.messages import TOPIC, FakeMessage

@@ -13,7 +13,7 @@ from driftgauge.engine.count.source_partition import SourcePartition
 from driftgauge.engine.count.topic_watch import EventsTopic
 from driftgauge.engine.offset_barrier import CommittedOffsets, find_starts
 from driftgauge.errors import AuthorizationError
-from driftgauge.telemetry.record_loss import RecordLoss
+from driftgauge.events.outcomes import RecordLoss
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import ManualClock
 from tests.engine.fakes import GroupConsumer, OffsetConsumer, QuickAdmin

@@ -55,7 +55,7 @@ class Scripted:
     def __init__(self, polls, commits=()):
         self.clock, self.polls, self.commits = ManualClock(), [*polls], [*commits]
         self.consumer = Mock(**{"consume.side_effect": self._poll, "subscribe.side_effect": self._subscribe})
-        self.transaction = Mock(is_lost=False, **{"start.side_effect": self._start})
+        self.transaction = Mock(needs_producer=False, **{"start.side_effect": self._start})
         self.worker = Mock(spec=Worker, batch=10, is_full=False)
         self.worker.step.side_effect = self._commit
         self.worker.hand_over.side_effect = lambda _, bound_s: self._commit(bound_s)
@@ -93,13 +93,13 @@ class Scripted:
     def _commit(self, _):
         failure = self.commits.pop(0) if self.commits else None
         if failure in (NO_OFFSETS, UNKNOWN, FENCED):
-            self.transaction.is_lost = True
+            self.transaction.needs_producer = True
         if failure is not None:
             raise failure
         return True
 
     def _start(self, _):
-        self.transaction.is_lost = False
+        self.transaction.needs_producer = False
 
 
 @pytest.mark.parametrize("watch", ["login.require_accepted", "pulse.require_joined"])

@@ -80,7 +80,7 @@ def test_failure_has_its_outcome(step, errors, raised, text, is_lost):
     transaction, factory = started(producer, FakeProducer())
     with pytest.raises(raised, match=text.format(step)):
         commit(transaction)
-    assert is_lost in {None, transaction.is_lost}
+    assert is_lost in {None, transaction.needs_producer}
     if is_lost is False:
         assert producer.calls[-1] == "abort_transaction"
     elif is_lost:
@@ -113,7 +113,7 @@ def test_hanging_call_loses_producer(step, monkeypatch):
     with pytest.raises(TransactionFailed, match=rf"{step} did not return within 0\.05 s"):
         commit(transaction)
     release.set()
-    assert transaction.is_lost
+    assert transaction.needs_producer
 
 
 def test_call_without_a_thread_says_which_limit_to_raise(monkeypatch):
@@ -135,7 +135,7 @@ def test_failed_abort_needs_new_producer(error, text):
     transaction, _ = started(FakeProducer(**{SEND: [REFUSED], "abort_transaction": [error]}))
     with pytest.raises(TransactionFailed, match=text):
         commit(transaction)
-    assert transaction.is_lost
+    assert transaction.needs_producer
 
 
 def test_denied_abort_needs_new_producer():
@@ -144,7 +144,7 @@ def test_denied_abort_needs_new_producer():
     transaction.begin(BOUND_S)
     with pytest.raises(AuthorizationError, match="abort_transaction is not allowed"):
         transaction.abort(BOUND_S)
-    assert transaction.is_lost
+    assert transaction.needs_producer
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_former_member_commits_no_offsets(later_id):
     assert transaction.produce("t", 0, b"k", b"v")
     with pytest.raises(TransactionFailed, match=r"lost its place in its group group, .* repeats"):
         transaction.commit([TopicPartition("t", 0, 1)], BOUND_S)
-    assert not transaction.is_lost
+    assert not transaction.needs_producer
     assert not set(COMMIT_STEPS) & set(producer.calls)
 
 
@@ -276,7 +276,7 @@ def test_closed_transaction_starts_with_new_producer_of_same_id():
     transaction, factory = started(FakeProducer(), FakeProducer())
     transaction.begin(BOUND_S)
     transaction.close()
-    assert transaction.is_lost
+    assert transaction.needs_producer
     transaction.start(BOUND_S)
     assert factory.ids == ["id", "id"]
 

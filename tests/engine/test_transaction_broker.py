@@ -62,7 +62,7 @@ def test_producer_fenced_between_transactions_fails_in_next(cluster, member):
 
     with pytest.raises(TransactionFailed, match=SAME_NAME):
         write_on()
-    assert fenced.is_lost
+    assert fenced.needs_producer
     assert cluster.pairs(cluster.windows) == []
     assert cluster.committed() == {0: 7}
 

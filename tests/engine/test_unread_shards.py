@@ -94,7 +94,7 @@ def test_client_that_gives_no_changelog_is_lost():
 def test_client_that_gives_no_partial_is_lost():
     shards = Shards(end=0)
     shards.read_for_two_minutes()
-    assert shards.telemetry.restored.call_count == 2
+    assert shards.telemetry.started.call_count == 2
     shards.admin.end = 9
     with pytest.raises(ClientLost, match=r"partials.*\[0\], .*partials.*\[1\]"):
         shards.read_for_two_minutes()
@@ -140,11 +140,11 @@ def test_shard_waits_for_the_offset_that_its_changelog_covers(caplog, heals):
         shards.worker.process([])
         shards.worker.step(1.0)
         shards.clock.advance(1)
-    assert shards.telemetry.restored.call_count == 1
+    assert shards.telemetry.started.call_count == 1
     if heals:
         offsets[0] = (2, "")
     shards.read_for_two_minutes()
-    assert shards.telemetry.restored.call_count == 1 + heals
+    assert shards.telemetry.started.call_count == 1 + heals
     assert ("committed 1: the offsets were reset" in str([vars(each) for each in caplog.records])) != heals
 
 
@@ -167,7 +167,7 @@ def test_tally_of_another_length_than_its_scheme_stops_its_shard(caplog, segment
     reasons = [record.reason for record in caplog.records if record.levelname == "ERROR"]
     named = f"restore of driftgauge.g.changelog.2[0]: the changelog record {pane.decode()} is malformed ("
     assert [named in reason for reason in reasons] == [True] * stopped
-    assert shards.telemetry.restored.call_count == 2 - stopped
+    assert shards.telemetry.started.call_count == 2 - stopped
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_restores_share_one_answer_about_settings():
 
     shards = Shards(0, ask)
     shards.read_for_two_minutes()
-    assert (shards.telemetry.restored.call_count, len(asked)) == (2, 1)
+    assert (shards.telemetry.started.call_count, len(asked)) == (2, 1)
 
 
 @pytest.mark.parametrize("error", [StateError("cleanup.policy=compact,delete"), BrokerError("away")])
@@ -253,7 +253,7 @@ def test_settings_of_changelog_are_checked_at_each_restore(caplog, error):
     shards.read_for_two_minutes()
     stopped = [record.reason for record in caplog.records if hasattr(record, "reason")]
     assert len(stopped) == (2 if isinstance(error, StateError) else 0)
-    assert shards.telemetry.restored.call_count == 2 - len(stopped)
+    assert shards.telemetry.started.call_count == 2 - len(stopped)
 
 
 @pytest.mark.parametrize("fails", ["apply", "close_windows", "drain_changes", "show"])

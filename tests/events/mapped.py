@@ -11,7 +11,7 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.baseline_contract import BaselineContract
 from driftgauge.events.columns import Columns
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.mapped_readers import build_readers
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rejection import SchemaPending
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events.encodings import avro as avro_module
 from driftgauge.events.encodings.avro import Avro
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.mapped_readers import build_readers
 from driftgauge.events.needs import Need
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import PAYLOAD, Schema

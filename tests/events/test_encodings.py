@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import ENCODINGS
-from driftgauge.events.inputs import build_reader
+from driftgauge.events.mapped_readers import build_reader
 from tests.bench.mutated import TOPIC, AllSchemas, make_cases
 from tests.events.both_ways import assert_alike, near
 from tests.examples import examples

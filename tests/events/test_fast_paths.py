@@ -18,7 +18,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.events.columns import Columns
 from driftgauge.events.encodings import json as json_module
 from driftgauge.events.encodings.json import compile_parser, read_json
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.mapped_readers import build_readers
 from driftgauge.events.own_contract import build_own_reader
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError, Reason

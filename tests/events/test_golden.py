@@ -21,7 +21,7 @@ from driftgauge.events.baseline_contract import BaselineContract
 from driftgauge.events.columns import RECORD_ID
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.encodings.inference import response_class
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.mapped_readers import build_readers
 from driftgauge.events.own_contract import build_own_reader
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason

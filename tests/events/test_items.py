@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.mapped_readers import build_readers
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
 from driftgauge.events.schemas import Schema

@@ -15,7 +15,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.errors import ConfigError
 from driftgauge.events import sources
 from driftgauge.events.columns import Columns
-from driftgauge.events.inputs import build_readers, missing_libraries
+from driftgauge.events.mapped_readers import build_readers, missing_libraries
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
 from tests.events.both_ways import near

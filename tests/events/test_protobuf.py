@@ -15,7 +15,7 @@ from driftgauge.config.inputs import InputSettings, TimeSource
 from driftgauge.events.encodings import protobuf as protobuf_module
 from driftgauge.events.encodings.protobuf import Protobuf
 from driftgauge.events.encodings.protobuf_fields import find_packed
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.mapped_readers import build_readers
 from driftgauge.events.messages import field_getter
 from driftgauge.events.needs import Need
 from driftgauge.events.rejection import EventError, Reason, SchemaPending

@@ -11,8 +11,8 @@ from driftgauge.cli.printing import render
 from driftgauge.errors import BrokerError
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
+from driftgauge.inspection.describing import as_json, describe_record, describe_summary
 from driftgauge.inspection.inspector import Inspector
-from driftgauge.inspection.report import as_json, describe_record, describe_summary
 from tests.builders.baselines import save_baseline
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import settings_in

@@ -7,7 +7,7 @@ import pytest
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events.columns import Columns
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.mapped_readers import build_readers
 from driftgauge.events.records import StoredRecord
 from driftgauge.inspection.proposal import propose
 from driftgauge.inspection.proposed_names import find_named, is_segment

@@ -34,7 +34,7 @@ def test_sigterm_leaves_the_groups_and_hands_over_at_once(tmp_path: Path, bootst
         wait_for("all to be counted", lambda: case.positions() == ends)
         took_s = time.monotonic() - terminated_s
         staying.wait_for("the rest", lambda: staying.counted() == PARTITIONS / 2 + PARTITIONS)
-        waited_s = [float(str(entry["waited_s"])) for entry in staying.logged("restored")]
+        waited_s = [float(str(entry["waited_s"])) for entry in staying.logged("partitions started")]
         assert case.members() == 2
     _log.info("ended %.1f s after SIGTERM; all counted by another after %.1f s", stopped_s, took_s)
     _log.info("began %s s after assignments", waited_s)

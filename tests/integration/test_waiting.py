@@ -97,7 +97,7 @@ def restoring(case: Case) -> Iterator[ReplicaProcess]:
         writer.produce(case.changelog_topic, b"", b"", partition=shard)
     assert writer.flush(TIMEOUT_S) == 0
     with case.serve("a") as service:
-        service.wait_for_log("restore is waiting")
+        service.wait_for_log("partitions wait for their start")
         yield service
 
 

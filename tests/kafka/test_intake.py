@@ -24,7 +24,7 @@ NOW_MS = 1_762_128_000_000
 def sort(messages):
     """Return records, ends and lost partitions."""
     found = sort_messages(messages, group=GROUP)
-    return found.records, found.ends, found.lost
+    return found.records, found.ends, found.lost_positions
 
 
 def error_event(code, **parts):

@@ -161,7 +161,7 @@ class Reader:
             polled = sort_messages(self.consumer.consume(100, 0.05))
             found.extend(message.value() for message in polled.records)
             found.extend(polled.ends.values())
-            found.extend("lost" for _ in polled.lost)
+            found.extend("lost" for _ in polled.lost_positions)
             return is_over(found)
 
         self._cluster.await_that(is_read, f"a partition to be read: {found}")
@@ -202,7 +202,7 @@ def test_commit_shows_records_and_offsets_together(cluster):
         assert (values, 3 <= end <= 5) == ([b"one", b"two"], True)
         assert (first.offset, first.metadata, first.leader_epoch) == (7, "so far", 3)
         assert (second.offset, second.error) == (-1001, None)
-    assert not transaction.is_lost
+    assert not transaction.needs_producer
 
 
 def test_readers_stop_at_first_open_transaction(cluster):
@@ -234,7 +234,7 @@ def test_successor_of_same_id_ends_transaction_and_fences(cluster):
         second.commit([TopicPartition(cluster.events, 0, 7)], BOUND_S)
         with pytest.raises(TransactionFailed) as lost:
             first.commit([TopicPartition(cluster.events, 0, 8)], BOUND_S)
-        assert (lost.value.is_fenced, first.is_lost) == (True, True)
+        assert (lost.value.is_fenced, first.needs_producer) == (True, True)
         (answer,) = member.consumer.committed([TopicPartition(cluster.events, 0)], timeout=BOUND_S)
         assert answer.offset == 7
     assert read(cluster, cluster.windows)[0] == b"kept"
@@ -250,7 +250,7 @@ def test_producer_settles_commit_that_was_not_answered(cluster):
         # The brokers have the record, and the commit does not reach them in time.
         with cluster.cut_off(transaction), pytest.raises(TransactionFailed) as lost:
             transaction.commit([], 2.0)
-        assert (lost.value.is_fenced, transaction.is_lost) == (False, True)
+        assert (lost.value.is_fenced, transaction.needs_producer) == (False, True)
         transaction.start(BOUND_S)
         produce(transaction, cluster.windows, b"decided")
         transaction.commit([], BOUND_S)
@@ -273,7 +273,7 @@ def test_who_has_left_group_commits_nothing(cluster):
         cluster.await_that(has_left, "the member to leave")
         with pytest.raises(TransactionFailed):
             transaction.commit([TopicPartition(cluster.events, 0, 7)], BOUND_S)
-        assert not transaction.is_lost
+        assert not transaction.needs_producer
     assert len(read(cluster, cluster.windows)) == 1
 
 

@@ -93,8 +93,8 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     "positions_kept": [
         Edit(
             _COUNT,
-            "        self._committed_s = self._clock.monotonic_s()\n        self._held.begin_again()",
-            "        self._committed_s = self._clock.monotonic_s()",
+            "        self._interval_began_s = self._clock.monotonic_s()\n        self._held.begin_again()",
+            "        self._interval_began_s = self._clock.monotonic_s()",
         )
     ],
     "producer_not_replaced": [
@@ -117,7 +117,7 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
         Edit(
             "engine/session.py",
             "self._worker.process(messages)",
-            "self._worker.process(messages if self._lost_s is None else [])",
+            "self._worker.process(messages if self._unsettled_since_s is None else [])",
         ),
     ],
     # A shard is restored from the part of its changelog that was read so far.

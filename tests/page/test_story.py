@@ -326,7 +326,7 @@ ONE = [SEGMENT | {"value": "dock", "verdict": "drift"}, SEGMENT | {"value": "oth
         ),
         pytest.param(
             [*WELL, ("drift", {"clusters": NAMED, "findings": NO_MIX, "segments": []})],
-            ["Where In all inputs: no cluster's share moved by more than chance."],
+            ["Where No cluster's share moved by more than chance."],
             id="clusters that moved by chance",
         ),
         pytest.param(
@@ -505,6 +505,7 @@ def alert_links(results):
                 "When Began between 5 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC, by windows of 1d",
                 "What Novelty: some events lie where the baseline has none.",
                 "How large Novelty 2.7 %; from 1.0 % on it is large.",
+                "Other sizes 1h: possible drift. Each size judges by itself.",
                 "Log some events far from every cluster",
             ],
             "DriftgaugeDrift",

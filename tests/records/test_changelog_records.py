@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from driftgauge.core.judging.verdict import Verdict, VerdictMemory
 from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import (
-    BLOCK,
+    BLOCK_PARTITIONS,
     DataLoss,
     EventTimeKey,
     ExamplesKey,
@@ -99,7 +99,7 @@ TALLIES = st.builds(
 
 def blocks(columns: int) -> st.SearchStrategy[np.ndarray]:
     """Return a strategy for the rows of a block, (n, columns)."""
-    rows = st.integers(1, BLOCK)
+    rows = st.integers(1, BLOCK_PARTITIONS)
     return rows.flatmap(
         lambda n: arrays.arrays(np.int64, (n, columns), elements=st.integers(-LAST - 1, LAST))
     )

@@ -565,7 +565,7 @@ class SimulatedTransaction:
     """A `Transaction` over simulated brokers.
 
     Attributes:
-        producer, epoch, is_lost, append: As in `Transaction`.
+        producer, epoch, needs_producer, append: As in `Transaction`.
         tag: What the transactions are to be known by.
         outcome: What becomes of the next commit, see `commit`.
         pause_after: After how many records of the next transaction `on_pause` is called, once.
@@ -577,7 +577,7 @@ class SimulatedTransaction:
     ) -> None:
         self._kafka, self.producer, self._group, self._clock, self.tag = kafka, producer, group, clock, tag
         self.epoch, self._number = 0, 0
-        self.is_lost, self._is_open = True, False
+        self.needs_producer, self._is_open = True, False
         self.append: Append | None = None
         self.outcome = ""
         self.pause_after: int | None = None
@@ -589,16 +589,16 @@ class SimulatedTransaction:
     def start(self, bound_s: float) -> None:
         self._number = self._kafka.start(self.producer)
         self.epoch = max(self._clock.wall_ms(), self.epoch + 1)
-        self.is_lost = self._is_open = False
+        self.needs_producer = self._is_open = False
 
     def close(self) -> None:
-        self.is_lost, self._is_open = True, False
+        self.needs_producer, self._is_open = True, False
 
     def bind(self, consumer: SimulatedConsumer) -> None:
         self._consumer, self._member = consumer, consumer.memberid()
 
     def begin(self, bound_s: float) -> None:
-        if self.is_lost:
+        if self.needs_producer:
             self.start(bound_s)
         self._require_own()
         if self._is_open:
@@ -667,7 +667,7 @@ class SimulatedTransaction:
             raise TransactionFailed(message)
         kafka.end(sent, is_committed=True)
         self.append = Append(self._sent_ms, self._clock.wall_ms(), kafka.now_ms)
-        self._is_open, self.is_lost = False, bool(outcome)
+        self._is_open, self.needs_producer = False, bool(outcome)
 
     def abort(self, bound_s: float) -> None:
         if self._is_open:

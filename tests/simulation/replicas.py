@@ -105,8 +105,8 @@ class Observer(RoleTelemetry):
         for _, shard in partitions:
             self._run.has_backlog.pop(shard, None)
 
-    def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
-        super().restored(waited_s, partitions)
+    def started(self, waited_s: float, partitions: Collection[Partition]) -> None:
+        super().started(waited_s, partitions)
         for _, shard in partitions if self._role is Role.WINDOWS else ():
             self._run.check_restore(shard, self._run.kafka.now_s - waited_s)
 

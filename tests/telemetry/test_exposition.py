@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pla
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import StreamLabels
-from driftgauge.core.judging.numbers import NumberMemory
+from driftgauge.core.judging.number_judging import NumberMemory
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.spread import Spread, SpreadChange

@@ -8,11 +8,10 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.windows.admission import SurplusEvents
 from driftgauge.core.windows.shard import RoundResult
 from driftgauge.errors import TransactionFailed
+from driftgauge.events.outcomes import RecordLoss, RecordOutcome
 from driftgauge.events.rejection import Reason
 from driftgauge.records.heartbeat import encode_heartbeat
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
-from driftgauge.telemetry.metrics import RecordOutcome
-from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.roles import Phase, RoleTelemetry
 from tests.builders.clocks import ManualClock
 from tests.builders.results import build_result
@@ -308,14 +307,14 @@ def test_numbers_of_records_and_partitions_are_exported(count, windows, exported
     assert health.blocked() == {"stopped": (f"{PARTIALS}[1]", f"{PARTIALS}[3]")}
 
 
-def test_restore_is_logged(windows, logged):
-    windows.restored(0.3004, [(PARTIALS, 3), (PARTIALS, 1)])
+def test_start_is_logged(windows, logged):
+    windows.started(0.3004, [(PARTIALS, 3), (PARTIALS, 1)])
     assert logged("partitions", "waited_s") == [([f"{PARTIALS}[1]", f"{PARTIALS}[3]"], 0.3)]
 
 
-def test_restore_that_waits_long_is_logged(windows, logged):
+def test_start_that_waits_long_is_logged(windows, logged):
     for waited_s in (9.9, 10, 61.2):
-        windows.restore_waits(SHARD, "the committed offset", waited_s)
+        windows.start_waits(SHARD, "the committed offset", waited_s)
     found = logged("partitions", "waiting_for", "waited_s")
     assert found == [([f"{PARTIALS}[3]"], "the committed offset", waited_s) for waited_s in (10, 61)]
     # The log leaves out lines that differ by a fraction alone.
@@ -326,16 +325,16 @@ def test_restore_that_waits_long_is_logged(windows, logged):
 @pytest.mark.parametrize(
     "end",
     [
-        lambda windows: windows.restored(11.0, SHARD),
+        lambda windows: windows.started(11.0, SHARD),
         lambda windows: windows.lost(SHARD),
         lambda windows: windows.session_lost("the brokers are away", 0.5),
     ],
 )
-def test_restore_that_waits_long_is_reported_until_it_ends(windows, health, end):
+def test_start_that_waits_long_is_reported_until_it_ends(windows, health, end):
     windows.assigned(SHARD, SHARD)
-    windows.restore_waits(SHARD, "the committed offset", 9.9)
+    windows.start_waits(SHARD, "the committed offset", 9.9)
     assert health.blocked() == {}
-    windows.restore_waits(SHARD, "the committed offset", 10.0)
+    windows.start_waits(SHARD, "the committed offset", 10.0)
     assert health.blocked() == {"restore": (f"{PARTIALS}[3]",)}
     end(windows)
     assert health.blocked() == {}

@@ -426,7 +426,7 @@ def _read_records(
     The topic is read once, without a group and without commits, to its end at the start of the run.
     """
     from driftgauge.baseline.event_range import read_events, select_events
-    from driftgauge.events.inputs import build_reader
+    from driftgauge.events.mapped_readers import build_reader
     from driftgauge.topics.topic_range import TopicRange
 
     inputs = settings.inputs_of(wanted.topic)

@@ -71,7 +71,7 @@ def inspect(
         ConfigError: A record's topic is none of the events topics, or it names none and they differ.
         BrokerError: The schema registry does not answer.
     """
-    from driftgauge.inspection import report
+    from driftgauge.inspection import describing
     from driftgauge.inspection.inspector import Inspector
 
     for topic in {record.topic() for record in records}:
@@ -79,7 +79,7 @@ def inspect(
     with open_schemas(settings, settings.inputs.values()) as schemas:
         inspector = Inspector(settings, schemas)
         inspected = [inspector.inspect(record, SYSTEM_CLOCK.wall_ms()) for record in records]
-    blocks = [block for each in inspected for block in report.describe_record(each)]
-    blocks += report.describe_summary(inspected, inspector.problems, held)
-    print_report(report.as_json(inspected, inspector.problems, held), lambda _: blocks, as_json=as_json)
+    blocks = [block for each in inspected for block in describing.describe_record(each)]
+    blocks += describing.describe_summary(inspected, inspector.problems, held)
+    print_report(describing.as_json(inspected, inspector.problems, held), lambda _: blocks, as_json=as_json)
     return inspected

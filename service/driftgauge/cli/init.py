@@ -66,10 +66,10 @@ def init_command(
     Says on standard error, and in comments, how many records the proposal reads and what it is not sure of.
     Exits with 1 if it reads none.
     """
+    from driftgauge.inspection.describing import describe_gaps, describe_record, describe_summary
     from driftgauge.inspection.draft import write_config
     from driftgauge.inspection.inspector import Inspector
     from driftgauge.inspection.proposal import Proposal, propose
-    from driftgauge.inspection.report import describe_gaps, describe_record, describe_summary
     from driftgauge.kafka.registry_client import connect
     from driftgauge.kafka.schema_registry import SchemaRegistry
     from driftgauge.recorded.record_files import read_sample

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
-from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress
+from driftgauge.core.counting.partial import CommitId, CommitPart, PartitionProgress
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.shard import RoundResult, ShardState
@@ -71,6 +71,6 @@ class LocalDriver:
         ]
         self._counted |= positions
         commit = CommitId(_PRODUCER, 0, self._commits)
-        part = Part(commit, 0, 1, 1, now_ms, tuple(delta.panes), tuple(progress))
+        part = CommitPart(commit, 0, 1, 1, now_ms, tuple(delta.panes), tuple(progress))
         self.shard.apply(self.shard.position.offset, now_ms, part)
         self._commits += 1

@@ -112,7 +112,8 @@ class Session:
         # Callbacks also run while the consumer closes. The transaction may serve the next session by then.
         self._has_ended = False
         self._aborts = 0  # how many of the last transactions failed in a row
-        self._lost_s: float | None = None  # when the producer was lost that a new one has not settled yet
+        # When the producer was lost whose last transaction no new one has settled yet.
+        self._unsettled_since_s: float | None = None
 
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set, or the login needs new clients; then commit and leave the group.
@@ -199,15 +200,15 @@ class Session:
         committed offset. Nothing is assigned to the consumer in between, so no later poll can skip a record.
         """
         self._finish_callbacks()
-        lost_s = self._lost_s
+        unsettled_since_s = self._unsettled_since_s
         is_full = False
         with self._beginning_again():
             self._worker.process(messages)
             is_full = self._worker.is_full
-            if lost_s is None and (is_last or is_full) and self._worker.step(_COMMIT_S):
+            if unsettled_since_s is None and (is_last or is_full) and self._worker.step(_COMMIT_S):
                 self._aborts = 0
-        if lost_s is not None and (is_last or is_full):
-            self._settle(lost_s)
+        if unsettled_since_s is not None and (is_last or is_full):
+            self._settle(unsettled_since_s)
         return is_full
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -237,22 +238,22 @@ class Session:
 
     def _hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
         """Commit and release partitions that the group revokes, or that a stop returns, within a deadline."""
-        given_up = sorted(self._assigned.intersection(partitions))
+        leaving = sorted(self._assigned.intersection(partitions))
         try:
-            if not given_up:
+            if not leaving:
                 pass
             elif self._failure is not None or self._must_begin_again:
                 # After a failure or a loss the uncommitted work holds counts that must not be committed.
-                self._worker.drop(given_up)
-            elif self._lost_s is not None:
+                self._worker.drop(leaving)
+            elif self._unsettled_since_s is not None:
                 # A new producer takes longer than the group waits.
-                self._drop(given_up)
-            elif self._worker.hand_over(given_up, bound_s):
+                self._drop(leaving)
+            elif self._worker.hand_over(leaving, bound_s):
                 self._aborts = 0
         except DriftgaugeError as error:
             self._failure = error
-        self._assigned.difference_update(given_up)
-        self._telemetry.revoked(given_up)
+        self._assigned.difference_update(leaving)
+        self._telemetry.revoked(leaving)
 
     def _drop(self, partitions: Collection[Partition]) -> None:
         """Release these partitions and abort the open transaction."""
@@ -302,17 +303,17 @@ class Session:
             self._worker.handle_failure(error)
             self._telemetry.aborted(error)
             self._worker.begin_again()
-            if self._lost_s is not None:
+            if self._unsettled_since_s is not None:
                 return
             self._aborts += 1
             if self._aborts == _MAX_ABORTS:
                 message = f"{_MAX_ABORTS} transactions in a row failed, the last because {error}"
                 raise ClientLost(message, reason=error.reason) from error
             # A role without partitions begins no transaction, and would never ask for a new producer.
-            if self._transaction.is_lost:
-                self._lost_s = self._clock.monotonic_s()
+            if self._transaction.needs_producer:
+                self._unsettled_since_s = self._clock.monotonic_s()
 
-    def _settle(self, lost_s: float) -> None:
+    def _settle(self, unsettled_since_s: float) -> None:
         """Let a new producer settle the last transaction; the role is not ready while brokers let it wait.
 
         Raises:
@@ -321,9 +322,9 @@ class Session:
         try:
             self._transaction.start(_SETTLE_S)
         except TransactionFailed as error:
-            if self._clock.monotonic_s() - lost_s > _LONGEST_SETTLING_S:
+            if self._clock.monotonic_s() - unsettled_since_s > _LONGEST_SETTLING_S:
                 raise
             self._telemetry.set_ready(is_ready=False, why=str(error))
         else:
-            self._lost_s = None
+            self._unsettled_since_s = None
             self._telemetry.settled()

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from driftgauge.config.inputs import Source
 from driftgauge.config.paths import parse_path
 from driftgauge.events.columns import RECORD_ID, Columns, default_id
-from driftgauge.events.fields import Field as EventField
-from driftgauge.events.fields import NumberFields, SegmentFields, VectorField, to_numbers
+from driftgauge.events.fields import Field, NumberFields, SegmentFields, VectorField, to_numbers
 from driftgauge.events.reader import Reader
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError
@@ -26,7 +25,7 @@ from driftgauge.events.vectors import describe_kind
 from driftgauge.inspection.values import measure_vector, walk
 from driftgauge.nearest import suggest
 
-__all__ = ["Field", "FoundFields", "find_fields"]
+__all__ = ["FoundFields", "InspectedField", "find_fields"]
 
 _SHOWN_EVENTS = 3
 _SHOWN_NUMBERS = 4
@@ -34,7 +33,7 @@ _SHOWN_PATHS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class InspectedField:
     """A field of a record, in words.
 
     Attributes:
@@ -59,7 +58,7 @@ class FoundFields:
         lists: The lists of which the mapping reads vectors by their index.
     """
 
-    fields: list[Field] = field(default_factory=list)
+    fields: list[InspectedField] = field(default_factory=list)
     dimensions: list[tuple[str, int]] = field(default_factory=list)
     time_ms: int | None = None
     lists: tuple[ListItems, ...] = ()
@@ -85,12 +84,12 @@ def find_fields(reader: Reader, record: RawRecord, value: object) -> FoundFields
     for name, (column, describe) in _SHOWN.items():
         part = reader.fields[column]
         text = _describe(partial(_read_one, part, batch), describe, _hint(part.source, value))
-        found.fields.append(Field(name, text, part.place))
+        found.fields.append(InspectedField(name, text, part.place))
     part = reader.fields["event_id"]
     if wrong is not None:
         where = f", item {wrong}" if len(batches) > 1 else ""
         text = _describe(partial(_read_one, part, batch), str, _hint(part.source, value))
-        found.fields.append(Field("event id", text, part.place))
+        found.fields.append(InspectedField("event id", text, part.place))
         found.fields += [
             each for vector in reader.vectors for each in _describe_wrong(vector, batch, value, where, fault)
         ]
@@ -108,14 +107,14 @@ def find_fields(reader: Reader, record: RawRecord, value: object) -> FoundFields
     for vector, stream, event_id, packed, number in islice(events, _SHOWN_EVENTS):
         shown_id = default_id(record) if event_id is RECORD_ID else str(event_id or "none")
         found.fields += [
-            Field("stream", stream, vector.stream.place),
-            Field("event id", shown_id, id_source),
-            Field("vector", _describe_vector(number.to_float32(packed)), vector.place),
+            InspectedField("stream", stream, vector.stream.place),
+            InspectedField("event id", shown_id, id_source),
+            InspectedField("vector", _describe_vector(number.to_float32(packed)), vector.place),
         ]
     return found
 
 
-def _read_one(part: EventField | SegmentFields | NumberFields, batch: Batch) -> Any:
+def _read_one(part: Field | SegmentFields | NumberFields, batch: Batch) -> Any:
     return part.read(batch)[0]
 
 
@@ -130,10 +129,10 @@ def _describe(read: Callable[[], Any], describe: Callable[[Any], str], hint: str
 
 def _describe_wrong(
     vector: VectorField, batch: Batch, value: object, where: str, fault: EventError | None
-) -> Iterator[Field]:
+) -> Iterator[InspectedField]:
     """Yield the stream and the vector of an item of which a field is wrong, or whose list has a fault."""
     stream = _describe(partial(_read_one, vector.stream, batch), str, _hint(vector.stream.source, value))
-    yield Field("stream", stream, vector.stream.place)
+    yield InspectedField("stream", stream, vector.stream.place)
     hint = _hint(vector.source, value) or _list_vectors(value)
     text = (
         f"wrong: {fault.detail}{hint}"
@@ -144,7 +143,7 @@ def _describe_wrong(
             hint,
         )
     )
-    yield Field("vector", text, f"{vector.place}{where}")
+    yield InspectedField("vector", text, f"{vector.place}{where}")
 
 
 def _hint(source: Source | None, value: object) -> str:

@@ -12,7 +12,7 @@ from driftgauge.errors import BrokerError
 from driftgauge.events.baseline_contract import BaselineContract
 from driftgauge.events.conditions import Unmet
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.inputs import build_reader
+from driftgauge.events.mapped_readers import build_reader
 from driftgauge.events.records import RawRecord, Records, credible_ms
 from driftgauge.events.rejection import Rejection
 from driftgauge.events.schemas import SchemaSource

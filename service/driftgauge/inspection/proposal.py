@@ -10,7 +10,7 @@ from driftgauge.config.inputs import ENCODINGS, InputSettings
 from driftgauge.errors import ConfigError, InputError
 from driftgauge.events.columns import Columns
 from driftgauge.events.conditions import Unmet
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.mapped_readers import build_readers
 from driftgauge.events.own_contract import build_own_reader
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError

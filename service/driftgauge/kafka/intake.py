@@ -33,14 +33,14 @@ class Poll:
         ends: The partitions whose end was reached, and the end offset: past transaction markers and
             compacted records, which the client never delivers. An end follows all records before it, so the
             records are processed first.
-        lost: The partitions whose log no longer holds the consumer's position, and the offset at which the
-            log was truncated, or None where that is unknown.
+        lost_positions: The partitions whose log no longer holds the consumer's position, and the offset at
+            which the log was truncated, or None where that is unknown.
         damaged: The partitions whose next batch cannot be read, and the error; the client repeats it.
     """
 
     records: list[Message] = field(default_factory=list)
     ends: dict[Partition, int] = field(default_factory=dict)
-    lost: dict[Partition, int | None] = field(default_factory=dict)
+    lost_positions: dict[Partition, int | None] = field(default_factory=dict)
     damaged: dict[Partition, str] = field(default_factory=dict)
 
 
@@ -76,7 +76,7 @@ def sort_messages(messages: Sequence[Message], *, group: str | None = None) -> P
                 },
             )
             truncated = _TRUNCATED_AT.search(error.str())
-            found.lost[at] = int(truncated[1]) if truncated else None
+            found.lost_positions[at] = int(truncated[1]) if truncated else None
         elif error.code() in AUTHORIZATION:
             where = name_partition(at) if message.topic() else "from the cluster"
             raise reading_denied(error, where, topic=message.topic(), group=group)

@@ -59,7 +59,7 @@ _LEADS, _MOSTLY = 0.5, 0.6
 # The largest of fewer windows says little of what is usual.
 _LEAST_USUAL = 20
 _LEAST_COURSE = 6
-_NO_CLUSTER = "In all inputs: no cluster's share moved by more than chance."
+_NO_CLUSTER = "No cluster's share moved by more than chance."
 
 
 def tell_start(alarm: Alarm) -> str:
@@ -164,7 +164,18 @@ def tell_status(status: StreamStatus, record: WindowRecord | None, spec: AlarmSp
     confirmed = f" Last confirmed {format_moment(status.concluded_ms)}." if status.concluded_ms else ""
     numbers = tell_numbers(record) if record is not None else []
     trend = ("Trend", f"{as_sentence(_trend(alarm))}{confirmed}")
-    return [("What", what), *facts, trend, *([("Numbers", " ".join(numbers))] if numbers else []), *also]
+    told = [("What", what), *facts, trend, *([("Numbers", " ".join(numbers))] if numbers else [])]
+    return [*told, *_tell_other_sizes(status, alarm), *also]
+
+
+def _tell_other_sizes(status: StreamStatus, alarm: Alarm) -> list[tuple[str, str]]:
+    """Return what configured sizes say that differs from the alarm's, and which of them holds: each."""
+    others = [
+        f"{size.size}: {STATES[size.state].words.lower()}"
+        for size in status.sizes
+        if size.size != alarm.size and size.state != status.state and not size.is_removed
+    ]
+    return [("Other sizes", f"{', '.join(others)}. Each size judges by itself.")] if others else []
 
 
 def _tell_calm(status: StreamStatus) -> list[tuple[str, str]]:

@@ -313,8 +313,8 @@ def _evidence(rows: NDArray[np.void], size_ms: int, alarm: AlarmSpec) -> Chart |
         return None
     return chart(
         "Evidence",
-        "How clear and how large the difference of all events is, the lesser of both. One window above the "
-        f"limit is possible drift, two of three are drift. Dashed: slow drift. {_CLOSER}",
+        "How clear the difference of all events is, or how large by what moved most, whichever is less. One "
+        f"window above the limit is possible drift, two of three are drift. Dashed: slow drift. {_CLOSER}",
         rows,
         size_ms,
         np.maximum(strength(rows, alarm), 0.0),

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from driftgauge.core.counting.numbers import TALLY_ROWS
-from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress
+from driftgauge.core.counting.partial import CommitId, CommitPart, PaneDelta, PartitionProgress
 from driftgauge.records.messagepack import MAX_PARTITIONS, Format, envelope, refusing_damage, require
 
 __all__ = ["decode_part", "encode_commit"]
@@ -20,7 +20,7 @@ _ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist, order="determinis
 _LONGEST = 2**32 - 1
 # What the lengths of two lists take more than those of empty ones.
 _LENGTHS_BYTES = 8
-_FORMAT = Format[Part](Part)
+_FORMAT = Format[CommitPart](CommitPart)
 
 
 def encode_commit(
@@ -37,7 +37,7 @@ def encode_commit(
     A part takes more than `part_bytes` only if it holds one pane or one progress alone, which only the topic
     and the client refuse. Equal input gives equal bytes.
     """
-    head = Part(commit, _LONGEST, _LONGEST, shards, written_ms, (), ())
+    head = CommitPart(commit, _LONGEST, _LONGEST, shards, written_ms, (), ())
     names = _FORMAT.must_understand((panes, partitions))
     room = free = part_bytes - len(envelope(names, _ENCODER.encode(head))) - _LENGTHS_BYTES
     parts: list[dict[str, Any]] = [{}]
@@ -55,7 +55,7 @@ def encode_commit(
     ]
 
 
-def decode_part(value: bytes) -> Part:
+def decode_part(value: bytes) -> CommitPart:
     """Return the part that a record holds.
 
     Raises:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.durations import format_duration
 from driftgauge.core.judging.calibration import CalibrationSummary, Measuring
-from driftgauge.core.judging.numbers import NumberResult
+from driftgauge.core.judging.number_judging import NumberResult
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY

@@ -12,6 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from driftgauge.clock import Clock
 from driftgauge.errors import TransactionFailed
+from driftgauge.events.outcomes import RecordOutcome, SkipPlace
 from driftgauge.events.rejection import Reason
 from driftgauge.records.mark import Mark
 from driftgauge.telemetry.activity import Activity
@@ -41,7 +42,7 @@ from driftgauge.telemetry.snapshot import WatchedStream
 from driftgauge.telemetry.stream_metrics import SHARD_METRICS, STREAM_METRICS
 from driftgauge.telemetry.window_collector import WindowCollector
 
-__all__ = ["METRICS", "NO_STREAM", "AbortCause", "LoginRefusal", "RecordOutcome", "SkipPlace", "Telemetry"]
+__all__ = ["METRICS", "NO_STREAM", "AbortCause", "LoginRefusal", "Telemetry"]
 
 _ALL: tuple[Metric, ...] = (*STREAM_METRICS, *SHARD_METRICS, *REPLICA_METRICS)
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
@@ -51,28 +52,6 @@ _PHASES = {Role.COUNT: ("decode", "count", "commit"), Role.WINDOWS: ("apply", "c
 
 NO_STREAM = ""
 """The `stream` label of rejected records whose stream is not known or not configured."""
-
-
-class RecordOutcome(StrEnum):
-    """What became of a record that was read."""
-
-    ACCEPTED = "accepted"
-    FILTERED = "filtered"
-    REJECTED = "rejected"
-
-
-class SkipPlace(StrEnum):
-    """Where offsets without a record were passed.
-
-    DELETED: Where Kafka deleted the records before they were read, or a truncated log lost them.
-    START: Before the first record after the client was given a position. In a topic that has offsets without
-        a record only there, the service itself may have passed over records.
-    BETWEEN: Before any later record, where the client read without a break.
-    """
-
-    DELETED = "deleted"
-    START = "start"
-    BETWEEN = "between"
 
 
 class AbortCause(StrEnum):

@@ -14,17 +14,15 @@ from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.errors import TransactionFailed
 from driftgauge.events.clock_gaps import describe_gaps
+from driftgauge.events.outcomes import RecordLoss, RecordOutcome, SkipPlace
 from driftgauge.events.rejection import Reason
 from driftgauge.records.heartbeat import Numbers
 from driftgauge.telemetry.health import BlockReason, ReadinessCondition, Role
 from driftgauge.telemetry.metrics import (
     NO_STREAM,
     AbortCause,
-    RecordOutcome,
-    SkipPlace,
     Telemetry,
 )
-from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.replica_metrics import (
     ABORTED,
     ASSIGNED,
@@ -58,7 +56,7 @@ _NO_GAPS: Mapping[tuple[str, int], int] = {}
 # Kafka commits a transaction, or aborts it at its timeout, in less than this time.
 _MAX_TRANSACTION_S = 60.0
 _HANGING_REMEDY = "a transaction does not end; see the runbook DriftgaugeTransactionHanging"
-_LONG_RESTORE_REMEDY = (
+_LONG_START_REMEDY = (
     f"check that partitions of these numbers have leaders in all topics; else {_HANGING_REMEDY}"
 )
 _RETENTION_REMEDY = (
@@ -243,15 +241,18 @@ class RoleTelemetry:
         why = f"Kafka does not describe {', '.join(sorted(topics))}: create it, or grant Describe on it"
         self._metrics.health.set_condition(ReadinessCondition.TOPICS, is_met=not topics, why=why)
 
-    def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
+    def started(self, waited_s: float, partitions: Collection[Partition]) -> None:
         """Log that work on these partitions starts after a wait, s."""
         self._block(BlockReason.RESTORE, self._blocked[BlockReason.RESTORE] - set(partitions))
         self._log_event(
-            logging.INFO, "restored", partitions=name_partitions(partitions), waited_s=round(waited_s, 3)
+            logging.INFO,
+            "partitions started",
+            partitions=name_partitions(partitions),
+            waited_s=round(waited_s, 3),
         )
 
-    def restore_waits(self, partitions: Collection[Partition], waiting_for: str, waited_s: float) -> None:
-        """Log that the restore of these partitions has been waiting for 10 s or longer, s.
+    def start_waits(self, partitions: Collection[Partition], waiting_for: str, waited_s: float) -> None:
+        """Log that work on these partitions has been waiting to start for 10 s or longer, s.
 
         It is called in every round; `RepeatLimit`, which ignores floats, leaves out the repetitions.
         """
@@ -259,13 +260,11 @@ class RoleTelemetry:
             self._block(BlockReason.RESTORE, self._blocked[BlockReason.RESTORE] | set(partitions))
             self._log_event(
                 logging.WARNING,
-                "restore is waiting",
+                "partitions wait for their start",
                 partitions=name_partitions(partitions),
                 waiting_for=waiting_for,
                 waited_s=float(round(waited_s)),
-                remedy=_LONG_RESTORE_REMEDY
-                if waited_s > _MAX_TRANSACTION_S
-                else "wait: transactions time out",
+                remedy=_LONG_START_REMEDY if waited_s > _MAX_TRANSACTION_S else "wait: transactions time out",
             )
 
     def stalled(self, waits: Mapping[Partition, float]) -> None:
@@ -312,7 +311,7 @@ class RoleTelemetry:
         accepted: Mapping[str, int],
         records: Mapping[str, int],
         rejected: Mapping[tuple[str, str | None, Reason], int],
-        lost: Mapping[Partition, RecordLoss],
+        losses: Mapping[Partition, RecordLoss],
         gaps: Mapping[tuple[str, int], int] = _NO_GAPS,
     ) -> None:
         """Count what a commit brought, and log losses.
@@ -321,7 +320,7 @@ class RoleTelemetry:
             accepted: The accepted events by stream.
             records: The records that they were in, by stream.
             rejected: The rejected records by topic, stream and reason.
-            lost: The records lost unread.
+            losses: The losses of unread records, by partition.
             gaps: The records by stream and by how many half hours they are after their events.
         """
         numbers = Numbers()
@@ -339,7 +338,7 @@ class RoleTelemetry:
             numbers.gaps[self._label(stream), half_hours] += number
         self._metrics.activity.add(numbers)
         self._log_gaps(numbers)
-        for partition, loss in sorted(lost.items(), key=lambda item: item[0]):
+        for partition, loss in sorted(losses.items(), key=lambda item: item[0]):
             self._metrics[OFFSETS_SKIPPED].labels(partition[0], SkipPlace.DELETED).inc(loss.records)
             self._log_loss(partition, loss)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.numbers import Number
-from driftgauge.core.judging.numbers import NumberResult
+from driftgauge.core.judging.number_judging import NumberResult
 from driftgauge.core.judging.scoring import Score
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.statistics import registry

@@ -98,7 +98,7 @@ class TopicLog:
         position, active_s = start, time.monotonic()
         while position < stop:
             polled = sort_messages(self.consumer.consume(min(_POLL_RECORDS, stop - position), _POLL_S))
-            if polled.lost:
+            if polled.lost_positions:
                 message = (
                     f"Kafka deleted records of {name_partition(at)} from offset {position} on before they "
                     "were read; run again, with a later --from if the topic's retention has passed it"

@@ -5,7 +5,7 @@ from typing import Any
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import PaneDelta
-from driftgauge.core.judging.calibrating import Siblings, no_siblings
+from driftgauge.core.judging.calibrating import Siblings
 from driftgauge.core.judging.calibration import Calibration
 from driftgauge.core.judging.measuring import Measurement
 from driftgauge.core.judging.verdict import Verdict, VerdictHistory
@@ -14,8 +14,8 @@ from driftgauge.core.spec import ScheduledBaseline
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 from driftgauge.core.window import Window
 from driftgauge.core.windows.completeness import Completeness
-from driftgauge.core.windows.judging import StreamJudge
 from driftgauge.core.windows.result import WindowResult
+from driftgauge.core.windows.stream_judge import StreamJudge
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.records.changelog_records import decode, encode_key, encode_value
 from tests.builders.batches import HOME, build_segment_tally, build_tally, read_tally
@@ -49,7 +49,7 @@ class JudgedStream:
         *,
         reference: Reference = HOURLY,
         min_events: int = 1,
-        siblings: Siblings = no_siblings,
+        siblings: Siblings = lambda *_: (),
         **alarm: Any,
     ) -> None:
         self.siblings = siblings

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.numbers import Number, NumberTally
-from driftgauge.core.judging.numbers import NumberMemory, judge_number, remember
+from driftgauge.core.judging.number_judging import NumberMemory, judge_number, remember
 
 CORRECT = Number("correct", 0.0, 1.0)
 EVENTS = 400

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.projection import SPREAD_STEP
-from driftgauge.core.judging.calibration import Calibration, PartCalibration, Source
+from driftgauge.core.judging.calibration import Calibration, SegmentCalibration, Source
 from driftgauge.core.judging.scoring import WindowScorer
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.statistics.overdispersion import Overdispersion
@@ -87,12 +87,12 @@ def test_segment_is_tested_for_novelty_and_spread_of_its_own(outliers, mean, nov
 def test_segment_uses_own_overdispersion_or_that_of_whole():
     own, whole = (Overdispersion(40, counts, np.eye(COMPONENTS) * counts) for counts in (3.0, 1.5))
     tallies = {name: of(name, moved=45) for name in NAMES}
-    parts = {NAMES[0]: PartCalibration(own), NAMES[1]: PartCalibration(own, is_own=False)}
+    parts = {NAMES[0]: SegmentCalibration(own), NAMES[1]: SegmentCalibration(own, is_own=False)}
     alarm = replace(ALARM, segment_keys=("country",))
     spec = build_spec(reference=SEGMENTED, alarm=alarm)
 
     def p_values(overdispersion, segments):
-        whole = PartCalibration(overdispersion)
+        whole = SegmentCalibration(overdispersion)
         calibration = Calibration(Source.WARM_UP, HOUR_MS, 0, 0, 0, whole, segments)
         here = WindowScorer(spec, SEGMENTED, calibration, HOUR_MS)
         return [(result.p_value, result.calibrated) for result in here.judge_segments(tallies, {})[0]]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.projection import SPREAD_STEP
-from driftgauge.core.judging.calibration import Calibration, PartCalibration, Source
+from driftgauge.core.judging.calibration import Calibration, SegmentCalibration, Source
 from driftgauge.core.judging.clean_windows import WindowSums
 from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
@@ -92,7 +92,7 @@ def test_recentred_baseline_expects_what_the_warm_up_showed_by_its_share(share, 
     own = replace(SEGMENTED.segments[0], arrays=build_segment_arrays(100, MOMENTS))
     baseline = replace(REFERENCE, segments=(own,))
     independent = Overdispersion.independent(COMPONENTS)
-    whole, part = (PartCalibration(independent, values=warm_up.values, share=share) for _ in range(2))
+    whole, part = (SegmentCalibration(independent, values=warm_up.values, share=share) for _ in range(2))
     calibration = Calibration(
         Source.WARM_UP, HOUR_MS, 0, 0, len(warm_up.values), whole, {(own.key, own.value): part}
     )
@@ -108,7 +108,7 @@ def test_recentred_baseline_expects_what_the_warm_up_showed_by_its_share(share, 
     assert left.centroid_distance == pytest.approx((1 - share) * shift.centroid_distance, abs=1e-9)
     assert new_novelty.excess == pytest.approx((1 - share) * novelty.excess, abs=0.001)
     for was, now, mean, more, power in zip(
-        spread.parts, new_spread.parts, (1.0, 1.2, 0.98), (0.1, 0.1, 0.02), (1, 1, 8), strict=True
+        spread.tests, new_spread.tests, (1.0, 1.2, 0.98), (0.1, 0.1, 0.02), (1, 1, 8), strict=True
     ):
         scale = (mean / (mean + share * more)) ** power
         assert now.change == pytest.approx((1 + was.change) * scale - 1, abs=1e-4)

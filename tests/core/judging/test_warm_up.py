@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.judging.calibration import Calibration, PartCalibration, Source
+from driftgauge.core.judging.calibration import Calibration, SegmentCalibration, Source
 from driftgauge.core.judging.clean_windows import WindowSums
 from driftgauge.core.judging.scoring import WindowScorer
 from driftgauge.core.judging.verdict import Verdict, VerdictMemory
@@ -105,7 +105,7 @@ def test_calibration_applies_only_after_warm_up():
     after = stream.judge(FIRST_AFTER, ODD)
     tally = read_tally(build_tally(*ODD, reference=RICH))
     offset = expected_sums(MIN_WINDOWS + 1).offset(RICH, least=MIN_WINDOWS)
-    part = PartCalibration(offset.recentred, values=offset.tally.values, share=offset.share)
+    part = SegmentCalibration(offset.recentred, values=offset.tally.values, share=offset.share)
     calibration = Calibration(Source.WARM_UP, HOUR_MS, *WARM_UP, len(tally.values), part)
     scorer = WindowScorer(stream.spec, RICH, calibration, HOUR_MS)
     assert plain(after.score) == plain(scorer.score(tally))

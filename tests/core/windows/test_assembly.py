@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.core.counting.partial import CommitId, Part
+from driftgauge.core.counting.partial import CommitId, CommitPart
 from driftgauge.core.windows.assembly import CommitAssembler
 from tests.builders.partial_records import build_progress
 
@@ -11,7 +11,7 @@ from tests.builders.partial_records import build_progress
 def parts(producer, number, size):
     """The parts of a commit, each with the progress of the partition of its index."""
     commit = CommitId(producer, 0, number)
-    return [Part(commit, index, size, 1, 0, (), (build_progress(index),)) for index in range(size)]
+    return [CommitPart(commit, index, size, 1, 0, (), (build_progress(index),)) for index in range(size)]
 
 
 @given(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from driftgauge.core.counting import interval
 from driftgauge.core.counting.interval import ShardDelta
-from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress, StreamTime
+from driftgauge.core.counting.partial import CommitId, CommitPart, PartitionProgress, StreamTime
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.window import Window
 from driftgauge.core.windows import closing
@@ -386,7 +386,7 @@ def test_progress_of_many_streams_in_several_items_is_one_progress(steps, most):
             end=end,
             skipped=2,
         )
-        part = Part(CommitId("a", 1, number), 0, 1, 1, now_ms, (), (replace(known, streams=times),))
+        part = CommitPart(CommitId("a", 1, number), 0, 1, 1, now_ms, (), (replace(known, streams=times),))
         whole.apply(number, now_ms, part)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(interval, "_MOST_STREAMS", most)

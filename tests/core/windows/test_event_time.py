@@ -1,7 +1,7 @@
 """Event time of a stream in its shard: watermark, idle partitions, silence."""
 
 from driftgauge.core.judging.verdict import Verdict
-from driftgauge.core.windows.changelog import BLOCK
+from driftgauge.core.windows.changelog import BLOCK_PARTITIONS
 from tests.builders.clocks import MINUTE_MS, MONDAY_MS, SECOND_MS
 from tests.builders.results import summarize_minutes
 from tests.builders.specs import build_minute_spec
@@ -34,17 +34,17 @@ def test_watermark_is_least_partition_time_less_disorder():
 
 
 def test_event_time_is_written_in_blocks_of_partitions():
-    shard = Shard(build_minute_spec(), partitions=2 * BLOCK + 1)
-    for index in range(2 * BLOCK + 1):
+    shard = Shard(build_minute_spec(), partitions=2 * BLOCK_PARTITIONS + 1)
+    for index in range(2 * BLOCK_PARTITIONS + 1):
         shard.read((MONDAY_MS + index, 0), partition=index)
     shard.commit()
     shard.restart()
     assert shard.state.streams["images"].times[EVENTS][:, 0].tolist() == [
-        MONDAY_MS + index for index in range(2 * BLOCK + 1)
+        MONDAY_MS + index for index in range(2 * BLOCK_PARTITIONS + 1)
     ]
     before = dict(shard.changelog)
-    shard.read((MONDAY_MS + 999, 0), partition=BLOCK)
-    shard.commit(unread=[index for index in range(2 * BLOCK + 1) if index != BLOCK])
+    shard.read((MONDAY_MS + 999, 0), partition=BLOCK_PARTITIONS)
+    shard.commit(unread=[index for index in range(2 * BLOCK_PARTITIONS + 1) if index != BLOCK_PARTITIONS])
     changed = [key for key, value in shard.changelog.items() if before.get(key) != value]
     assert len([key for key in changed if b"/0" in key or b"/2" in key]) == 0
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.numbers import Number
-from driftgauge.core.counting.partial import Part
+from driftgauge.core.counting.partial import CommitPart
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.windows.changelog import PaneCounts
 from driftgauge.records.changelog_records import decode, encode_value
@@ -127,7 +127,7 @@ def test_reader_without_the_field_reads_the_tally():
     (row,) = shard.write()
     part = decode_part(shard.log[row][1])
     assert part.panes[0].numbers.keys() == {CONFIDENCE.key}
-    assert Format[Part](Part).must_understand(part) == []
+    assert Format[CommitPart](CommitPart).must_understand(part) == []
 
 
 def test_revision_is_judged_with_what_was_remembered_at_first():

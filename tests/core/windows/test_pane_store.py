@@ -18,7 +18,7 @@ PANES = st.sets(
 
 # A scan of the milliseconds of the longest windows would not end.
 @given(PANES, st.sampled_from([*LENGTHS, 2**40]), st.integers(0, 20), st.integers(0, 300))
-def test_lookup_and_purge_equal_scan_of_all_panes(panes, length, number, settled_ms):
+def test_lookup_and_purge_equal_scan_of_all_panes(panes, length, number, purgeable_ms):
     store, window = PaneStore("images"), Window(length, length * number)
     keys = {PaneKey("images", f"of-{pane.size_ms}", pane): pane for pane in panes}
     for key, pane in keys.items():
@@ -30,7 +30,7 @@ def test_lookup_and_purge_equal_scan_of_all_panes(panes, length, number, settled
         found = store.counts(f"of-{divisor}", window)
         assert (None if found is None else found.values.tolist()) == ([sum(own)] if own else None)
         assert found is None or found.numbers["a"].tolist() == [[sum(own)]]
-    purged, is_done = store.purge(settled_ms, len(panes))
+    purged, is_done = store.purge(purgeable_ms, len(panes))
     assert is_done
-    assert set(purged) == {key for key, pane in keys.items() if pane.end_ms <= settled_ms}
+    assert set(purged) == {key for key, pane in keys.items() if pane.end_ms <= purgeable_ms}
     assert {key for key in keys if store.get(key) is None} == set(purged)

@@ -18,8 +18,8 @@ from driftgauge.core.reference import Segment
 
 __all__ = [
     "CommitId",
+    "CommitPart",
     "PaneDelta",
-    "Part",
     "PartitionProgress",
     "StreamTime",
     "shard_of",
@@ -131,7 +131,7 @@ class PartitionProgress:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class CommitPart:
     """A part of a commit for one shard; all parts together name every partition assigned to its producer.
 
     Attributes:

@@ -18,7 +18,7 @@ from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.window import Window
 
-__all__ = ["Calibrator", "Remembered", "Siblings", "no_siblings"]
+__all__ = ["Calibrator", "Remembered", "Siblings"]
 
 
 class Remembered(Protocol):
@@ -41,15 +41,10 @@ Siblings = Callable[[int, str], Iterable[tuple[str, Calibration]]]
 """Returns the calibrations of streams that share the entry, by a window size, ms, and a baseline's key."""
 
 
-def no_siblings(_size_ms: int, _baseline: str) -> Iterable[tuple[str, Calibration]]:
-    """Return no calibration: the stream shares its entry with none."""
-    return ()
-
-
 class Calibrator:
     """Measures the clean windows of one stream, and chooses what its windows are judged by."""
 
-    def __init__(self, spec: StreamSpec, known: Remembered, siblings: Siblings = no_siblings) -> None:
+    def __init__(self, spec: StreamSpec, known: Remembered, siblings: Siblings) -> None:
         """Read from and keep in what is remembered of the stream."""
         self._spec = spec
         self._known = known

@@ -21,7 +21,7 @@ __all__ = [
     "Calibration",
     "CalibrationSummary",
     "Measuring",
-    "PartCalibration",
+    "SegmentCalibration",
     "Source",
     "few_events",
     "fields_of",
@@ -51,8 +51,8 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PartCalibration:
-    """The calibration of all events, or of those of a segment.
+class SegmentCalibration:
+    """The calibration of the events of a segment, or of all events.
 
     Attributes:
         overdispersion: The overdispersion of the windows, and of what they are compared with.
@@ -132,8 +132,8 @@ class Calibration:
     from_ms: int
     to_ms: int
     length: int
-    whole: PartCalibration
-    segments: Mapping[Segment, PartCalibration] = field(default_factory=dict)
+    whole: SegmentCalibration
+    segments: Mapping[Segment, SegmentCalibration] = field(default_factory=dict)
     hidden: Mapping[str, float] = field(default_factory=dict)
     lasting: Overdispersion | None = None
 
@@ -148,11 +148,11 @@ class Calibration:
             0,
             0,
             tally_length(reference),
-            PartCalibration(reference.overdispersion or independent),
+            SegmentCalibration(reference.overdispersion or independent),
             {
-                (part.key, part.value): PartCalibration(part.overdispersion)
-                for part in reference.segments
-                if part.overdispersion is not None
+                (each.key, each.value): SegmentCalibration(each.overdispersion)
+                for each in reference.segments
+                if each.overdispersion is not None
             },
         )
 
@@ -170,7 +170,7 @@ class Calibration:
             kurtosis=before.kurtosis,
         )
         length = tally_length(reference)
-        return Calibration(Source.BORROWED, self.size_ms, 0, 0, length, PartCalibration(overdispersion))
+        return Calibration(Source.BORROWED, self.size_ms, 0, 0, length, SegmentCalibration(overdispersion))
 
     def summarize(self) -> CalibrationSummary:
         """Return it in a few numbers."""
@@ -204,8 +204,8 @@ class Calibration:
     def recentre(self, baseline: Reference) -> Reference:
         """Return what windows are compared with: the baseline, re-centred if clean windows say where."""
         segments = tuple(
-            replace(segment, **_changes(part, baseline, segment))
-            if (part := self.segments.get((segment.key, segment.value))) is not None
+            replace(segment, **_changes(found, baseline, segment))
+            if (found := self.segments.get((segment.key, segment.value))) is not None
             else segment
             for segment in baseline.segments
         )
@@ -243,13 +243,13 @@ def few_events(count: int, reference: Reference) -> Overdispersion:
 
 
 def _changes(
-    part: PartCalibration, baseline: Reference, segment: SegmentReference | None = None
+    calibration: SegmentCalibration, baseline: Reference, segment: SegmentReference | None = None
 ) -> dict[str, Any]:
     """Return the histogram, of as many events as clean windows and baseline, and the other expectations."""
-    if part.values is None:
+    if calibration.values is None:
         return {}
-    own, share = segment or baseline, part.share
-    tally = Tally(part.values, fields_of(baseline, segment))
+    own, share = segment or baseline, calibration.share
+    tally = Tally(calibration.values, fields_of(baseline, segment))
     shares = share * tally.counts / tally.count + (1 - share) * own.counts / own.counts.sum()
     shift = baseline.projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
     arrays = dict(own.arrays)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.judging.calibration import fields_of
-from driftgauge.core.judging.verdict import Block
+from driftgauge.core.judging.verdict import SpanTally
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.duplicates import HASH_COUNTS, repeat_rate
@@ -69,21 +69,21 @@ class WindowSums:
         """
         if self.windows.windows < least:
             return None
-        tally, part = Tally(self.values, fields_of(baseline, segment)), segment or baseline
+        tally, reference = Tally(self.values, fields_of(baseline, segment)), segment or baseline
         windows = self.overdispersion(baseline, segment)
         groups, expected = baseline.groups, baseline.overdispersion
-        known = groups or part.overdispersion or windows
+        known = groups or reference.overdispersion or windows
         if groups is not None and expected is not None:
             known = expected.baseline or groups
             if expected.baseline is None:
                 windows = max(groups, windows, key=lambda each: each.of_mean)
                 windows = replace(windows, kurtosis=expected.kurtosis)
         own, of_baseline = (
-            each.of_mean / count for each, count in ((windows, tally.count), (known, part.mean_count))
+            each.of_mean / count for each, count in ((windows, tally.count), (known, reference.mean_count))
         )
         # If groups are known later windows may hold others than these do.
         share = of_baseline / (of_baseline + own) if groups is None else 0.0
-        return Offset(tally, part, windows, groups, known, share)
+        return Offset(tally, reference, windows, groups, known, share)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +96,7 @@ class Offset:
 
     Attributes:
         tally: The tally of all the windows.
-        part: The baseline or segment.
+        reference: The baseline or segment.
         windows: The overdispersion of windows around their own mean.
         groups: That of the baseline by its groups; None: there are none.
         baseline: That of the baseline, and of what later windows have in common.
@@ -105,7 +105,7 @@ class Offset:
     """
 
     tally: Tally
-    part: Reference | SegmentReference
+    reference: Reference | SegmentReference
     windows: Overdispersion
     groups: Overdispersion | None
     baseline: Overdispersion
@@ -119,11 +119,11 @@ class Offset:
     @property
     def recentred(self) -> Overdispersion:
         """The overdispersion of later windows, and of the reference with the share of these."""
-        mean_count = self.part.mean_count
+        mean_count = self.reference.mean_count
         total = self.tally.count + mean_count
         own, other = total * self.share**2 / self.tally.count, total * (1 - self.share) ** 2
         reference = self._of_all.plus(
-            self.baseline, (own, other / int(self.part.counts.sum())), (own, other / mean_count)
+            self.baseline, (own, other / int(self.reference.counts.sum())), (own, other / mean_count)
         )
         return replace(self.windows, baseline=reference)
 
@@ -134,10 +134,10 @@ class Offset:
             return self.windows
         # The rate at which two events are the same item is one over the number of items that come again. The
         # mean varies as that of so many events does, on top of how windows of them vary around it.
-        hashes = self.part.arrays.get(HASH_COUNTS)
+        hashes = self.reference.arrays.get(HASH_COUNTS)
         repeated = 0.0 if hashes is None else repeat_rate(self.tally[HASH_COUNTS]) - repeat_rate(hashes)
         of_items = self.tally.count * max(repeated, 0.0)
-        of_groups = max(of_items, self.tally.count / self.part.mean_count)
+        of_groups = max(of_items, self.tally.count / self.reference.mean_count)
         independent = Overdispersion.independent(len(self.groups.means))
         weights = of_groups, of_items - of_groups
         excess = self.groups.plus(independent, weights, weights)
@@ -155,7 +155,7 @@ class CleanWindows:
     """
 
     all: WindowSums
-    days: tuple[Block, ...] = ()
+    days: tuple[SpanTally, ...] = ()
     segments: Mapping[Segment, WindowSums] = field(default_factory=dict)
 
     @classmethod
@@ -170,22 +170,24 @@ class CleanWindows:
         start_ms, days, values = Window.around(window.start_ms, DAY_MS).start_ms, self.days, tally.values
         if days and days[-1][0] == start_ms:
             days, values = days[:-1], days[-1][1] + values
-        parts = {(part.key, part.value): part for part in reference.segments}
+        references = {(each.key, each.value): each for each in reference.segments}
         return CleanWindows(
             self.all.add(tally, reference),
             (*days, (start_ms, values)),
             {
                 **self.segments,
                 **{
-                    segment: self.of_segment(reference, parts[segment]).add(own, reference, parts[segment])
+                    segment: self.of_segment(reference, references[segment]).add(
+                        own, reference, references[segment]
+                    )
                     for segment, own in segments.items()
                 },
             },
         )
 
-    def of_segment(self, reference: Reference, part: SegmentReference) -> WindowSums:
+    def of_segment(self, reference: Reference, segment: SegmentReference) -> WindowSums:
         """Return the sums over the windows of a segment."""
-        return self.segments.get((part.key, part.value)) or WindowSums.empty(reference, part)
+        return self.segments.get((segment.key, segment.value)) or WindowSums.empty(reference, segment)
 
     def of_days(self, reference: Reference, days: slice = slice(None)) -> WindowSums:
         """Return the sums over some of its days, each as one window."""

@@ -75,9 +75,9 @@ def attribute_evidence(
         overdispersion: The overdispersion of the difference.
     """
     spread = findings.of(SPREAD) if SPREAD.name in findings else _NO_SPREAD
-    changes = [change for change in spread.parts if change is not None]
+    changes = [change for change in spread.tests if change is not None]
     change = min(changes, key=lambda each: each.p_value, default=_NO_CHANGE)
-    from_few = _part_of_few(findings, spread, change, len(reference.mean))
+    from_few = _share_of_few(findings, spread, change, len(reference.mean))
     strengths = {
         name: _strength(name, finding.p_values, overdispersion.windows) for name, finding in findings.items()
     }
@@ -94,13 +94,13 @@ def attribute_evidence(
         kinds[MINOR_SHIFT.name] = {of_mean: 1.0}
     if has_moved and RELATIONS.name in findings:
         # What moves the mean changes products of coordinates too, but is seen by the mean first.
-        of_shift = _part(_IN_RELATIONS * strengths[MEAN_SHIFT.name], strengths[RELATIONS.name])
+        of_shift = _explained_share(_IN_RELATIONS * strengths[MEAN_SHIFT.name], strengths[RELATIONS.name])
         kinds[RELATIONS.name] = {of_mean: of_shift, RELATIONS.kind: 1 - of_shift}
     if change.p_value < _SEEN:
         # If all events lie further out, more of them lie beyond the radius.
         both = {NOVELTY.kind: from_few, SPREAD.kind: 1 - from_few}
         kinds |= {NOVELTY.name: both, SPREAD.name: both}
-    items = _parts_of_item(findings, strengths, reference, change, has_moved=has_moved)
+    items = _shares_of_item(findings, strengths, reference, change, has_moved=has_moved)
     sums = dict.fromkeys((each.kind for each in registry.STATISTICS), 0.0)
     for name, strength in strengths.items():
         item = items.get(name, 0.0)
@@ -111,8 +111,8 @@ def attribute_evidence(
     return {kind: each / total if total else 1 / len(sums) for kind, each in sums.items()}
 
 
-def _part_of_few(findings: Findings, spread: Spread, change: SpreadChange, components: int) -> float:
-    """Return the part of a change of spread that comes from few far events, 0 to 1.
+def _share_of_few(findings: Findings, spread: Spread, change: SpreadChange, components: int) -> float:
+    """Return the share of a change of spread that comes from few far events, 0 to 1.
 
     Few of them hardly change the distance of typical events, which is known along the components. What grows
     beside them alone is theirs if it would put too few events beyond the radius, were it that of all events.
@@ -133,7 +133,7 @@ def _is_novel(findings: Findings, spread: Spread, reference: Reference, *, are_f
     return _is_outside(spread) or (novelty.p_value < _SEEN and (are_far or are_more))
 
 
-def _parts_of_item(
+def _shares_of_item(
     findings: Findings,
     strengths: Mapping[str, float],
     reference: Reference,
@@ -141,7 +141,7 @@ def _parts_of_item(
     *,
     has_moved: bool,
 ) -> dict[str, float]:
-    """Return the part of each statistic's evidence that one repeated item can cause, 0 to 1."""
+    """Return the share of each statistic's evidence that one repeated item can cause, 0 to 1."""
     duplicates = findings.of(DUPLICATES) if DUPLICATES.name in findings else None
     if duplicates is None or duplicates.p_value >= _SEEN:
         return {}
@@ -150,21 +150,21 @@ def _parts_of_item(
         # Texts of a new topic are alike as well.
         return {}
     share, mean_shift = duplicates.share, findings.of(MEAN_SHIFT).excess
-    of_mean = _part(_FAR * len(reference.mean) * share**2, mean_shift)
-    parts = {
+    of_mean = _explained_share(_FAR * len(reference.mean) * share**2, mean_shift)
+    shares = {
         # An item that changes the mix moves the mean as well.
         DIVERGENCE.name: of_mean if has_moved else 0.0,
         MEAN_SHIFT.name: of_mean,
-        NOVELTY.name: _part(share, findings.of(NOVELTY).excess),
-        SPREAD.name: _part(_FAR * share, abs(change.change)),
+        NOVELTY.name: _explained_share(share, findings.of(NOVELTY).excess),
+        SPREAD.name: _explained_share(_FAR * share, abs(change.change)),
         MINOR_SHIFT.name: of_mean,
         RELATIONS.name: 1.0,
     }
     return {
-        name: part
+        name: each
         if name in {NOVELTY.name, SPREAD.name}
-        else part * _part(strengths[DUPLICATES.name], strengths[name])
-        for name, part in parts.items()
+        else each * _explained_share(strengths[DUPLICATES.name], strengths[name])
+        for name, each in shares.items()
         if name in strengths
     }
 
@@ -213,6 +213,6 @@ def _outliers_of_shift(mean_shift: float, components: int) -> float:
     )
 
 
-def _part(cause: float, effect: float) -> float:
-    """Return the part of an effect that a cause of 0 or more explains, 0 to 1."""
+def _explained_share(cause: float, effect: float) -> float:
+    """Return the share of an effect that a cause of 0 or more explains, 0 to 1."""
     return min(cause / effect, 1.0) if cause < effect else float(cause > 0)

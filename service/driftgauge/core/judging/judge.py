@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.judging.calibrating import Calibrator, Remembered, Siblings, no_siblings
+from driftgauge.core.judging.calibrating import Calibrator, Remembered, Siblings
 from driftgauge.core.judging.calibration import (
     Calibration,
     CalibrationSummary,
@@ -59,7 +59,7 @@ class Judgement:
 class WindowJudge:
     """Judges the windows of one stream by what is remembered of the windows before."""
 
-    def __init__(self, spec: StreamSpec, known: Remembered, siblings: Siblings = no_siblings) -> None:
+    def __init__(self, spec: StreamSpec, known: Remembered, siblings: Siblings) -> None:
         """Read from and keep in what is remembered of the stream."""
         self._spec = spec
         self._known = known
@@ -206,7 +206,7 @@ def _say_misfit(results: tuple[SegmentResult, ...], calibration: Calibration) ->
 
     Only a warm-up shows where a segment lies.
     """
-    known = {segment for segment, part in calibration.segments.items() if part.values is not None}
+    known = {segment for segment, found in calibration.segments.items() if found.values is not None}
     return tuple(
         replace(each, verdict=Verdict.MISFIT)
         if each.verdict is Verdict.DRIFT and each.segment not in known

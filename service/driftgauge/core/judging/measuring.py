@@ -8,7 +8,7 @@ from driftgauge.core.counting.tally import Tally
 from driftgauge.core.judging.calibration import (
     Calibration,
     Measuring,
-    PartCalibration,
+    SegmentCalibration,
     Source,
     fields_of,
     tally_length,
@@ -24,8 +24,8 @@ __all__ = ["Change", "Measurement", "calibrate_by_first_windows", "calibrate_by_
 
 # Of all splits. Weeks differ, and a shift of the smallest drift is found at a hundredth of it as well.
 _CHANGE_LEVEL: Final = 0.001
-# Those of each part of a split: the two days of a weekend differ from all others.
-_PART_DAYS: Final = 3
+# Those of each side of a split: the two days of a weekend differ from all others.
+_SIDE_DAYS: Final = 3
 _PAIR: Final = 2
 
 
@@ -118,16 +118,16 @@ def calibrate_by_warm_up(
         hidden = _scorer(spec, baseline, size_ms, _compared(offsets)).least_misfit(_tallies(offsets))
     # Two means that differ have no common mean.
     offsets |= {segment: replace(offsets[segment], share=1.0) for segment in misfits}
-    parts = {segment: _recentred(offset, segment in misfits) for segment, offset in offsets.items()}
+    calibrations = {segment: _recentred(offset, segment in misfits) for segment, offset in offsets.items()}
     return Calibration(
         Source.WARM_UP,
         size_ms,
         *measurement.span(size_ms),
         tally_length(baseline),
-        parts[None],
-        _segments(spec, baseline, size_ms, parts),
+        calibrations[None],
+        _segments(spec, baseline, size_ms, calibrations),
         hidden,
-        _lasting(clean, size_ms, baseline, offsets[None], parts[None]),
+        _lasting(clean, size_ms, baseline, offsets[None], calibrations[None]),
     )
 
 
@@ -153,18 +153,18 @@ def calibrate_by_first_windows(
     # After drift windows differ from a baseline that fits.
     is_misfit = not measurement.has_drifted and bool(_misfits(spec, baseline, size_ms, {None: together}))
     whole = replace(whole, windows=_by_days(clean, whole.windows, baseline))
-    part = PartCalibration(replace(whole.windows, baseline=whole.baseline))
+    of_all = SegmentCalibration(replace(whole.windows, baseline=whole.baseline))
     if is_misfit:
         whole = replace(whole, share=1.0)
-        part = _recentred(whole, is_misfit=True)
+        of_all = _recentred(whole, is_misfit=True)
     return Calibration(
         Source.FIRST_WINDOWS,
         size_ms,
         *measurement.span(size_ms),
         tally_length(baseline),
-        part,
+        of_all,
         _segments(spec, baseline, size_ms, {}),
-        lasting=_lasting(clean, size_ms, baseline, whole, part),
+        lasting=_lasting(clean, size_ms, baseline, whole, of_all),
     )
 
 
@@ -173,18 +173,18 @@ def _find_change(
 ) -> Change | None:
     """Return the change of the events, if the days before and after some day differ; else None.
 
-    Each split into two parts of three days or more is tested, by how days vary within the parts.
+    Each split into two sides of three days or more is tested, by how days vary within the sides.
     """
-    splits = range(_PART_DAYS, len(clean.days) - _PART_DAYS + 1)
+    splits = range(_SIDE_DAYS, len(clean.days) - _SIDE_DAYS + 1)
     found: list[tuple[float, int, Offset]] = []
     for split in splits:
-        before, after = (clean.of_days(baseline, part) for part in (slice(split), slice(split, None)))
+        before, after = (clean.of_days(baseline, days) for days in (slice(split), slice(split, None)))
         share = (split - 1) / (len(clean.days) - _PAIR)
         weights = share, 1 - share
         within = before.overdispersion(baseline).plus(after.overdispersion(baseline), weights, weights)
         first = replace(whole, tally=Tally(before.values, fields_of(baseline)), windows=within)
-        part = _recentred(replace(first, groups=None, share=1.0), is_misfit=False)
-        scorer = _scorer(spec, baseline, size_ms, {None: part})
+        calibration = _recentred(replace(first, groups=None, share=1.0), is_misfit=False)
+        scorer = _scorer(spec, baseline, size_ms, {None: calibration})
         p_value = scorer.misfit(Tally(after.values, fields_of(baseline)), _CHANGE_LEVEL / len(splits))
         if p_value is not None:
             found.append((p_value, split, first))
@@ -195,18 +195,18 @@ def _find_change(
     return Change(clean.days[split][0], has_fitted=has_fitted)
 
 
-def _recentred(offset: Offset, is_misfit: bool) -> PartCalibration:  # noqa: FBT001 - named by its callers
+def _recentred(offset: Offset, is_misfit: bool) -> SegmentCalibration:  # noqa: FBT001 - named by its callers
     """Return the calibration of windows that are compared with the clean ones by their share."""
     values, overdispersion = offset.tally.values, offset.recentred
-    if isinstance(offset.part, SegmentReference) and offset.groups is None:
+    if isinstance(offset.reference, SegmentReference) and offset.groups is None:
         # Nearly the same, and a matrix less for each of many segments.
         overdispersion = replace(overdispersion, baseline=None)
-    return PartCalibration(overdispersion, values=values, share=offset.share, is_misfit=is_misfit)
+    return SegmentCalibration(overdispersion, values=values, share=offset.share, is_misfit=is_misfit)
 
 
-def _compared(offsets: Mapping[Segment | None, Offset]) -> dict[Segment | None, PartCalibration]:
+def _compared(offsets: Mapping[Segment | None, Offset]) -> dict[Segment | None, SegmentCalibration]:
     """Return the calibration of all clean windows as one that is compared with the baseline."""
-    return {segment: PartCalibration(offset.overdispersion) for segment, offset in offsets.items()}
+    return {segment: SegmentCalibration(offset.overdispersion) for segment, offset in offsets.items()}
 
 
 def _tallies(offsets: Mapping[Segment | None, Offset]) -> dict[Segment | None, Tally]:
@@ -225,10 +225,10 @@ def _offsets(
 ) -> dict[Segment | None, Offset]:
     """Return the offset of all events and of each segment with this many windows or more."""
     found: dict[Segment | None, Offset | None] = {None: clean.all.offset(baseline, least=least)}
-    for part in baseline.segments_by(spec.alarm.segment_keys):
-        segment = part.key, part.value
+    for reference in baseline.segments_by(spec.alarm.segment_keys):
+        segment = reference.key, reference.value
         if segment in clean.segments:
-            found[segment] = clean.segments[segment].offset(baseline, part, least=least)
+            found[segment] = clean.segments[segment].offset(baseline, reference, least=least)
     return {segment: offset for segment, offset in found.items() if offset is not None}
 
 
@@ -236,11 +236,13 @@ def _scorer(
     spec: StreamSpec,
     baseline: Reference,
     size_ms: int,
-    parts: Mapping[Segment | None, PartCalibration],
+    calibrations: Mapping[Segment | None, SegmentCalibration],
 ) -> WindowScorer:
     """Return the scorer of clean windows as one."""
-    segments = {segment: part for segment, part in parts.items() if segment is not None}
-    calibration = Calibration(Source.WARM_UP, size_ms, 0, 0, tally_length(baseline), parts[None], segments)
+    segments = {segment: each for segment, each in calibrations.items() if segment is not None}
+    calibration = Calibration(
+        Source.WARM_UP, size_ms, 0, 0, tally_length(baseline), calibrations[None], segments
+    )
     return WindowScorer(spec, baseline, calibration, size_ms)
 
 
@@ -248,15 +250,15 @@ def _segments(
     spec: StreamSpec,
     baseline: Reference,
     size_ms: int,
-    parts: Mapping[Segment | None, PartCalibration],
-) -> dict[Segment, PartCalibration]:
+    calibrations: Mapping[Segment | None, SegmentCalibration],
+) -> dict[Segment, SegmentCalibration]:
     """Return the calibration of each segment that has one, of its own windows or of the baseline."""
-    segments = {segment: part for segment, part in parts.items() if segment is not None}
-    for part in baseline.segments_by(spec.alarm.segment_keys):
-        segment = part.key, part.value
-        if segment not in segments and part.overdispersion is not None:
+    segments = {segment: each for segment, each in calibrations.items() if segment is not None}
+    for reference in baseline.segments_by(spec.alarm.segment_keys):
+        segment = reference.key, reference.value
+        if segment not in segments and reference.overdispersion is not None:
             is_own = baseline.overdispersion_ms == size_ms
-            segments[segment] = PartCalibration(part.overdispersion, is_own=is_own)
+            segments[segment] = SegmentCalibration(reference.overdispersion, is_own=is_own)
     return segments
 
 
@@ -264,7 +266,7 @@ def _by_days(clean: CleanWindows, windows: Overdispersion, baseline: Reference) 
     """Return the overdispersion of windows, of as many independent ones as their days let them be.
 
     Windows of one day have in common what their days differ by, so they show it as often as there are days.
-    The degrees of freedom of both parts add up as F. E. Satterthwaite's (Biometrics Bulletin 2, 1946).
+    The degrees of freedom of both add up as F. E. Satterthwaite's (Biometrics Bulletin 2, 1946).
     """
     sums = clean.of_days(baseline)
     number, of_days = clean.all.windows.windows, sums.windows.windows
@@ -286,7 +288,7 @@ def _vary_together(clean: CleanWindows, baseline: Reference, windows: Overdisper
 
 
 def _lasting(
-    clean: CleanWindows, size_ms: int, baseline: Reference, whole: Offset, part: PartCalibration
+    clean: CleanWindows, size_ms: int, baseline: Reference, whole: Offset, of_all: SegmentCalibration
 ) -> Overdispersion | None:
     """Return the overdispersion of the windows of slow drift together; None if there are too few days."""
     days = clean.of_days(baseline).offset(baseline, least=TWO_WEEKS)
@@ -296,8 +298,8 @@ def _lasting(
         return None
     of_days = replace(days, share=whole.share, baseline=whole.baseline)
     compared = replace(of_days.windows, baseline=whole.baseline)
-    if part.values is not None:
+    if of_all.values is not None:
         compared = of_days.recentred
     # Windows of the same days have more in common than their own variation shows.
-    varying = max(compared, part.overdispersion, key=lambda each: each.of_mean)
+    varying = max(compared, of_all.overdispersion, key=lambda each: each.of_mean)
     return replace(varying, baseline=compared.baseline)

@@ -353,8 +353,8 @@ class WindowScorer:
         rounded = round(2 ** (round(_ROUNDING * math.log2(count)) / _ROUNDING)) if of_few else None
         scorer, of_count = self._scorers.get((segment, rounded)), rounded or count
         if scorer is None or scorer.count not in {None, of_count}:
-            part = self.calibration.whole if segment is None else self.calibration.segments.get(segment)
-            overdispersion = (part or self.calibration.whole).overdispersion
+            known = self.calibration.whole if segment is None else self.calibration.segments.get(segment)
+            overdispersion = (known or self.calibration.whole).overdispersion
             scorer = self._scorers[segment, rounded] = _ReferenceScorer(
                 self.reference,
                 None if segment is None else self._segment_references[segment],
@@ -404,8 +404,8 @@ class _ReferenceScorer:
         overdispersion: Overdispersion,
         count: int,
     ) -> None:
-        part = reference if segment is None else segment
-        at = overdispersion.at(count, int(part.counts.sum()), part.mean_count)
+        compared = segment or reference
+        at = overdispersion.at(count, int(compared.counts.sum()), compared.mean_count)
         self.count, self.overdispersion = None if at is overdispersion else count, at
         self._nulls = {
             statistic: statistic.null(

@@ -14,9 +14,9 @@ from driftgauge.core.window import Window
 
 __all__ = [
     "FEW_EVENTS",
-    "Block",
     "Signs",
     "SlowDrift",
+    "SpanTally",
     "Verdict",
     "VerdictHistory",
     "VerdictMemory",
@@ -39,8 +39,8 @@ _MAX_EXCESS = 1.0
 
 # Two days, a daily cycle being no drift; or twenty windows, if that is longer. Older ones are left out: drift
 # that was large long ago is not today's.
-_BLOCK_MS = 2 * 86_400_000
-_BLOCK_WINDOWS = 20
+_SPAN_MS = 2 * 86_400_000
+_SPAN_WINDOWS = 20
 
 # What a window adds to the evidence of a run counts for so much one window later: a kind that the last window
 # alone names does not rename a drift of three windows, and that of a new drift soon prevails.
@@ -75,7 +75,7 @@ class Verdict(StrEnum):
         return self not in {Verdict.INSUFFICIENT, Verdict.INCOMPLETE}
 
 
-Block = tuple[int, NDArray[np.int64]]
+SpanTally = tuple[int, NDArray[np.int64]]
 """The start of some windows, ms, and the sum of their tallies, (length,) int64."""
 
 
@@ -87,12 +87,12 @@ class SlowDrift:
         statistic: The CUSUM statistic; see `driftgauge.core.statistics.cusum`.
         since_ms: The estimated start of the drift, event time in ms: that of the first window since the
             statistic was last 0; None if it is 0.
-        blocks: The latest windows since then in one block or two, the oldest first.
+        blocks: The latest windows since then in one span or two, the oldest first.
     """
 
     statistic: float = 0.0
     since_ms: int | None = None
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[SpanTally, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,7 +220,7 @@ def update_memory(
     statistic = min(advance(before.statistic, signs.p_value), slow_drift_limit + _MAX_EXCESS)
     if statistic > 0:
         since_ms = window.start_ms if before.since_ms is None else before.since_ms
-        slow_drift = SlowDrift(statistic, since_ms, _add_to_blocks(before.blocks, window, tally))
+        slow_drift = SlowDrift(statistic, since_ms, _add_to_spans(before.blocks, window, tally))
     return VerdictMemory(
         recent=_keep_recent((*memory.recent, signs.counts)),
         slow_drift=slow_drift,
@@ -248,10 +248,10 @@ def _update_segments(
     return {segment: recent for segment, recent in after.items() if any(recent)}
 
 
-def _add_to_blocks(blocks: tuple[Block, ...], window: Window, tally: Tally) -> tuple[Block, ...]:
-    """Return the blocks of slow drift after one more window."""
-    if blocks:
-        *others, (start_ms, values) = blocks
-        if window.end_ms - start_ms <= max(_BLOCK_MS, _BLOCK_WINDOWS * window.size_ms):
+def _add_to_spans(spans: tuple[SpanTally, ...], window: Window, tally: Tally) -> tuple[SpanTally, ...]:
+    """Return the spans of slow drift after one more window."""
+    if spans:
+        *others, (start_ms, values) = spans
+        if window.end_ms - start_ms <= max(_SPAN_MS, _SPAN_WINDOWS * window.size_ms):
             return (*others, (start_ms, values + tally.values))
-    return (*blocks[-1:], (window.start_ms, tally.values))
+    return (*spans[-1:], (window.start_ms, tally.values))

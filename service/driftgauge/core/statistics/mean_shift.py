@@ -229,19 +229,23 @@ class _Null(Null[MeanShift]):
     """The null distribution against a baseline or segment."""
 
     def __init__(
-        self, projection: Projection, part: Reference | SegmentReference, overdispersion: Overdispersion
+        self, projection: Projection, reference: Reference | SegmentReference, overdispersion: Overdispersion
     ) -> None:
-        self._projection, self._part, self._overdispersion = projection, part, overdispersion
+        self._projection, self._reference, self._overdispersion = projection, reference, overdispersion
         self._null = MeanShiftNull(
-            part.covariance, part.covariance_count, overdispersion, part.mean_count, kurtosis_of_events(part)
+            reference.covariance,
+            reference.covariance_count,
+            overdispersion,
+            reference.mean_count,
+            kurtosis_of_events(reference),
         )
 
     def test(self, tally: Tally) -> MeanShift:
         shift = self._projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
-        return self._null.test(shift - self._part.mean, tally.count)
+        return self._null.test(shift - self._reference.mean, tally.count)
 
     def least(self, count: int, level: float) -> float:
-        components = len(self._part.mean)
-        known = self._overdispersion.reduce(self._part.covariance_count - components)
+        components = len(self._reference.mean)
+        known = self._overdispersion.reduce(self._reference.covariance_count - components)
         needed = shift_needed(components, components + known, level)
-        return needed / effective_count(count, self._part.mean_count, self._overdispersion.largest_mean)
+        return needed / effective_count(count, self._reference.mean_count, self._overdispersion.largest_mean)

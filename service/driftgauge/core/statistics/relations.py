@@ -79,7 +79,7 @@ class Relations(Finding):
     total: RelationChange
 
     @property
-    def parts(self) -> tuple[RelationChange, RelationChange]:
+    def tests(self) -> tuple[RelationChange, RelationChange]:
         """Both changes."""
         return self.largest, self.total
 

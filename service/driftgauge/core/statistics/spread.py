@@ -82,7 +82,7 @@ class Spread(Finding):
     typical: SpreadChange | None = None
 
     @property
-    def parts(self) -> tuple[SpreadChange | None, ...]:
+    def tests(self) -> tuple[SpreadChange | None, ...]:
         """All changes."""
         return self.components, self.residual, self.typical
 
@@ -141,14 +141,14 @@ class _SpreadStatistic(Statistic[Spread]):
         return {SPREAD_MOMENTS: recentred, _FITTED_MEANS: fitted}
 
     def shown(self, finding: Spread) -> float | None:
-        return max((each.change for each in finding.parts if each), key=abs, default=None)
+        return max((each.change for each in finding.tests if each), key=abs, default=None)
 
     def numbers(self, finding: Spread) -> dict[str, Any]:
-        parts = dict(zip(("components", "residual", "typical"), finding.parts, strict=True))
+        changes = dict(zip(("components", "residual", "typical"), finding.tests, strict=True))
         return {
-            "spread_change_ratio": {name: each and each.change for name, each in parts.items()},
-            "spread_excess_ratio": {name: each and each.excess for name, each in parts.items()},
-            "spread_p_value": {name: each and each.p_value for name, each in parts.items()},
+            "spread_change_ratio": {name: each and each.change for name, each in changes.items()},
+            "spread_excess_ratio": {name: each and each.excess for name, each in changes.items()},
+            "spread_p_value": {name: each and each.p_value for name, each in changes.items()},
         }
 
     def columns(self, measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
@@ -207,11 +207,11 @@ class SpreadNull:
             np.abs(squared) - _MEAN_ABSOLUTE * errors / _POWERS,
             np.minimum(2 * self._null.tails(beyond / errors, count), 1.0),
         ]
-        parts = (
+        tests = (
             SpreadChange(*numbers) if varies else None
             for varies, *numbers in zip(self._null.varies, *(each.tolist() for each in columns), strict=True)
         )
-        return Spread(*parts)
+        return Spread(*tests)
 
     def power(self, count: int, level: float | NDArray[np.float64]) -> Callable[[float], NDArray[np.float64]]:
         """Return the probabilities that a window finds a growth of all squared distances, (3,), by growth.
@@ -258,14 +258,14 @@ class SpreadNull:
         return self._null.standardized(_means(tally), tally.count)
 
 
-def kurtosis_of_events(part: Reference | SegmentReference) -> float:
+def kurtosis_of_events(reference: Reference | SegmentReference) -> float:
     """Return the mean fourth power of an event's length over that of normal events, less 1; 0 or more.
 
     The length is that along the components. The spread is the mean of so many squared coordinates, and of
     normal events its relative variance is 2 over their number.
     """
-    _, mean, variance, *_ = part.arrays.get(SPREAD_MOMENTS, np.zeros((5, SPREADS)))[:, 0].tolist()
-    return max((1 + variance / mean**2) / (1 + 2 / len(part.mean)) - 1, 0.0) if variance else 0.0
+    _, mean, variance, *_ = reference.arrays.get(SPREAD_MOMENTS, np.zeros((5, SPREADS)))[:, 0].tolist()
+    return max((1 + variance / mean**2) / (1 + 2 / len(reference.mean)) - 1, 0.0) if variance else 0.0
 
 
 def _means(tally: Tally) -> NDArray[np.float64]:

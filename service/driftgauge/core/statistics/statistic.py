@@ -29,7 +29,7 @@ class Finding:
     """The result of a statistic's tests of one window: a frozen dataclass of numbers and arrays.
 
     It has `excess`, the size of the drift less its expectation without drift, in the unit of `smallest`; and
-    `p_value`, or several parts that have both.
+    `p_value`, or several `tests` that have both.
 
     Attributes:
         always_counts: The excess counts for a verdict whatever its p-value; that of others is often noise.
@@ -40,21 +40,21 @@ class Finding:
     always_counts: ClassVar[bool] = False
 
     @property
-    def parts(self) -> tuple[Any, ...]:
-        """The parts with an excess and a p-value each; None where the baseline allows no such test."""
+    def tests(self) -> tuple[Any, ...]:
+        """The results of its tests, each with an excess and a p-value; None without such a test."""
         return (self,)
 
     @property
     def p_values(self) -> tuple[float | None, ...]:
         """The p-values, one for each of the statistic's weights; None: the baseline allows no such test."""
-        return tuple(None if each is None else each.p_value for each in self.parts)
+        return tuple(None if each is None else each.p_value for each in self.tests)
 
     def significant_excess(self, level: float) -> float:
-        """Return the excess that counts for a verdict: the largest of a part that is significant at a level.
+        """Return the excess that counts for a verdict: the largest of a test that is significant at a level.
 
         It is 0 without any, unless it `always_counts`.
         """
-        tested = (each for each in self.parts if each is not None)
+        tested = (each for each in self.tests if each is not None)
         return max(
             (each.excess for each in tested if self.always_counts or each.p_value < level), default=0.0
         )

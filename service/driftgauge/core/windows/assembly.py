@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TypeVar
 
-from driftgauge.core.counting.partial import Part
+from driftgauge.core.counting.partial import CommitPart
 
 __all__ = ["CommitAssembler"]
 
@@ -21,7 +21,7 @@ class _Staged:
 
     offset: int
     log_ms: int
-    parts: list[Part] = field(default_factory=list)
+    parts: list[CommitPart] = field(default_factory=list)
 
 
 class CommitAssembler:
@@ -48,7 +48,7 @@ class CommitAssembler:
         for producer in stale:
             self._drop(producer)
 
-    def add(self, offset: int, log_ms: int, part: Part) -> Part | None:
+    def add(self, offset: int, log_ms: int, part: CommitPart) -> CommitPart | None:
         """Stage a part, with its offset and the log time; return the commit, as one part, if it is whole."""
         producer = part.commit.producer
         staged = self._staged.get(producer)

@@ -16,7 +16,7 @@ from driftgauge.core.window import Window
 from driftgauge.core.windows.result import WindowResult
 
 __all__ = [
-    "BLOCK",
+    "BLOCK_PARTITIONS",
     "AcceptedLoss",
     "AcceptedLossKey",
     "CalibrationKey",
@@ -38,8 +38,8 @@ __all__ = [
     "Value",
 ]
 
-BLOCK = 64
-"""The number of source partitions of a topic in one record; records without changes are not written."""
+BLOCK_PARTITIONS = 64
+"""The number of source partitions of a topic in one block; blocks without changes are not written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class AcceptedLoss:
 
 @dataclass(frozen=True, slots=True)
 class SourcesKey:
-    """The `SourceBlock` of the partitions of an events topic from BLOCK * block on."""
+    """The `SourceBlock` of the partitions of an events topic from BLOCK_PARTITIONS * block on."""
 
     topic: str
     block: int
@@ -171,7 +171,7 @@ class StreamStatus:
 
     Attributes:
         watermark_ms: The watermark; None before there is one.
-        final_ms: The purge horizon: windows that end at or before it are final.
+        final_ms: The horizon: windows that end at or before it are final.
         pending_watermark: A watermark that waits for the idle partitions, and the log time at which the other
             partitions reached it.
         foremost: The event time that the foremost partition had reached, and the log time at which it had;

@@ -7,7 +7,7 @@ from itertools import zip_longest
 import numpy as np
 
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.judging.calibrating import Siblings, no_siblings
+from driftgauge.core.judging.calibrating import Siblings
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
@@ -15,17 +15,16 @@ from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import PaneCounts
 from driftgauge.core.windows.closing_round import ClosingRound, Missing
 from driftgauge.core.windows.completeness import Completeness, find_doubts
-from driftgauge.core.windows.judging import StreamJudge
 from driftgauge.core.windows.pending_windows import AwaitingWindows, PendingWindows
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.round_load import history_bytes, window_bytes
-from driftgauge.core.windows.sources import NULL, SourceProgress
+from driftgauge.core.windows.source_progress import FOREVER_MS, NULL, SourceProgress
+from driftgauge.core.windows.stream_judge import StreamJudge
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.work_budget import ASKING, WorkBudget, window_work
 
 __all__ = ["WindowCloser"]
 
-_NEVER_MS = 2**63 - 1
 _MONTH_MS = 30 * 86_400_000
 
 
@@ -35,10 +34,10 @@ class WindowCloser:
     A window is due when the watermark passes its end; or when every partition is idle and known to be read
     up to a time after its end; or, incomplete, when the foremost partition passed its end `incomplete_ms`
     ago in log time. Later events are still counted, and each round in which a window has changed gives one
-    further revision. A window is final once the purge horizon passes its end.
+    further revision. A window is final once the horizon passes its end.
     """
 
-    def __init__(self, spec: StreamSpec, state: StreamState, siblings: Siblings = no_siblings) -> None:
+    def __init__(self, spec: StreamSpec, state: StreamState, siblings: Siblings) -> None:
         """Continue from a stream's state.
 
         Args:
@@ -64,8 +63,8 @@ class WindowCloser:
         self._pending = PendingWindows()
         self._awaiting = AwaitingWindows()
         self._doubts: tuple[object, ...] = ((), ())
-        self._purged_to_ms: int | None = None
-        self._quiet_until_ms = NULL
+        self._purge_done_ms: int | None = None
+        self._at_rest_until_ms = NULL
 
     def close(
         self, sources: SourceProgress, log_ms: int, budget: WorkBudget, *, has_source_ended: bool = False
@@ -107,33 +106,33 @@ class WindowCloser:
                 sizes_ms.add(window.size_ms)
                 budget.spend(self._work, self._bytes + is_first * self._history_bytes)
         waiting_from_ms = self._pending.least_start_ms(round_.due_to_ms)
-        watermark_ms = _NEVER_MS if has_source_ended else self._state.status.watermark_ms
+        watermark_ms = FOREVER_MS if has_source_ended else self._state.status.watermark_ms
         self._advance_horizon(watermark_ms, waiting_from_ms)
         self._purge(budget)
         self._awaiting.end_round(round_)
         is_left = self._awaiting or waiting_from_ms is not None
-        is_purged = self._purged_to_ms == self._state.status.final_ms
-        # If nothing waits for time, silence closes nothing before the next window ends.
+        is_purged = self._purge_done_ms == self._state.status.final_ms
+        # If nothing waits for time, nothing closes before the next window ends.
         is_at_rest = round_.is_at_rest and is_purged and not is_left
-        self._quiet_until_ms = self._pending.least_end_ms() if is_at_rest else NULL
+        self._at_rest_until_ms = self._pending.least_end_ms() if is_at_rest else NULL
         return results, waiting_from_ms is not None
 
     @property
-    def is_settled(self) -> bool:
+    def has_published_all(self) -> bool:
         """Whether every window with events is published, and waits for no partition."""
         return not (self._pending or self._awaiting)
 
     def _can_skip(self, sources: SourceProgress, log_ms: int) -> bool:
-        """Return whether a round would change nothing: of many streams, most are silent most of the time."""
+        """Return whether a round would change nothing: most of many streams are at rest most of the time."""
         columns = sources.columns
         return (
             not self._state.has_changed
-            and columns.latest_caught_up_ms < self._quiet_until_ms
+            and columns.latest_caught_up_ms < self._at_rest_until_ms
             and log_ms - columns.oldest_move_ms < min(self._spec.incomplete_ms, self._spec.give_up_ms)
         )
 
     def _advance_horizon(self, watermark_ms: int | None, waiting_from_ms: int | None) -> None:
-        """Advance the purge horizon to the watermark less the allowed lateness, and drop past doubts.
+        """Advance the horizon to the watermark less the allowed lateness, and drop past doubts.
 
         Args:
             watermark_ms: The watermark; no further event comes of a source that has ended.
@@ -150,23 +149,23 @@ class WindowCloser:
         if status.final_ms is not None and final_ms <= status.final_ms:
             return
         state.set_status(replace(status, final_ms=final_ms))
-        settled_ms = state.settled_ms(spec.sizes_ms)
-        losses = tuple(loss for loss in status.losses if loss.to_ms is None or loss.to_ms >= settled_ms)
-        counted_twice = tuple(each for each in status.counted_twice if each[1] > settled_ms)
+        purgeable_ms = state.purgeable_ms(spec.sizes_ms)
+        losses = tuple(loss for loss in status.losses if loss.to_ms is None or loss.to_ms >= purgeable_ms)
+        counted_twice = tuple(each for each in status.counted_twice if each[1] > purgeable_ms)
         state.set_status(replace(state.status, losses=losses, counted_twice=counted_twice))
         self._forget_histories(final_ms)
 
     def _purge(self, budget: WorkBudget) -> None:
         """Delete a portion of the final results and panes."""
         state, final_ms = self._state, self._state.status.final_ms
-        if final_ms is None or final_ms == self._purged_to_ms:
+        if final_ms is None or final_ms == self._purge_done_ms:
             return
         state.purge_final_results(self._spec.sizes_ms, budget)
-        settled_ms = state.settled_ms(self._spec.sizes_ms)
+        purgeable_ms = state.purgeable_ms(self._spec.sizes_ms)
         # A former owner with larger sizes may have kept panes that are not needed here.
-        state.miss_panes(settled_ms)
-        if state.purge_panes(settled_ms, budget) and budget.deletions:
-            self._purged_to_ms = final_ms
+        state.miss_panes(purgeable_ms)
+        if state.purge_panes(purgeable_ms, budget) and budget.deletions:
+            self._purge_done_ms = final_ms
 
     def _forget_histories(self, final_ms: int) -> None:
         """Delete the histories of baselines that no window has been judged by for a month.

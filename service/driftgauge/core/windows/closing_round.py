@@ -10,12 +10,10 @@ from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.event_time import PartitionTimes, advance_event_time, is_at_rest
-from driftgauge.core.windows.sources import NULL, SourceProgress
+from driftgauge.core.windows.source_progress import FOREVER_MS, NULL, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
 
 __all__ = ["ClosingRound", "Missing"]
-
-_EVER_MS = 2**63 - 1
 
 Missing = tuple[tuple[Partition, ...], tuple[Partition, ...]]
 """The partitions that a window still waits for, and those that were given up before they reached its end."""
@@ -30,19 +28,19 @@ class ClosingRound:
         times: The times of the n source partitions.
         given_up: (n,) bool, the partition is given up.
         watermark_ms: The watermark; NULL before there is one.
-        silent_to_ms: The time up to which every awaited partition is read and idle; NULL where one is not.
+        all_idle_to_ms: The time up to which every awaited partition is read and idle; NULL where one is not.
         overdue_ms: The event time before which windows are closed incomplete: the foremost partition had
             reached it `incomplete_ms` ago; NULL before there is one.
         overdue_log_ms: The log time at which it had.
         has_source_ended: The source has ended: every window is due.
-        is_at_rest: Only further events, or partitions that stall, move the event time.
+        is_at_rest: Only further events, or partitions that do not advance, move the event time.
     """
 
     log_ms: int
     times: PartitionTimes
     given_up: NDArray[np.bool_]
     watermark_ms: int
-    silent_to_ms: int
+    all_idle_to_ms: int
     overdue_ms: int
     overdue_log_ms: int
     has_source_ended: bool
@@ -71,7 +69,7 @@ class ClosingRound:
             times=times,
             given_up=given_up,
             watermark_ms=watermark_ms,
-            silent_to_ms=times.silent_to_ms(given_up, watermark_ms),
+            all_idle_to_ms=times.all_idle_to_ms(given_up, watermark_ms),
             overdue_ms=overdue_ms if log_ms - overdue_log_ms >= spec.incomplete_ms else NULL,
             overdue_log_ms=overdue_log_ms,
             has_source_ended=has_source_ended,
@@ -81,7 +79,7 @@ class ClosingRound:
     @property
     def complete_to_ms(self) -> int:
         """The event time up to which no window waits for a partition any more."""
-        return _EVER_MS if self.has_source_ended else max(self.watermark_ms, self.silent_to_ms)
+        return FOREVER_MS if self.has_source_ended else max(self.watermark_ms, self.all_idle_to_ms)
 
     @property
     def due_to_ms(self) -> int:

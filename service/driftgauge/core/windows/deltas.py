@@ -62,7 +62,7 @@ def apply_panes(
             state.set_status(replace(state.status, late=totals))
             known = late.get((delta.stream, size_ms), LateEvents(delta.stream, size_ms, 0, delta.first))
             late[delta.stream, size_ms] = replace(known, number=known.number + delta.events)
-        if spec and delta.start_ms < state.settled_ms(sizes_ms):
+        if spec and delta.start_ms < state.purgeable_ms(sizes_ms):
             continue
         state.add_pane(delta)
         interval = delta.start_ms, delta.start_ms + delta.scheme.pane_ms

@@ -1,5 +1,17 @@
 """The event time of one stream in one shard: watermark, idle partitions, partitions given up.
 
+What a source partition is to a stream, and whether the watermark waits for it:
+
+    unreported  no count task has reported it yet; waits
+    exempt      it was caught up, and its topic has no event of the stream; does not wait
+    idle        it was caught up `idle_ms` after the last event of the stream was read there; waits only until
+                the partition is read further
+    given up    it has not advanced for `give_up_ms`; does not wait until it is level with the stream again
+    awaited     neither exempt nor given up
+
+A stream is at rest while only further events, or partitions that do not advance, move its event time. It is
+silent if no event has come for a week; see `ShardState`.
+
 The shard measures every wait in its log time and the readers' clocks, which the changelog keeps. So neither
 a rebalance nor a shard that is behind restarts a wait or ends it too early.
 """
@@ -13,7 +25,7 @@ from numpy.typing import NDArray
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import StreamStatus
-from driftgauge.core.windows.sources import NULL, SourceProgress
+from driftgauge.core.windows.source_progress import NULL, SourceProgress
 
 __all__ = ["PartitionTimes", "advance_event_time", "is_at_rest"]
 
@@ -30,11 +42,7 @@ class PartitionTimes:
         reached_ms: int64, the highest credible event time of the stream there less the allowed disorder; NULL
             before its first event.
         caught_up_ms, moved_ms: int64, see `SourceBlock`.
-        is_unreported: bool, no count task has reported the partition yet.
-        is_exempt: bool, the stream has no event on the partition's topic, and the partition has been caught
-            up: the watermark does not wait for the partition.
-        is_idle: bool, the partition was caught up at least `idle_ms` after the stream's last event there was
-            read.
+        is_unreported, is_exempt, is_idle: bool, see above.
     """
 
     partitions: list[Partition]
@@ -60,7 +68,7 @@ class PartitionTimes:
                 newest_ms[first : first + len(own)], read_ms[first : first + len(own)] = own.T
                 is_exempt[first:last] &= bool((own[:, 0] == NULL).all())
         seen = newest_ms != NULL
-        quiet_from_ms = np.where(seen, read_ms, since_ms)
+        without_events_ms = np.where(seen, read_ms, since_ms)
         return cls(
             partitions=columns.partitions,
             reached_ms=np.where(seen, newest_ms - spec.disorder_ms, NULL),
@@ -68,7 +76,7 @@ class PartitionTimes:
             moved_ms=moved_ms,
             is_unreported=end == NULL,
             is_exempt=is_exempt,
-            is_idle=(caught_up_ms != NULL) & (caught_up_ms - spec.idle_ms >= quiet_from_ms),
+            is_idle=(caught_up_ms != NULL) & (caught_up_ms - spec.idle_ms >= without_events_ms),
         )
 
     @cached_property
@@ -93,15 +101,15 @@ class PartitionTimes:
         """Return the partitions where the (n,) mask is true, sorted."""
         return tuple(sorted(self.partitions[row] for row in np.flatnonzero(mask).tolist()))
 
-    def silent_to_ms(self, given_up: NDArray[np.bool_], watermark_ms: int) -> int:
+    def all_idle_to_ms(self, given_up: NDArray[np.bool_], watermark_ms: int) -> int:
         """Return the time up to which every awaited partition is read and idle; NULL where one is not.
 
         A partition stays idle while its reader is frozen, and there may be events behind it. The watermark
-        waits until idle partitions are read further, so silence has to wait for the watermark.
+        waits until idle partitions are read further, so this time waits for the watermark.
         """
         is_awaited = ~(self.is_exempt | given_up)
-        is_silent = is_awaited.any() and self.is_idle[is_awaited].all()
-        if self.foremost_ms is None or watermark_ms < self.foremost_ms or not is_silent:
+        are_all_idle = is_awaited.any() and self.is_idle[is_awaited].all()
+        if self.foremost_ms is None or watermark_ms < self.foremost_ms or not are_all_idle:
             return NULL
         return int(self.caught_up_ms[is_awaited].min())
 
@@ -118,7 +126,7 @@ def advance_event_time(
 def is_at_rest(status: StreamStatus, times: PartitionTimes) -> bool:
     """Return whether time alone moves nothing: the watermark has reached the foremost partition.
 
-    Then only further events move the event time, and partitions that stall: for `incomplete_ms` or
+    Then only further events move the event time, and partitions that do not advance for `incomplete_ms` or
     `give_up_ms`. A loss that has not ended does not count: its partition is not idle, so the window of the
     stream's last event is not closed either.
     """
@@ -131,21 +139,20 @@ def is_at_rest(status: StreamStatus, times: PartitionTimes) -> bool:
 
 
 def _give_up(status: StreamStatus, times: PartitionTimes, spec: StreamSpec, log_ms: int) -> StreamStatus:
-    """Give up the partitions that are stalled; wait again for those that have reached the watermark.
+    """Give up the partitions that do not advance; wait again for those that have reached the watermark.
 
-    A partition that no count task has reported since the shard's first record is stalled after
-    `incomplete_ms` already.
+    An unreported partition is given up after `incomplete_ms` already.
     """
     timeout_ms = np.where(times.is_unreported, min(spec.incomplete_ms, spec.give_up_ms), spec.give_up_ms)
-    is_stalled = (log_ms - times.moved_ms >= timeout_ms) & ~times.is_exempt
+    has_timed_out = (log_ms - times.moved_ms >= timeout_ms) & ~times.is_exempt
     is_given_up = times.mask_of(status.given_up)
-    if not (is_stalled.any() or is_given_up.any()):
+    if not (has_timed_out.any() or is_given_up.any()):
         return status if not status.given_up else replace(status, given_up=frozenset())
     watermark_ms = NULL if status.watermark_ms is None else status.watermark_ms
     # A partition that was last caught up long ago may have a backlog by now.
     is_idle = times.is_idle & (times.caught_up_ms >= log_ms - spec.incomplete_ms)
     has_caught_up = is_idle | ((times.reached_ms != NULL) & (times.reached_ms >= watermark_ms))
-    is_given_up = is_stalled | (is_given_up & ~has_caught_up)
+    is_given_up = has_timed_out | (is_given_up & ~has_caught_up)
     return replace(status, given_up=frozenset(times.select(is_given_up)))
 
 

@@ -85,7 +85,7 @@ class PaneStore:
         panes = self._examples.get(scheme, {})
         return merge_examples(panes[start_ms] for start_ms in self._starts_ms(scheme, window, panes))
 
-    def purge(self, settled_ms: int, at_most: int) -> tuple[list[PaneKey | ExamplesKey], bool]:
+    def purge(self, purgeable_ms: int, at_most: int) -> tuple[list[PaneKey | ExamplesKey], bool]:
         """Delete at most this many panes that end at or before an event time.
 
         Returns:
@@ -93,15 +93,15 @@ class PaneStore:
         """
         purged: list[PaneKey | ExamplesKey] = []
         for (scheme, segment), starts_ms in self._tally_starts.items():
-            found = self._pop_ended(scheme, starts_ms, settled_ms, at_most - len(purged))
+            found = self._pop_ended(scheme, starts_ms, purgeable_ms, at_most - len(purged))
             purged += [PaneKey(self._stream, scheme, pane, segment) for pane in found]
         for scheme, starts_ms in self._example_starts.items():
-            found = self._pop_ended(scheme, starts_ms, settled_ms, at_most - len(purged))
+            found = self._pop_ended(scheme, starts_ms, purgeable_ms, at_most - len(purged))
             purged += [ExamplesKey(self._stream, scheme, pane) for pane in found]
         for key in purged:
             del self._panes_of(key)[key.pane.start_ms]
         is_left = any(
-            starts_ms and starts_ms[0] + self._lengths_ms[scheme] <= settled_ms
+            starts_ms and starts_ms[0] + self._lengths_ms[scheme] <= purgeable_ms
             for scheme, starts_ms in chain(
                 ((scheme, starts_ms) for (scheme, _), starts_ms in self._tally_starts.items()),
                 self._example_starts.items(),
@@ -127,10 +127,10 @@ class PaneStore:
         few, many = sorted((starts_ms, panes), key=len)
         return (start_ms for start_ms in few if start_ms in many)
 
-    def _pop_ended(self, scheme: str, starts_ms: list[int], settled_ms: int, at_most: int) -> list[Window]:
+    def _pop_ended(self, scheme: str, starts_ms: list[int], purgeable_ms: int, at_most: int) -> list[Window]:
         """Take at most this many panes that end at or before an event time from a scheme's heap of starts."""
         length_ms = self._lengths_ms[scheme]
         found: list[Window] = []
-        while starts_ms and starts_ms[0] + length_ms <= settled_ms and len(found) < at_most:
+        while starts_ms and starts_ms[0] + length_ms <= purgeable_ms and len(found) < at_most:
             found.append(Window(length_ms, heappop(starts_ms)))
         return found

@@ -4,10 +4,9 @@ from heapq import heappop, heappush
 
 from driftgauge.core.window import Window
 from driftgauge.core.windows.closing_round import ClosingRound, Missing
+from driftgauge.core.windows.source_progress import FOREVER_MS
 
 __all__ = ["AwaitingWindows", "PendingWindows"]
-
-_EVER_MS = 2**63 - 1
 
 
 class PendingWindows:
@@ -39,9 +38,9 @@ class PendingWindows:
         return Window(size_ms, start_ms)
 
     def least_end_ms(self) -> int:
-        """Return the least end of all windows; the end of time where there is no window."""
+        """Return the least end of all windows; `FOREVER_MS` if there is no window."""
         return min(
-            (heap[0] + size_ms for size_ms, (heap, _) in self._starts_ms.items() if heap), default=_EVER_MS
+            (heap[0] + size_ms for size_ms, (heap, _) in self._starts_ms.items() if heap), default=FOREVER_MS
         )
 
     def least_start_ms(self, due_to_ms: int) -> int | None:

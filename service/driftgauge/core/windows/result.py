@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.examples import FarExample
 from driftgauge.core.judging.calibration import CalibrationSummary, Measuring
-from driftgauge.core.judging.numbers import NumberResult
+from driftgauge.core.judging.number_judging import NumberResult
 from driftgauge.core.judging.scoring import Score, SegmentResult
 from driftgauge.core.judging.verdict import Verdict, VerdictMemory
 from driftgauge.core.partition import Partition

@@ -6,7 +6,7 @@ from functools import partial
 from typing import cast
 
 from driftgauge.core.by_stream import ByStream
-from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress
+from driftgauge.core.counting.partial import CommitId, CommitPart, PartitionProgress
 from driftgauge.core.judging.calibration import Calibration
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.admission import Admission, EntryStreams, SurplusEvents
@@ -24,7 +24,7 @@ from driftgauge.core.windows.closing import WindowCloser
 from driftgauge.core.windows.deltas import LateEvents, apply_panes
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.round_load import RoundLoad
-from driftgauge.core.windows.sources import NULL, Continuity, SourceProgress
+from driftgauge.core.windows.source_progress import NULL, Continuity, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.work_budget import WorkBudget
 
@@ -36,8 +36,8 @@ _SILENT_MS = 7 * 86_400_000
 _RETIRED_MS = 30 * 86_400_000
 # A producer that has not committed for this long has ended.
 _PRODUCER_MS = 3_600_000
-# A count task reports every 5 s; after a longer silence none runs, and no partition is late because of that.
-_PAUSE_MS = 30_000
+# A count task reports every 5 s. After so long without a report none runs, and no partition is late by that.
+_DOWNTIME_MS = 30_000
 # A reader whose clock differs from the brokers' by more stops counting.
 _CLOCK_ERROR_MS = 2_000
 
@@ -102,7 +102,7 @@ class ShardState:
             case _:
                 self._stream(key.stream).restore(key, value)
 
-    def apply(self, offset: int, append_ms: int, part: Part) -> None:
+    def apply(self, offset: int, append_ms: int, part: CommitPart) -> None:
         """Apply the part of a commit; its commit takes effect with the last part.
 
         Args:
@@ -202,7 +202,7 @@ class ShardState:
         for state in self.streams.values():
             state.mark_all_lost(lost_to_ms)
 
-    def _log_ms(self, append_ms: int, part: Part) -> int:
+    def _log_ms(self, append_ms: int, part: CommitPart) -> int:
         """Return the log time once a part is appended.
 
         A broker's clock may be wrong. Log time that is ahead would hold up every window until the readers'
@@ -210,10 +210,10 @@ class ShardState:
         """
         return max(self.position.log_ms, min(append_ms, part.written_ms + _CLOCK_ERROR_MS))
 
-    def _apply_commit(self, commit: Part, offset: int, log_ms: int) -> None:
+    def _apply_commit(self, commit: CommitPart, offset: int, log_ms: int) -> None:
         position = self.position
-        if position.log_ms != NULL and log_ms - position.log_ms > _PAUSE_MS:
-            self._exclude_pause(log_ms - position.log_ms)
+        if position.log_ms != NULL and log_ms - position.log_ms > _DOWNTIME_MS:
+            self._exclude_downtime(log_ms - position.log_ms)
         if not self._has_begun:
             # The configuration may have gained topics since the changelog was written.
             self.sources.start_waiting(log_ms)
@@ -233,7 +233,7 @@ class ShardState:
         self._round.late += apply_panes(
             panes, self._specs, self._stream, counted_twice=Continuity.OVERLAP in continuities
         )
-        # After the panes: an event is late by the purge horizon before the commit.
+        # After the panes: an event is late by the horizon before the commit.
         for progress in known:
             is_shortened = self.sources.is_shortened(progress.partition)
             for stream, time in progress.streams.items():
@@ -248,11 +248,11 @@ class ShardState:
                 )
         self.sources.note_ends(known)
 
-    def _exclude_pause(self, pause_ms: int) -> None:
+    def _exclude_downtime(self, downtime_ms: int) -> None:
         """Exclude the time in which no count task ran from every wait for a partition."""
-        self.sources.exclude_pause(pause_ms)
+        self.sources.exclude_downtime(downtime_ms)
         for state in self.streams.values():
-            foremost = tuple((reached_ms, at_ms + pause_ms) for reached_ms, at_ms in state.status.foremost)
+            foremost = tuple((reached_ms, at_ms + downtime_ms) for reached_ms, at_ms in state.status.foremost)
             state.set_status(replace(state.status, foremost=foremost))
 
     def _accept(self, progress: PartitionProgress, log_ms: int) -> Continuity:
@@ -296,7 +296,7 @@ class ShardState:
         silent_ms = state.read_ms + _SILENT_MS
         if log_ms <= silent_ms or self.sources.read_to_ms(state.times) <= silent_ms:
             return
-        if spec is not None and not self._closer(stream).is_settled:
+        if spec is not None and not self._closer(stream).has_published_all:
             return
         if state.retire(log_ms, () if spec is None else spec.sizes_ms, budget):
             self._admission.release()

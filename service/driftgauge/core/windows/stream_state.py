@@ -1,4 +1,12 @@
-"""The state of one stream in one shard: panes, event time, results, and the changelog keys to write."""
+"""The state of one stream in one shard: panes, event time, results, and the changelog keys to write.
+
+What the event times of a stream say:
+
+    watermark  no partition is waited for up to it
+    horizon    `final_ms`, the watermark less the allowed lateness: windows that end by it are final
+    purgeable  no window needs the panes before it
+    purged     panes before it may be missing
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +24,7 @@ from driftgauge.core.judging.verdict import Verdict, VerdictHistory
 from driftgauge.core.partition import Partition
 from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import (
-    BLOCK,
+    BLOCK_PARTITIONS,
     CalibrationKey,
     DataLoss,
     EventTimeKey,
@@ -34,7 +42,7 @@ from driftgauge.core.windows.changelog import (
 from driftgauge.core.windows.pane_store import PaneStore
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.round_load import RoundLoad
-from driftgauge.core.windows.sources import NULL
+from driftgauge.core.windows.source_progress import NULL
 from driftgauge.core.windows.work_budget import WorkBudget
 
 __all__ = ["StreamState"]
@@ -83,7 +91,7 @@ class StreamState:
             case StreamKey():
                 self.status = cast("StreamStatus", value)
             case EventTimeKey():
-                first = key.block * BLOCK
+                first = key.block * BLOCK_PARTITIONS
                 block = cast("NDArray[np.int64]", value)
                 self._times_for(key.topic, first + len(block))[first : first + len(block)] = block
                 self.read_ms = max(self.read_ms, int(block[:, 1].max(initial=NULL)))
@@ -138,7 +146,7 @@ class StreamState:
         row[0] = max(int(row[0]), time.newest_ms)
         row[1] = max(int(row[1]), time.read_ms)
         self.read_ms = max(self.read_ms, time.read_ms)
-        self._mark_dirty(EventTimeKey(self.stream, topic, index // BLOCK))
+        self._mark_dirty(EventTimeKey(self.stream, topic, index // BLOCK_PARTITIONS))
         end_ms = time.first_ms if time.first_ms >= reached_ms else time.newest_ms
         if self.status.losses and end_ms >= reached_ms:
             self.end_loss(partition, end_ms + disorder_ms)
@@ -148,7 +156,7 @@ class StreamState:
         self.has_changed = True
         times = self.times.pop(topic, None)
         if times is not None:
-            for block in range(-(-len(times) // BLOCK)):
+            for block in range(-(-len(times) // BLOCK_PARTITIONS)):
                 self._mark_dirty(EventTimeKey(self.stream, topic, block))
 
     def mark_loss(self, partition: Partition, disorder_ms: int) -> None:
@@ -261,11 +269,11 @@ class StreamState:
         """The event time before which panes may be missing; NULL before any is."""
         return NULL if self.status.purged_ms is None else self.status.purged_ms
 
-    def settled_ms(self, sizes_ms: Iterable[int]) -> int:
+    def purgeable_ms(self, sizes_ms: Iterable[int]) -> int:
         """Return the event time before which no window of some sizes, ms, needs its panes any more.
 
         Windows of other sizes need theirs as long as a result of their size is kept: another replica, which
-        has that size, may revise it. NULL before there is a purge horizon.
+        has that size, may revise it. NULL before there is a horizon.
         """
         final_ms, sizes = self.status.final_ms, {*sizes_ms, *self.newest}
         return NULL if final_ms is None else min(final_ms - final_ms % size_ms for size_ms in sizes)
@@ -310,7 +318,7 @@ class StreamState:
             self.drop_topic(topic)
         self._purge(list(self.published))
         self._ends.clear()
-        # A pause of all readers would move, and so write, what is known of the foremost partition.
+        # A downtime of all readers would move, and so write, what is known of the foremost partition.
         self.set_status(replace(self.status, foremost=(), retired_ms=log_ms))
         return True
 
@@ -322,9 +330,9 @@ class StreamState:
         for size_ms, baseline in list(self.histories):
             self.forget_judging(size_ms, baseline)
 
-    def purge_panes(self, settled_ms: int, budget: WorkBudget) -> bool:
+    def purge_panes(self, purgeable_ms: int, budget: WorkBudget) -> bool:
         """Delete panes that end by a time, as many as a budget lets; return whether none is left."""
-        purged, is_done = self.panes.purge(settled_ms, budget.deletions)
+        purged, is_done = self.panes.purge(purgeable_ms, budget.deletions)
         for key in purged:
             self._mark_dirty(key)
         budget.deletions -= len(purged)
@@ -382,7 +390,9 @@ class StreamState:
             case StreamKey():
                 return None if self.is_forgotten else self.status
             case EventTimeKey():
-                times = self.times.get(key.topic, _NO_TIMES)[key.block * BLOCK : (key.block + 1) * BLOCK]
+                times = self.times.get(key.topic, _NO_TIMES)[
+                    key.block * BLOCK_PARTITIONS : (key.block + 1) * BLOCK_PARTITIONS
+                ]
                 return times.copy() if len(times) else None
             case PaneKey() | ExamplesKey():
                 return cast("PaneCounts | Examples | None", self.panes.get(key))

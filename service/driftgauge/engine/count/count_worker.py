@@ -41,7 +41,7 @@ _IDLE_COMMIT_MS = 2_000
 # A batch is large enough for a matrix product to pay.
 _BATCH = 1_000
 # The bound of the commit before partitions that have lost their position are started again.
-_LOST_COMMIT_S = 10.0
+_LOST_POSITION_COMMIT_S = 10.0
 
 
 class CountWorker:
@@ -89,7 +89,7 @@ class CountWorker:
         self._culprits = Culprits()
         self._counts = IntervalCounts()
         self._commits = 0
-        self._committed_s = clock.monotonic_s()
+        self._interval_began_s = clock.monotonic_s()
 
     @property
     def is_full(self) -> bool:
@@ -116,10 +116,10 @@ class CountWorker:
             end = polled.ends.get(source.partition)
             if end is not None:
                 source.read(end, end, records=0)
-        if polled.lost:
+        if polled.lost_positions:
             # Their counts are committed first, because their start is found from the committed offset.
-            self._commit(_LOST_COMMIT_S)
-            self._held.lose_positions(polled.lost)
+            self._commit(_LOST_POSITION_COMMIT_S)
+            self._held.lose_positions(polled.lost_positions)
 
     def step(self, bound_s: float) -> bool:
         """Start pending partitions; commit the counts if due, and return whether a commit was made.
@@ -140,7 +140,7 @@ class CountWorker:
         counted = self._held.started
         if not counted:
             return False
-        since_ms = (self._clock.monotonic_s() - self._committed_s) * 1000
+        since_ms = (self._clock.monotonic_s() - self._interval_began_s) * 1000
         is_due = since_ms >= self._settings.commit_interval
         if is_due or self.is_full:
             self._ends.poll()
@@ -172,7 +172,7 @@ class CountWorker:
         self._letters.clear()
         self._counts = IntervalCounts()
         # A commit before the records are read again would hide that each one with them fails.
-        self._committed_s = self._clock.monotonic_s()
+        self._interval_began_s = self._clock.monotonic_s()
         self._held.begin_again()
 
     def handle_failure(self, error: TransactionFailed) -> None:
@@ -267,7 +267,7 @@ class CountWorker:
             self._counts.add_skipped(source.partition[0], source.skipped, source.skipped_at_start)
             source.commit()
         self._culprits.committed({source.partition: source.committed for source in counted})
-        self._committed_s = self._clock.monotonic_s()
+        self._interval_began_s = self._clock.monotonic_s()
         self._letters.clear()
         self._report()
         self._guard.observe(self._transaction.append)
@@ -300,7 +300,7 @@ class CountWorker:
             {topic: known.partitions for topic, known in self._topics.known.items()}
         )
         self._telemetry.counted(
-            counts.accepted, counts.with_events, counts.rejected, counts.lost, counts.gaps
+            counts.accepted, counts.with_events, counts.rejected, counts.losses, counts.gaps
         )
         self._telemetry.records_read(counts.records)
         self._telemetry.offsets_skipped(counts.skipped)

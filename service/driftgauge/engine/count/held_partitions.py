@@ -219,9 +219,9 @@ class HeldPartitions:
         except StopIteration as passed:
             self._barrier = None
             starts: dict[Partition, SourcePartition] = passed.value
-            self._telemetry.restored(self._waited_s(starts), starts.keys())
+            self._telemetry.started(self._waited_s(starts), starts.keys())
             return starts
-        self._telemetry.restore_waits([*asked], self._offsets.waiting_for, self._waited_s(asked))
+        self._telemetry.start_waits([*asked], self._offsets.waiting_for, self._waited_s(asked))
         return {}
 
     def _waited_s(self, partitions: Iterable[Partition]) -> float:

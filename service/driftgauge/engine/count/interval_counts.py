@@ -9,10 +9,9 @@ import numpy as np
 from driftgauge.core.partition import Partition
 from driftgauge.events.clock_gaps import count_gaps
 from driftgauge.events.decoder import Decoded
+from driftgauge.events.outcomes import RecordLoss, RecordOutcome, SkipPlace
 from driftgauge.events.records import Records
 from driftgauge.events.rejection import Reason, Rejection
-from driftgauge.telemetry.metrics import RecordOutcome, SkipPlace
-from driftgauge.telemetry.record_loss import RecordLoss
 
 __all__ = ["IntervalCounts"]
 
@@ -28,7 +27,7 @@ class IntervalCounts:
         records: Records by topic and outcome.
         gaps: Records by stream and by how many half hours they are after their events, those refused for
             their time among them; see `count_gaps`.
-        lost: Losses of records before they were read, by partition.
+        losses: Losses of records before they were read, by partition.
         skipped: Offsets passed without a record, by topic and place.
     """
 
@@ -37,13 +36,13 @@ class IntervalCounts:
     rejected: Counter[tuple[str, str | None, Reason]] = field(default_factory=Counter)
     records: Counter[tuple[str, RecordOutcome]] = field(default_factory=Counter)
     gaps: Counter[tuple[str, int]] = field(default_factory=Counter)
-    lost: dict[Partition, RecordLoss] = field(default_factory=dict)
+    losses: dict[Partition, RecordLoss] = field(default_factory=dict)
     skipped: Counter[tuple[str, SkipPlace]] = field(default_factory=Counter)
 
     def add_loss(self, partition: Partition, loss: RecordLoss | None) -> None:
         """Note a partition's loss since its last commit, if there is one."""
         if loss is not None:
-            self.lost[partition] = loss
+            self.losses[partition] = loss
 
     def add_skipped(self, topic: str, skipped: int, at_start: int) -> None:
         """Count the offsets that a partition's commit covers without a record, `at_start` of them there."""

@@ -6,7 +6,7 @@ from confluent_kafka import TopicPartition
 
 from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.partition import Partition
-from driftgauge.telemetry.record_loss import RecordLoss
+from driftgauge.events.outcomes import RecordLoss
 
 __all__ = ["SourcePartition"]
 
@@ -18,7 +18,8 @@ class SourcePartition:
     Attributes:
         partition: The topic and index.
         topic_id: The topic's id at the start of counting; empty where the broker reports none.
-        committed: The group's committed offset; the log's beginning where there is none.
+        committed: The group's committed offset; the log's beginning if there is none, and its end if a
+            truncated log ended before it.
         position: The next offset to read.
         since_ms: The wall time at which this replica started to read the partition.
         begins: The group had no committed offset for this topic.

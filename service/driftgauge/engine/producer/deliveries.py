@@ -26,7 +26,7 @@ _PRODUCER_ERRORS = AUTHORIZATION | {
 }
 _PURGED = frozenset({KafkaError._PURGE_INFLIGHT, KafkaError._PURGE_QUEUE})
 # A transaction has 12 s. Brokers that take records take some within this time, however slowly.
-_SILENT_S = 5.0
+_TAKEN_WITHIN_S = 5.0
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
@@ -97,7 +97,7 @@ class Deliveries:
         If brokers took a record of any partition within the last 5 s, there were more than they take in the
         time of a transaction, and the others waited for their turn.
         """
-        self.is_slow = self._monotonic_s() - self._taken_s < _SILENT_S
+        self.is_slow = self._monotonic_s() - self._taken_s < _TAKEN_WITHIN_S
 
     def blame_late(self) -> None:
         """Mark the partitions of late records as unwritable, unless brokers are slow.

@@ -143,7 +143,7 @@ class Transaction:
         self.append: Append | None = None
 
     @property
-    def is_lost(self) -> bool:
+    def needs_producer(self) -> bool:
         """Whether the next transaction needs a new producer, which also ends the last one if that is open."""
         return not isinstance(self._state, _Ready | _Open)
 

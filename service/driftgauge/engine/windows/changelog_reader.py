@@ -80,7 +80,7 @@ class ChangelogReader:
             self._damaged |= {
                 shard: what for (_, shard), what in polled.damaged.items() if shard in self.positions
             }
-            for lost in polled.lost:
+            for lost in polled.lost_positions:
                 text = f"{name_partition(lost)} was truncated while it was read; new clients read it again"
                 raise BrokerError(text)
             if len(messages) < _BATCH:

@@ -62,7 +62,7 @@ class _Running:
 
     Attributes:
         state: The shard's state.
-        committed: The next offset of the partials to read, at the last commit.
+        next_at_commit: The next offset of the partials to read, as it was at the last commit.
         keys: The keys of its changelog after the next commit, as `key_of` gives them.
         paused_s: Since when the client does not read the partials, in monotonic seconds; None if it does.
         resumed_at: The offset at which the client last began to read again after a pause; None: never.
@@ -70,7 +70,7 @@ class _Running:
     """
 
     state: ShardState
-    committed: int
+    next_at_commit: int
     keys: set[int]
     paused_s: float | None = None
     resumed_at: int | None = None
@@ -134,7 +134,7 @@ class WindowWorker:
         )
         self._shards: dict[int, ShardRestore | _Running | _Stopped | _SetAside] = {}
         self._stalled = StalledOffsets(admin, clock.monotonic_s)
-        self._committed_s = clock.monotonic_s()
+        self._interval_began_s = clock.monotonic_s()
 
     @property
     def is_full(self) -> bool:
@@ -165,7 +165,7 @@ class WindowWorker:
         for (_, shard), error in polled.damaged.items():
             if self._find_reading(shard):
                 self._stop(shard, f"{self._settings.partials_topic}[{shard}]: {error}; {DAMAGED_REMEDY}")
-        for _, shard in polled.lost:
+        for _, shard in polled.lost_positions:
             if self._find_reading(shard):
                 self._unassign([shard])
                 self._restore(shard)
@@ -186,10 +186,10 @@ class WindowWorker:
             positions[at] = reading.state.next_offset if reading else None
             positions[self._settings.changelog_topic, shard] = self._reader.positions.get(shard)
             if isinstance(state, _Running) and at in self._stalled.high:
-                self._telemetry.read_to(*at, position=state.committed, end=self._stalled.high[at])
+                self._telemetry.read_to(*at, position=state.next_at_commit, end=self._stalled.high[at])
         self._telemetry.stalled(self._stalled.step(positions))
         self._continue_restores()
-        is_due = (self._clock.monotonic_s() - self._committed_s) * 1000 >= self._settings.commit_interval
+        is_due = (self._clock.monotonic_s() - self._interval_began_s) * 1000 >= self._settings.commit_interval
         has_committed = (is_due or self.is_full) and self._commit(bound_s)
         # A commit at a hand-over may have closed the last window that a paused shard waited for.
         self._pause_backlogs()
@@ -276,11 +276,11 @@ class WindowWorker:
         partials, state = self._settings.partials_topic, restore.state
         with self._isolated(shard, f"restore of {self._settings.changelog_topic}[{shard}]"):
             if not restore.step():
-                self._telemetry.restore_waits([(partials, shard)], restore.waiting_for, restore.waited_s)
+                self._telemetry.start_waits([(partials, shard)], restore.waiting_for, restore.waited_s)
                 return
-            self._shards[shard] = _Running(state, committed=state.next_offset, keys=restore.keys)
+            self._shards[shard] = _Running(state, next_at_commit=state.next_offset, keys=restore.keys)
             self._consumer.incremental_assign([TopicPartition(partials, shard, state.position.offset)])
-            self._telemetry.restored(restore.waited_s, [(partials, shard)])
+            self._telemetry.started(restore.waited_s, [(partials, shard)])
             self._telemetry.show(shard, state)
             for last in state.removed_alarms:
                 self._telemetry.alarm_removed(last)
@@ -414,12 +414,12 @@ class WindowWorker:
         Order: 1. the changelog of each shard, its position last, 2. the results, 3. the offsets covered,
         4. after the commit, the metrics.
         """
-        self._committed_s = self._clock.monotonic_s()
+        self._interval_began_s = self._clock.monotonic_s()
         moved = {
             shard: running
             for shard, running in self._shards.items()
             if isinstance(running, _Running)
-            and (running.state.next_offset > running.committed or running.state.has_backlog)
+            and (running.state.next_offset > running.next_at_commit or running.state.has_backlog)
         }
         if not moved:
             return False
@@ -435,7 +435,7 @@ class WindowWorker:
                 with self._isolated(shard, f"windows up to {where}"):
                     rounds[shard] = running.state.close_windows(budget)
                     if rounds[shard].results:
-                        running.closed_s = self._committed_s
+                        running.closed_s = self._interval_began_s
         records: dict[int, list[_Record]] = {}
         with self._telemetry.timed(Phase.WRITE):
             # All are encoded before the first is written, and before the transaction's time begins.
@@ -448,7 +448,7 @@ class WindowWorker:
         self._telemetry.committed(self._unwritable_changelogs())
         for shard in records:
             running = moved[shard]
-            running.committed = running.state.next_offset
+            running.next_at_commit = running.state.next_offset
             with self._isolated(shard, "metrics"):
                 self._telemetry.closed(shard, rounds[shard])
                 self._telemetry.show(shard, running.state)

@@ -9,17 +9,18 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.partition import Partition
-from driftgauge.core.windows.changelog import BLOCK, SourceBlock, SourcesKey
+from driftgauge.core.windows.changelog import BLOCK_PARTITIONS, SourceBlock, SourcesKey
 
-__all__ = ["NULL", "Continuity", "ProgressColumns", "SourceProgress", "TopicProgress"]
+__all__ = ["FOREVER_MS", "NULL", "Continuity", "ProgressColumns", "SourceProgress", "TopicProgress"]
 
 NULL = -(2**63)
 """Marks an unknown number in int64 arrays."""
 
+FOREVER_MS = 2**63 - 1
+"""A time later than any."""
+
 # A replica that is behind holds a former topic id for seconds only, and a block's record has room for these.
 _MAX_FORMER_IDS = 6
-
-_NEVER_MS = 2**63 - 1
 
 # Columns of `SourceBlock.values`.
 _CAUGHT_UP, _MOVED = 2, 3
@@ -102,7 +103,7 @@ class SourceProgress:
         """Return the time up to which all partitions of some topics are known to be read; NULL if unknown."""
         columns = self.columns
         rows = [slice(*columns.rows[topic]) for topic in topics if topic in columns.rows]
-        return min((int(columns.values[each, _CAUGHT_UP].min()) for each in rows), default=_NEVER_MS)
+        return min((int(columns.values[each, _CAUGHT_UP].min()) for each in rows), default=FOREVER_MS)
 
     def restore(self, key: SourcesKey, block: SourceBlock) -> None:
         """Restore a changelog entry."""
@@ -110,7 +111,7 @@ class SourceProgress:
         topic.topic_id = block.topic_id or topic.topic_id
         topic.former_ids = block.former_ids
         self._columns = None
-        first = key.block * BLOCK
+        first = key.block * BLOCK_PARTITIONS
         topic.values[first : first + len(block.values)] = block.values
         topic.shortened |= {first + row for row in block.shortened}
 
@@ -138,10 +139,10 @@ class SourceProgress:
         self.topics[topic].former_ids = (*former.former_ids, former.topic_id)[-_MAX_FORMER_IDS:]
         self.topics[topic].values[:, _MOVED] = log_ms
 
-    def exclude_pause(self, pause_ms: int) -> None:
-        """Exclude an interval of log time from the waits for stalled partitions."""
+    def exclude_downtime(self, downtime_ms: int) -> None:
+        """Exclude an interval of log time from the waits for partitions that do not advance."""
         for name, topic in self.topics.items():
-            topic.values[topic.values[:, _MOVED] != NULL, _MOVED] += pause_ms
+            topic.values[topic.values[:, _MOVED] != NULL, _MOVED] += downtime_ms
             self._mark_dirty(name, range(len(topic.values)))
 
     def accept(self, progress: PartitionProgress, log_ms: int) -> Continuity:
@@ -171,7 +172,7 @@ class SourceProgress:
             log_ms if has_moved else moved_ms,
         )
         self._columns = None
-        self._dirty.add((name, index // BLOCK))
+        self._dirty.add((name, index // BLOCK_PARTITIONS))
         return continuity
 
     def is_shortened(self, partition: Partition) -> bool:
@@ -191,9 +192,11 @@ class SourceProgress:
         dirty, self._dirty = self._dirty, set()
         for name, number in sorted(dirty):
             topic = self.topics[name]
-            first = number * BLOCK
-            block = topic.values[first : first + BLOCK].copy()
-            shortened = tuple(sorted(each - first for each in topic.shortened if each // BLOCK == number))
+            first = number * BLOCK_PARTITIONS
+            block = topic.values[first : first + BLOCK_PARTITIONS].copy()
+            shortened = tuple(
+                sorted(each - first for each in topic.shortened if each // BLOCK_PARTITIONS == number)
+            )
             value = SourceBlock(topic.topic_id, topic.former_ids, len(topic.values), block, shortened)
             yield SourcesKey(name, number), value if len(block) else None
 
@@ -212,7 +215,7 @@ class SourceProgress:
 
     def _mark_dirty(self, topic: str, indexes: Iterable[int]) -> None:
         self._columns = None
-        self._dirty.update((topic, index // BLOCK) for index in indexes)
+        self._dirty.update((topic, index // BLOCK_PARTITIONS) for index in indexes)
 
 
 def _unreported_partitions(partitions: int) -> TopicProgress:

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.core.counting.partial import PartitionProgress
-from driftgauge.core.windows.changelog import BLOCK
-from driftgauge.core.windows.sources import NULL, Continuity, SourceProgress
+from driftgauge.core.windows.changelog import BLOCK_PARTITIONS
+from driftgauge.core.windows.source_progress import NULL, Continuity, SourceProgress
 
 NOW_MS = 1_000_000
 
@@ -39,14 +39,14 @@ some = st.integers(0, 9)
 progresses = st.lists(
     st.builds(
         build_minimal_progress,
-        st.integers(0, 2 * BLOCK),
+        st.integers(0, 2 * BLOCK_PARTITIONS),
         topic=st.sampled_from(["embeddings", "others"]),
         start=some,
         end=some,
         begins=st.booleans(),
         since_ms=some,
         caught_up_ms=st.none() | some,
-        partitions=st.integers(1, 2 * BLOCK),
+        partitions=st.integers(1, 2 * BLOCK_PARTITIONS),
     )
 )
 

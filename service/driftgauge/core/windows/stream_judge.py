@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from driftgauge.core.counting.examples import Examples
 from driftgauge.core.counting.numbers import TALLY_ROWS, NumberTally
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.judging.calibrating import Siblings, no_siblings
+from driftgauge.core.judging.calibrating import Siblings
 from driftgauge.core.judging.judge import WindowJudge
-from driftgauge.core.judging.numbers import NumberMemory, NumberResult, judge_number, remember
+from driftgauge.core.judging.number_judging import NumberMemory, NumberResult, judge_number, remember
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.window import Window
@@ -25,7 +25,7 @@ __all__ = ["StreamJudge"]
 class StreamJudge:
     """Judges the windows of one stream by its state."""
 
-    def __init__(self, spec: StreamSpec, state: StreamState, siblings: Siblings = no_siblings) -> None:
+    def __init__(self, spec: StreamSpec, state: StreamState, siblings: Siblings) -> None:
         """Read from and remember in a stream's state."""
         self._spec = spec
         self._state = state
@@ -146,8 +146,8 @@ class StreamJudge:
     def _segment_tallies(self, window: Window, reference: Reference) -> dict[Segment, Tally]:
         scheme = self._spec.scheme(reference).of_segments
         tallies = {}
-        for part in reference.segments_by(self._spec.alarm.segment_keys):
-            counts = self._state.panes.counts(scheme.key, window, (part.key, part.value))
+        for segment in reference.segments_by(self._spec.alarm.segment_keys):
+            counts = self._state.panes.counts(scheme.key, window, (segment.key, segment.value))
             if counts is not None:
-                tallies[part.key, part.value] = Tally(counts.values, scheme.fields)
+                tallies[segment.key, segment.value] = Tally(counts.values, scheme.fields)
         return tallies
