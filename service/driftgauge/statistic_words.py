@@ -149,7 +149,7 @@ WORDS: dict[str, StatisticWords] = {
     "duplicates": StatisticWords(
         title="Duplicates",
         text="The share of events that one repeated item would be, above the baseline's rate.",
-        smallest="Share of the events that one repeated item is.",
+        smallest="Share of the events that are one repeated item.",
         sentence="an item is repeated",
         advice="Look for one input sent again and again: a stuck camera, retries, a cached answer.",
         numbers={

@@ -88,9 +88,9 @@ class Source(Section):
 
     Attributes:
         path: A path into the decoded value, such as `payload.items[0].id`, `outputs[name=embedding].data` or
-            `payload[json].id`, where `payload` is a text that holds JSON. `data[*].id` is of every item of
-            the list `data`: each is an event, and all its fields with `[*]` are of the same item.
-        header: The name of a header; of several the last.
+            `payload[json].id`, where `payload` is a text that holds JSON. `data[*].id` reads every item of
+            the list `data`: each is an event, and its other fields with `[*]` are read from the same item.
+        header: The name of a header. If it occurs more than once, the last one counts.
         record: A part of the record: its key as text, its decoded value as a whole, or its timestamp.
         constant: The same text for every event.
     """
@@ -123,7 +123,7 @@ class StreamSource(Source):
     """Where the stream's name is.
 
     Attributes:
-        rename: The stream of some names in records, by name; all other names stay as they are.
+        rename: The stream for a name in the records; names that are not listed stay as they are.
     """
 
     constant: StreamName | None = None
@@ -148,8 +148,8 @@ class TimeSource(Source):
 
     Attributes:
         unit: The unit of a number; a text may also be an RFC 3339 date-time.
-        assume_utc: A date-time without an offset is in UTC; else it is refused.
-        fallback: What is read where the field is missing: the record's timestamp.
+        assume_utc: Whether a date-time without an offset is in UTC. Otherwise it is refused.
+        fallback: What is read if the field is missing: the record's timestamp.
     """
 
     unit: Literal["s", "ms", "us", "ns"] = "ms"
@@ -190,7 +190,7 @@ class VectorSource(Source):
         scale: An int8 q stands for `scale` x (q - `zero_point`).
         zero_point: As for `scale`.
         shape: The path of the shape, as in the Open Inference Protocol: all but the last axis count vectors.
-        dimension: The length of a vector, where bytes or a flat list hold vectors one after another.
+        dimension: The length of a vector, if bytes or a flat list hold vectors one after another.
     """
 
     dtype: Literal["f32", "f16", "bf16", "f64", "int8"] = "f32"
@@ -230,12 +230,12 @@ class VectorSettings(Section):
 
 
 class Condition(Source):
-    """A condition on a record: a source, and exactly one test of its value.
+    """A condition on a record: a source and exactly one test of its value.
 
     Attributes:
         values: The value of the source is one of these.
-        not_in: The value of the source is none of these, or missing, or no text.
-        exists: The source has a value other than null; or has none.
+        not_in: The value of the source is none of these, or is missing or no text.
+        exists: Whether the source has a value other than null.
     """
 
     values: _Values | None = Field(None, alias="in")
@@ -254,13 +254,13 @@ class InputSettings(Section):
     Attributes:
         encoding: The encoding of values: JSON; bytes, which are the vector; Avro or Protobuf behind a schema
             registry; CloudEvents; or the Open Inference Protocol's ModelInferResponse in Protobuf.
-        where: Conditions that a record must meet; others are filtered, which is no error.
+        where: Conditions that a record must meet. Other records are filtered, which is no error.
         timestamp: Where the event time is. Of CloudEvents by default `{path: time, or: record}`.
-        event_id: Where the event's id is; by default, and where it is missing, `topic-partition-offset`.
+        event_id: Where the event's id is; by default, and if it is missing, `topic-partition-offset`.
         model_version: Where the model's version is, if it is in the record.
         snippet: Where the event's text is; see `snippet_bytes` of a stream.
         segments: Where the segments are, by key; 16 keys at most.
-        numbers: Where the numbers are that a stream of the topic names, by name; 2 at most.
+        numbers: Where the numbers are that the topic's streams name, by name; 2 at most.
         vectors: The vectors of a record, each with its stream.
     """
 

@@ -20,10 +20,10 @@ class PageSettings(Section):
 
     Attributes:
         enabled: Whether `serve` serves the page.
-        history: How old, by their Kafka records, the results are that it shows.
-        max_windows: The number of windows of all streams that it keeps; the oldest go first. A window takes
-            267 bytes, and about 200 more where partitions are missing or segments drift.
-        path_prefix: A path such as `/driftgauge` under which the page stands as well, for an ingress that
+        history: How old results may be that the page shows, by the time of their Kafka records.
+        max_windows: The number of windows of all streams that the page keeps; the oldest go first. A window
+            takes 267 bytes, and about 200 more if partitions are missing or segments drift.
+        path_prefix: A path such as `/driftgauge` under which the page is also served, for an ingress that
             passes its path on.
         grafana_url: The address of Grafana, such as `https://grafana.example`; streams then link to its
             dashboard of drift.

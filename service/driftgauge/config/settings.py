@@ -80,7 +80,7 @@ class TopicSettings(Section):
 
 
 class AlarmSettings(Section):
-    """The alarm budget: how often drift may be found where there is none.
+    """The alarm budget: how often drift may be found if there is none.
 
     Attributes:
         false_pages_per_year: The expected false pages a year of all streams, windows and segments together.
@@ -110,10 +110,10 @@ class HttpSettings(Section):
         port: The port of the page, `/metrics` and `/version`; 0 takes any free port.
         health_port: The port of `/livez` and `/readyz`, by plain HTTP without a login; by default the one
             after `port`.
-        web_config: The web configuration file of TLS, users and headers; by default plain HTTP without a
+        web_config: The web configuration file with TLS, users and headers; by default plain HTTP without a
             login.
-        users: The rights of the users in that file, by name: `metrics` is `/metrics`, `read` everything else.
-            By default every user has both.
+        users: The rights of the users in `web_config`, by name: `metrics` is `/metrics`, `read` everything
+            else. By default every user has both.
     """
 
     host: str = "127.0.0.1"
@@ -147,8 +147,8 @@ class LogSettings(Section):
 
     Attributes:
         level: The lowest level that is logged.
-        repeat_after: How long a warning or an error is left out after the same one; numbers with a fraction
-            in it may differ. `0s` leaves none out.
+        repeat_after: How long a warning or an error is left out after the same one. Numbers with a fraction
+            may differ between the two. `0s` leaves none out.
     """
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -160,26 +160,26 @@ class Settings(BaseSettings, Section):
 
     Attributes:
         kafka: librdkafka's properties, for every client. A command that connects needs `bootstrap.servers`
-            and `group.id`, another group for each deployment.
-        shards: The number of shards that the streams are spread over. At most so many replicas share the
+            and `group.id`, and each deployment needs its own group.
+        shards: The number of shards that the streams are spread over. At most this many replicas share the
             windows. It is part of the internal topics' names.
         topics: The topics read and written.
         schema_registry: The properties of confluent-kafka's `SchemaRegistryClient`, required for Avro and
             Protobuf: `url`, `basic.auth.user.info`, `bearer.auth.…`, `ssl.…`, `proxy`, `timeout` in
             seconds (5).
-        inputs: By topic, how the records of an events topic are read that are not in the service's contract.
+        inputs: How records are read that are not in the service's own format, by events topic.
         streams: The streams watched, each name and each pattern once.
         http: Where and to whom metrics, the page and health are served.
         page: What the page shows.
         alarms: The alarm budget.
         log: What is logged.
         allowed_lead: How far an event's time may be ahead of its Kafka record and of the clock.
-        allowed_age: How far an event's time may be behind its Kafka record, or behind the clock where the
-            record has no time. A backfill of older events needs more.
+        allowed_age: How far an event's time may be behind its Kafka record, or behind the clock if the record
+            has no time. A backfill of older events needs more.
         largest_record: The largest value of a record that is read, in bytes after decompression. Larger ones
             are refused unread.
         commit_interval: The time between commits of each stage, at most 5s.
-        replica: A lasting name of this replica, where the deployment has one. A successor of the same name
+        replica: A lasting name of this replica, if the deployment has one. A successor of the same name
             immediately ends the open transaction of a replica that was killed.
     """
 

@@ -94,9 +94,11 @@ class NumberSettings(Section):
     """A number that the stream's events carry beside the vector. A list is the short form of `range`.
 
     Attributes:
-        range: The least and the greatest value; values beyond count as the nearer of these, and as clipped.
-        alert_below: A window whose mean is below counts for the alert, which two of three windows fire.
-        alert_change: So does a window whose mean differs from the baseline's by more, in either direction.
+        range: The least and the greatest value. Values outside count as the nearer end, and as clipped.
+        alert_below: A window counts for the alert if its mean is below this. Two of three windows fire the
+            alert.
+        alert_change: A window also counts if its mean differs from the baseline's by more than this, in
+            either direction.
     """
 
     range: Annotated[tuple[float, float], Field(strict=False)]
@@ -131,8 +133,8 @@ class BaselineSettings(Section):
 
     Attributes:
         file: The baseline's file; a relative path is relative to the configuration file.
-        from_ms: The event time from which the baseline is in force, a time at which windows of all sizes
-            start. The first baseline has none.
+        from_ms: The event time from which the baseline is in force. Windows of all sizes must start at it.
+            The first baseline has none.
     """
 
     file: Annotated[Path, Field(strict=False)]
@@ -174,40 +176,42 @@ class StreamSettings(Section):
 
     Attributes:
         name: The stream's name in the events: 1 to 128 of `A-Z a-z 0-9 . _ - / : @`.
-        match: In place of `name`, a pattern of the names of streams that share the entry; `*` stands for any
+        match: In place of `name`, a pattern for the names of streams that share the entry; `*` stands for any
             characters.
-        most: How many streams that match the entry is for. They share the alarm budget as if so many came.
-            Each shard admits so many at most, in the order in which they come, and counts the events of
-            further ones as surplus; more streams over all shards fire an alert.
+        most: How many matching streams the entry is for. They share the alarm budget as if all of them came.
+            Each shard admits at most this many, in the order in which they come, and counts the events of
+            further streams as surplus. More streams over all shards fire an alert.
         baselines: The baseline schedule, oldest first.
-        windows: The window sizes, such as `[1h, 1d]`, aligned to the epoch in UTC. A change may leave the
-            windows under way incomplete. The alert of a removed size is resolved; the log says so, and the
-            page shows its alarm until windows of another size have concluded on later events.
+        windows: The window sizes, such as `[1h, 1d]`, aligned to the epoch in UTC. A change may leave open
+            windows incomplete. The alert of a removed size is resolved, and the log says so. The page shows
+            its alarm until windows of another size have concluded on later events.
         allowed_disorder: How far an event may be behind the newest event of its partition.
         allowed_lateness: How long a closed window is still revised.
         idle_timeout: The silence after which a partition may count as idle, at least 5s.
-        incomplete_after: How long a window that one partition has passed waits for the partitions behind.
+        incomplete_after: How long a window waits for the partitions behind, once one partition has passed its
+            end.
         give_up_after: How long a partition may stand still before windows are judged in full without it; not
             shorter than `incomplete_after`.
         min_events: A window with fewer events is not scored; by default 5 events a cluster. With fewer than
             half an event a cluster, p-values mean little.
         smallest_drift: The smallest drift worth finding.
         warm_up: A time of live traffic that you declare clean, of 20 windows or more. By default the
-            baseline's windows show how much clean ones vary, or else the stream's first two weeks, until
-            which only gross drift is drift. With windows on less than 14 days slow drift only warns.
-        segments: The segment keys that are also judged apart, of those that the baselines were fitted with. A
-            change leaves the windows under way incomplete.
+            baseline's windows show how much clean windows vary. If they do not, the stream's first two weeks
+            do, and until then only gross drift is drift. With windows on less than 14 days slow drift only
+            warns.
+        segments: The segment keys that are also judged separately, of those that the baselines were fitted
+            with. A change leaves open windows incomplete.
         labels: The labels of the stream's alerts.
-        snippet_bytes: How much of the text of an example is kept, in UTF-8, to be shown behind the login of
-            the page; by default nothing.
-        example_url: Where an event can be looked at, such as `https://images.example/{event_id}`; `{stream}`
-            may stand in it too. Without it, ids are text.
-        thumbnail_url: Where the picture of an event is, likewise.
+        snippet_bytes: How many bytes of an example's text, in UTF-8, are kept and shown behind the page's
+            login; by default none.
+        example_url: Where an event can be looked at, such as `https://images.example/{event_id}`; it may
+            contain `{stream}` too. Without it, ids are text.
+        thumbnail_url: Where the picture of an event is, in the same form.
         numbers: The numbers that events carry beside the vector, such as `{confidence: [0, 1]}`, two at most.
-            They decide no verdict; each has alerts of its own, off by default.
-        overdue_after: How long after a window closed the next one is overdue. By default two windows,
-            `allowed_disorder`, and the longer of `idle_timeout` and `incomplete_after`. Set it longer for a
-            stream that pauses at night.
+            They decide no verdict; each has its own alerts, off by default.
+        overdue_after: How long after a window closed the next one is overdue. By default the sum of two
+            windows, `allowed_disorder`, and the longer of `idle_timeout` and `incomplete_after`. Set it
+            longer for a stream that pauses at night.
     """
 
     LONG_FORM = "baselines"
