@@ -14,8 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tests.deploy.servers import RULES, Prometheus, load
-from tests.deploy.test_alertmanager import run_alertmanager
+from tests.deploy.servers import RULES, Prometheus, load, run_alertmanager
 from tests.harness.broker import Broker
 from tests.harness.case import Case, make_events
 from tests.output import say

@@ -1,9 +1,8 @@
-"""The committed dashboards, and their queries with substituted variables."""
+"""The committed dashboards, and their expressions with marked variables."""
 
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,6 @@ from typing import Any
 from deploy.generate.labels import SOURCE
 
 DASHBOARDS = Path(__file__).parents[2] / "deploy/kubernetes/chart/files/dashboards"
-
-# Variables that Grafana itself sets, for a range of a few hours; callers may override them.
-GRAFANAS_OWN = {"__interval": "15s", "__rate_interval": "1m", "__range": "1h"}
 
 # Times that no expression contains, so that they identify substituted variables.
 RATE, POINT = timedelta(minutes=7), timedelta(minutes=3)
@@ -26,23 +22,6 @@ MARKED = {
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))")
 _LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), (?P<label>\w+)\)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class PanelQuery:
-    """A query of a panel or of a dashboard variable.
-
-    Attributes:
-        dashboard: The dashboard's title.
-        panel: The panel's title, or `variable NAME`.
-        ref: The query's letter, or the variable's name.
-        expr: The PromQL, without variables.
-    """
-
-    dashboard: str
-    panel: str
-    ref: str
-    expr: str
 
 
 def documents() -> list[dict[str, Any]]:
@@ -69,26 +48,6 @@ def variable_query(variable: Mapping[str, Any]) -> tuple[str, str]:
     match = _LABEL_VALUES.fullmatch(variable["query"]["query"])
     assert match is not None, variable["query"]["query"]
     return match["selector"], match["label"]
-
-
-def queries(variables: Mapping[str, str]) -> Iterator[PanelQuery]:
-    """Every query of every panel and variable, with these values for the variables.
-
-    Args:
-        variables: A regular expression or value for each source label, instance, stream and window;
-            optionally values for Grafana's own intervals.
-    """
-    values = {**GRAFANAS_OWN, **variables}
-    for document in documents():
-        title = document["title"]
-        for variable in document["templating"]["list"]:
-            if variable["type"] == "query":
-                selector, label = variable_query(variable)
-                expr = f"group by ({label}) ({substitute(selector, values)})"
-                yield PanelQuery(title, f"variable {variable['name']}", variable["name"], expr)
-        for panel in flat(document):
-            for target in panel.get("targets", ()):
-                yield PanelQuery(title, panel["title"], target["refId"], substitute(target["expr"], values))
 
 
 def panels() -> list[dict[str, Any]]:

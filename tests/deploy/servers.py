@@ -1,11 +1,13 @@
 """Debian's Prometheus and Alertmanager as processes on loopback, and a server in place of their receivers."""
 
 import json
+import shutil
 import subprocess
 import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +20,11 @@ from tests.harness.node import free_ports
 from tests.needed import required
 from tests.waiting import wait_for
 
-RULES = sorted((Path(__file__).parents[2] / "deploy/kubernetes/chart/files/rules").glob("*.yml"))
+_DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES = sorted((_DEPLOY / "kubernetes/chart/files/rules").glob("*.yml"))
+ALERTMANAGER = _DEPLOY / "alertmanager"
+ALERTMANAGER_CONFIG = ALERTMANAGER / "alertmanager.yml"
+SECRETS = "/etc/alertmanager/secrets/driftgauge"
 
 # The waits of rules and routes. Ranges inside expressions are no waits.
 _WAITS = {"for", "keep_firing_for", "group_wait", "group_interval", "repeat_interval"}
@@ -191,6 +197,27 @@ class JsonReceiver:
     def url(self) -> str:
         """The address of the server."""
         return f"http://127.0.0.1:{self._server.server_port}"
+
+
+class ReceivedMessages(JsonReceiver):
+    """The requests that the receivers got, by path."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda path, body: self.messages.setdefault(path, []).append(body))
+        self.messages: dict[str, list[dict[str, Any]]] = {}
+
+
+@contextmanager
+def run_alertmanager(folder: Path, factor: int) -> Iterator[tuple[Alertmanager, ReceivedMessages]]:
+    """Run Alertmanager with the shipped routes and receivers, with waits divided by a factor."""
+    shutil.copytree(ALERTMANAGER / "templates", folder / "templates")
+    with ReceivedMessages() as received:
+        (folder / "slack-url").write_text(f"{received.url}/slack")
+        (folder / "pagerduty-key").write_text("key")
+        shipped = yaml.safe_load(ALERTMANAGER_CONFIG.read_text("utf-8").replace(SECRETS, str(folder)))
+        config = shorten(shipped, factor) | {"global": {"pagerduty_url": f"{received.url}/pagerduty"}}
+        with Alertmanager(folder, config) as alertmanager:
+            yield alertmanager, received
 
 
 def load(path: Path) -> Any:

@@ -3,10 +3,8 @@
 import json
 import re
 import shlex
-import shutil
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,14 +18,16 @@ from driftgauge.page.advice import silence_of
 from driftgauge.page.overview import Overview
 from tests.builders.clocks import MONDAY_MS
 from tests.builders.page import MadeResults, build_settings
-from tests.deploy.servers import Alertmanager, JsonReceiver, shorten
+from tests.deploy.servers import (
+    ALERTMANAGER,
+    ALERTMANAGER_CONFIG,
+    SECRETS,
+    Alertmanager,
+    run_alertmanager,
+)
 from tests.deploy.test_rules import ALERTS, cases
 from tests.processes import run_required
 from tests.waiting import wait_for
-
-FOLDER = Path(__file__).parents[2] / "deploy/alertmanager"
-CONFIG = FOLDER / "alertmanager.yml"
-SECRETS = "/etc/alertmanager/secrets/driftgauge"
 
 # Alerts without a severity go to tickets.
 ROUTES = [
@@ -205,7 +205,7 @@ STREAMS = ("clicks", "clicks2", "my-clicks", "click.", 'a "b" | \\ $c')
 
 
 def config() -> dict[str, Any]:
-    tree: dict[str, Any] = yaml.safe_load(CONFIG.read_text("utf-8"))
+    tree: dict[str, Any] = yaml.safe_load(ALERTMANAGER_CONFIG.read_text("utf-8"))
     return tree
 
 
@@ -227,18 +227,18 @@ def post(alertmanager: Alertmanager, *alerts: Mapping[str, Any]) -> None:
 
 @pytest.mark.stack
 def test_amtool_accepts_configuration_and_templates():
-    said = amtool("check-config", str(CONFIG))
+    said = amtool("check-config", str(ALERTMANAGER_CONFIG))
     assert "1 templates" in said
 
 
 def test_secrets_are_only_in_files():
-    texts = [CONFIG, *FOLDER.glob("templates/*")]
+    texts = [ALERTMANAGER_CONFIG, *ALERTMANAGER.glob("templates/*")]
     written = "".join(path.read_text("utf-8") for path in texts)
     files = re.findall(r"_file: (\S+)", written)
     assert len(set(files)) == len(files) == 4
     assert all(file.startswith(f"{SECRETS}/") for file in files)
     assert not re.search(r"\b(api_url|routing_key|service_key|password|token|credentials):", written)
-    kept = (FOLDER / "secrets/.gitignore").read_text("utf-8").splitlines()
+    kept = (ALERTMANAGER / "secrets/.gitignore").read_text("utf-8").splitlines()
     assert kept[-2:] == ["*", "!.gitignore"]
 
 
@@ -268,7 +268,7 @@ def test_operator_gets_the_same_routes_inhibitions_and_secrets():
 @pytest.mark.stack
 @pytest.mark.parametrize(("receiver", "labels"), ROUTES)
 def test_alert_goes_to_its_receiver(receiver: str, labels: str):
-    options = (f"--config.file={CONFIG}", f"--verify.receivers={receiver}")
+    options = (f"--config.file={ALERTMANAGER_CONFIG}", f"--verify.receivers={receiver}")
     amtool("config", "routes", "test", *options, *labels.split())
 
 
@@ -344,27 +344,6 @@ GRAFANA = "http://localhost:3000"
 WINDOW_PAGE = "http://localhost:9464/"
 
 
-class ReceivedMessages(JsonReceiver):
-    """The requests that the receivers got, by path."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda path, body: self.messages.setdefault(path, []).append(body))
-        self.messages: dict[str, list[dict[str, Any]]] = {}
-
-
-@contextmanager
-def run_alertmanager(folder: Path, factor: int) -> Iterator[tuple[Alertmanager, ReceivedMessages]]:
-    """Run Alertmanager with the shipped routes and receivers, with waits divided by a factor."""
-    shutil.copytree(FOLDER / "templates", folder / "templates")
-    with ReceivedMessages() as received:
-        (folder / "slack-url").write_text(f"{received.url}/slack")
-        (folder / "pagerduty-key").write_text("key")
-        shipped = yaml.safe_load(CONFIG.read_text("utf-8").replace(SECRETS, str(folder)))
-        config = shorten(shipped, factor) | {"global": {"pagerduty_url": f"{received.url}/pagerduty"}}
-        with Alertmanager(folder, config) as alertmanager:
-            yield alertmanager, received
-
-
 @pytest.mark.stack
 def test_notice_links_to_dashboard_and_runbook(tmp_path: Path):
     (drift, *_), *_ = (expected for name, expected in cases() if name == "DriftgaugeDrift" and expected)
@@ -428,7 +407,7 @@ def rendered(folder: Path, name: str, *alerts: tuple[str, str], **labels: str) -
     return amtool(
         "template",
         "render",
-        f"--template.glob={FOLDER}/templates/*.tmpl",
+        f"--template.glob={ALERTMANAGER}/templates/*.tmpl",
         f'--template.text={{{{ template "{name}" . }}}}',
         f"--template.data={data}",
     ).strip()

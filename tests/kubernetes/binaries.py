@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from tests.deploy.helm import CACHE
+from tests.deploy.helm import cached
 from tests.processes import run_required
 
 __all__ = ["COMPONENTS", "VERSION", "custom_resources", "kubernetes"]
@@ -28,20 +28,18 @@ _BUILD_S: Final = 3_600.0
 
 def kubernetes() -> Path:
     """Return the folder of Kubernetes' programs and of `pause`; build them if this version is missing."""
-    folder = CACHE / f"kubernetes-{VERSION}"
-    if not folder.is_dir():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as name:
-            module = Path(name)
-            _write_module(module)
-            _go(module, "mod", "tidy", "-e")
-            for component in COMPONENTS:
-                target = f"k8s.io/kubernetes/cmd/{component}"
-                _go(module, "build", "-ldflags", _linked(), "-o", f"out/{component}", target)
-            pause = Path(__file__).with_name("pause.go")
-            _go(module, "build", "-ldflags", "-s -w", "-o", "out/pause", str(pause))
-            (module / "out").rename(folder)
-    return folder
+    return cached(f"kubernetes-{VERSION}", _build)
+
+
+def _build(module: Path) -> Path:
+    _write_module(module)
+    _go(module, "mod", "tidy", "-e")
+    for component in COMPONENTS:
+        target = f"k8s.io/kubernetes/cmd/{component}"
+        _go(module, "build", "-ldflags", _linked(), "-o", f"out/{component}", target)
+    pause = Path(__file__).with_name("pause.go")
+    _go(module, "build", "-ldflags", "-s -w", "-o", "out/pause", str(pause))
+    return module / "out"
 
 
 def custom_resources() -> list[Path]:
