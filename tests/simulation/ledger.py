@@ -79,7 +79,8 @@ class Ledger:
         commits: The number of commits by group, and by shard.
         changelogs: The compacted changelog of each shard; `positions` and `statuses`: what it says.
         seen: How many commits of each shard a replica's telemetry shows, and of COUNT.
-        rounds: The committed rounds of each shard: the deployment, the next offset, and the results.
+        rounds: The committed rounds of each shard: the deployment, the next offset, and the results; None
+            of a round that leaves windows to the next.
         results: The published results as JSON, the last of each window.
         closed: How many results were published by stream, size and verdict; a verdict that stays counts once.
         passed: How many drifts have passed by stream and size.
@@ -110,7 +111,7 @@ class Ledger:
         self.changelogs: list[dict[bytes, bytes]] = [{} for _ in range(self.shards)]
         self.positions: dict[int, ShardPosition] = {}
         self.statuses: list[dict[str, StreamStatus]] = [{} for _ in range(self.shards)]
-        self.rounds: list[list[tuple[Deployment, int, list[bytes]]]] = [[] for _ in range(self.shards)]
+        self.rounds: list[list[tuple[Deployment, int, list[bytes] | None]]] = [[] for _ in range(self.shards)]
         self.results: dict[WindowKey, dict[str, Any]] = {}
         self.closed: Counter[tuple[str, int, str]] = Counter()
         self.passed: Counter[tuple[str, int]] = Counter()

@@ -122,7 +122,8 @@ class Observer(RoleTelemetry):
         if round_ := self._rounds.pop(shard, None):
             descriptions = self._deployment.descriptions
             records = [result_record(each, descriptions.get(each.baseline_id)) for each in round_.results]
-            self._run.rounds[shard].append((self._deployment, state.next_offset, records))
+            results = None if state.has_backlog else records
+            self._run.rounds[shard].append((self._deployment, state.next_offset, results))
 
 
 class Member:
