@@ -336,7 +336,7 @@ class Ledger:
             deployment: The configuration of the replica that applies the commit.
             counted: The commit.
             admitted: The streams that are admitted once it is applied.
-            final_ms: The purge horizon of each stream before.
+            final_ms: The horizon of each stream before.
         """
         fate = Fate()
         for sent in counted.events:
