@@ -16,7 +16,7 @@ from driftgauge.page.overview import Overview
 from driftgauge.page.states import STATES
 from driftgauge.page.status import Run, whole_run
 from driftgauge.page.story import tell_size, tell_start
-from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.html import Elements
 from tests.builders.page import MadeResults, build_rows, every_stream, get, record_tree, serving, serving_by
 from tests.builders.truth import NEW, OLD, TRUTHS, TrueResults, configure
@@ -392,6 +392,29 @@ def sides(body):
         ]
         for heading, events in re.findall(r"<div><p>(<b>(?:Then|Now).*?)</p>(.*?)</div>", body, re.DOTALL)
     }
+
+
+@pytest.mark.parametrize(
+    ("daily", "hours", "expected"),
+    [
+        (["ok"], range(24, 26), "1d: no conclusion since it began. Each size judges by itself."),
+        (["ok"], range(20, 22), "1d: no drift found. Each size judges by itself."),
+        (["ok", "warning"], range(24, 26), "1d: possible drift. Each size judges by itself."),
+        (["incomplete"], range(20, 22), "1d: no conclusion since it began. Each size judges by itself."),
+        (["ok", "drift"], range(24, 26), None),
+    ],
+)
+def test_other_size_is_told_by_what_its_windows_have_seen_of_the_drift(daily, hours, expected):
+    results = MadeResults()
+    for number, verdict in enumerate(daily):
+        results.publish(number, verdict, segments=[], size_ms=DAY_MS)
+    for number in hours:
+        results.publish(number, "drift", segments=[])
+    with serving(
+        results, MONDAY_MS + 26 * HOUR_MS, [{"name": "resnet18-fc1", "windows": ["1h", "1d"]}]
+    ) as server:
+        _, body = get(server, "/?stream=resnet18-fc1&window=1h")
+    assert re.findall(r"<dt>Other sizes</dt> <dd>(.*?)</dd>", body) == ([expected] if expected else [])
 
 
 def test_heat_strip_shows_the_segment_that_drifted_first_and_the_hour_all_did(settings, true_results):

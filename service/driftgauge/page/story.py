@@ -11,7 +11,7 @@ from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.service_watch import ServiceFault
 from driftgauge.page.states import STATES
-from driftgauge.page.status import Alarm, Concern, Run, StreamStatus
+from driftgauge.page.status import CONCLUSIVE, Alarm, Concern, Run, StreamStatus
 from driftgauge.page.summary import VERDICTS, Fault, fault_of
 from driftgauge.page.words import (
     as_sentence,
@@ -59,6 +59,7 @@ _LEADS, _MOSTLY = 0.5, 0.6
 # The largest of fewer windows says little of what is usual.
 _LEAST_USUAL = 20
 _LEAST_COURSE = 6
+_CONCLUSIONS = {VERDICTS[number] for number in CONCLUSIVE}
 _NO_CLUSTER = "No cluster's share moved by more than chance."
 
 
@@ -169,12 +170,18 @@ def tell_status(status: StreamStatus, record: WindowRecord | None, spec: AlarmSp
 
 
 def _tell_other_sizes(status: StreamStatus, alarm: Alarm) -> list[tuple[str, str]]:
-    """Return what configured sizes say that differs from the alarm's, and which of them holds: each."""
-    others = [
-        f"{size.size}: {STATES[size.state].words.lower()}"
-        for size in status.sizes
-        if size.size != alarm.size and size.state != status.state and not size.is_removed
-    ]
+    """Return what the windows of other configured sizes conclude, if that is not what the alarm says.
+
+    A window that ended before the alarm began says nothing of its drift; faults of the data are told as such.
+    """
+    others = []
+    for size in status.sizes:
+        if size.size == alarm.size or size.is_removed:
+            continue
+        if size.concluded_ms is None or size.concluded_ms + size.facts.series.size_ms <= alarm.since_ms:
+            others.append(f"{size.size}: no conclusion since it began")
+        elif size.state in _CONCLUSIONS and size.state != status.state:
+            others.append(f"{size.size}: {STATES[size.state].words.lower()}")
     return [("Other sizes", f"{', '.join(others)}. Each size judges by itself.")] if others else []
 
 

@@ -313,8 +313,9 @@ def _evidence(rows: NDArray[np.void], size_ms: int, alarm: AlarmSpec) -> Chart |
         return None
     return chart(
         "Evidence",
-        "How clear the difference of all events is, or how large by what moved most, whichever is less. One "
-        f"window above the limit is possible drift, two of three are drift. Dashed: slow drift. {_CLOSER}",
+        "The lesser of two: how clear the difference of all events is, and how large the largest change is. "
+        "One window above the limit is possible drift, two of three are drift. Dashed: slow drift. "
+        f"{_CLOSER}",
         rows,
         size_ms,
         np.maximum(strength(rows, alarm), 0.0),
