@@ -231,10 +231,10 @@ USERS = (
         (640, ["service/docs/reference/glossary.md"]),
         (700, [".github/SECURITY.md"]),
         (4_690, ["deploy/runbooks/*.md"]),
-        (6_150, ["schemas/*.md"]),
-        (5_370, CONTRIBUTORS),
+        (6_170, ["schemas/*.md"]),
+        (5_550, CONTRIBUTORS),
         # Written by hand; not the generated reference, schemas/ and the changelog.
-        (24_150, [*USERS, *CONTRIBUTORS]),
+        (24_430, [*USERS, *CONTRIBUTORS]),
     ],
 )
 def test_documents_keep_their_limits_of_words(limit: int, patterns: list[str]) -> None:
