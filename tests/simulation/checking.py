@@ -153,10 +153,11 @@ def check_rounds(run: Run) -> None:
                     state.apply(each.at, each.append_ms, decode_part(each.value()))
             state.skip_to(next_offset)
             results = state.close_windows().results
-            if state.has_backlog or expected is None:
+            if expected is None:
                 # Which windows wait depends on which stream published last, which no shard keeps, and on the
                 # shards that share the round.
                 break
+            assert not state.has_backlog, "a shard that restarts leaves windows to the next round"
             for key, value in written(state):
                 if value is None:
                     changelog.pop(key, None)
