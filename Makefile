@@ -130,7 +130,7 @@ evidence: $(STAMP) ## Measure false alarms, power by kind, spoiled baselines and
 
 .PHONY: simulate
 simulate: $(STAMP) ## Simulate both stages with drawn configurations, up to metrics and page (SECONDS=600, SEED=N)
-	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --seconds $(or $(SECONDS),600) --seed $(or $(SEED),$$(date +%s))
+	@$(BIN)/python -m tests.simulation --seconds $(or $(SECONDS),600) --seed $(or $(SEED),$$(date +%s))
 
 .PHONY: chaos
 chaos: $(STAMP) ## Disrupt replicas and brokers under load for half an hour, then compare every count (BROKERS=3, SEED=N)

@@ -523,13 +523,15 @@ class SimulatedAdmin:
         isolation_level: IsolationLevel,
         request_timeout: float,
     ) -> dict[TopicPartition, Future[Any]]:
+        # Whoever asks may name them in the order of a set, which no seed decides.
         return {
-            at: self._answer(lambda at=at, spec=spec: self._offset(at, spec, isolation_level))
-            for at, spec in asked.items()
+            at: self._answer(lambda at=at: self._offset(at, asked[at], isolation_level))
+            for at in sorted(asked, key=lambda at: (at.topic, at.partition))
         }
 
     def describe_topics(self, asked: TopicCollection, *, request_timeout: float) -> dict[str, Future[Any]]:
-        return {topic: self._answer(lambda topic=topic: self._describe(topic)) for topic in asked.topic_names}
+        topics = sorted(asked.topic_names)
+        return {topic: self._answer(lambda topic=topic: self._describe(topic)) for topic in topics}
 
     def list_topics(self, timeout: float) -> SimpleNamespace:
         return SimpleNamespace(controller_id=1, brokers={1: None})
