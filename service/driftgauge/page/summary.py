@@ -330,7 +330,8 @@ def kind_names() -> dict[int, str]:
 
 def kind_of(row: NDArray[np.void]) -> str | None:
     """Return the kind of drift in a summary; None for that of a later version as well."""
-    return kind_names().get(int(row["kind"]))
+    number = int(row["kind"])
+    return registry.STATISTICS[number - 1].kind if number else None
 
 
 def number_of(row: NDArray[np.void]) -> str:
