@@ -50,6 +50,8 @@ _BEGIN_AGAIN_AT_ONCE = """\
             again = replace(source, position=source.committed, records=0, skipped_at_start=0)
             self._states[source.partition] = again
         self._sync_client()
+        for source in self.started:
+            source.is_validated = True
 
     def lose"""
 _CONSUMER = '_consumer(properties, {"group.id": group, **own}, on_statistics)'
@@ -105,7 +107,8 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
         ),
         Edit(_TRANSACTION, "elif isinstance(self._state, _Ready):", "elif 0:"),
     ],
-    # Partitions that begin again are assigned at once, and what is polled without a producer is dropped.
+    # Partitions that begin again are assigned at once, and what is polled without a producer is dropped; they
+    # count as validated, for the seek would give the dropped records again.
     "drop_while_settling": [
         Edit(
             "engine/count/held_partitions.py",

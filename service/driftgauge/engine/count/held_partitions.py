@@ -173,11 +173,11 @@ class HeldPartitions:
         not hold the position.
 
         The client validates against the leaders' epochs on a seek, and refuses a seek just after an
-        assignment. Of four unclean elections an assignment with its epoch found three, and the fourth lost
-        events unmarked; with the seek all of six were found (librdkafka 2.16). What the client gives before
-        the seek is not counted: it may have passed records that were written since, or be of another log, and
-        the seek gives it again. A seek asks for more epochs, and a client may deadlock while a leader goes
-        away (librdkafka issue 5476): that ends the process (`pulse`), and loses nothing.
+        assignment. With the seek all of eleven unclean elections were found; an assignment with its epoch
+        found three of eight, and each of the others lost events unmarked (librdkafka 2.16). What the client
+        gives before the seek is not counted: it may have passed records that were written since, or be of
+        another log, and the seek gives it again. A seek asks for more epochs, and a client may deadlock while
+        a leader goes away (librdkafka issue 5476): that ends the process (`pulse`), and loses nothing.
         """
         for source in self._given:
             topic, _ = source.partition
