@@ -142,7 +142,6 @@ class Burst:
 def _small(monkeypatch):
     """Let hundreds of panes be a burst."""
     monkeypatch.setattr(commit_limit, "MAX_COMMIT_BYTES", LIMIT)
-    monkeypatch.setattr(commit_limit, "_LEAST_BYTES", LEAST)
 
 
 @pytest.mark.parametrize(

@@ -303,7 +303,6 @@ def _scaled(plan: Plan) -> Iterator[None]:
     """Let a few hundred events be as much for the bounds of rounds and commits as millions are."""
     with (
         patch.object(commit_limit, "MAX_COMMIT_BYTES", plan.commit_bytes),
-        patch.object(commit_limit, "_LEAST_BYTES", plan.commit_bytes // 16),
         patch.object(work_budget, "_MAX_WORK", plan.round_work),
     ):
         yield

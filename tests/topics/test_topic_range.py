@@ -56,17 +56,12 @@ def end(offset, partition=0):
     return FakeMessage(topic="events", partition=partition, offset=offset, error=error)
 
 
-@pytest.fixture(autouse=True)
-def short_limits(monkeypatch):
-    monkeypatch.setattr(topic_range, "_LATER_RECORDS", 3)
-
-
 def read(monkeypatch, batches, start=0, stop=100):
     """Return the offsets that a range from `start` to the end `stop` of its one partition has."""
     topic = FakeTopic(start, stop, batches)
     monkeypatch.setattr(topic_range, "admin", lambda *_, **__: topic)
     monkeypatch.setattr(client, "groupless_consumer", lambda *_, **__: topic)
-    with topic_range.TopicRange({}, "events", 0, UNTIL_MS) as records:
+    with topic_range.TopicRange({}, "events", 0, UNTIL_MS, later_records=3) as records:
         return [message.offset() for batch in records.batches() for message in batch]
 
 

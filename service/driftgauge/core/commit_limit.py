@@ -19,7 +19,6 @@ ENTRY_BYTES: Final = 200
 NUMBER_BYTES: Final = 8
 """The bytes of a number of a tally in memory; encoded it takes half of that."""
 
-_LEAST_BYTES: Final = 2**20
 # A commit has 12 s. One that takes half of them is too large for these brokers.
 _SLOW_S: Final = 6.0
 _QUICK_S: Final = 2.0
@@ -67,4 +66,4 @@ class CommitLimit:
 
     def _halve(self) -> None:
         self._quick = 0
-        self.bytes = max(self.bytes // 2, _LEAST_BYTES)
+        self.bytes = max(self.bytes // 2, MAX_COMMIT_BYTES // 16)

@@ -184,10 +184,10 @@ class _Preflight:
         for topic, operation in missing_topic_rights(self._admin, sorted(needed)):
             name = operation.name.title()
             self._lack(f"missing: {name} on topic {topic}", self._grant(name, f"--topic {topic}"))
-        unreadable, silent = unreadable_groups(self._admin, [settings.group, settings.windows_group])
+        unreadable, unanswered = unreadable_groups(self._admin, [settings.group, settings.windows_group])
         for group in unreadable:
             self._lack(f"missing: Read on group {group}", self._grant("Read", f"--group {group}"))
-        self._unknown += [f"rights on the group {group}: {error.str()}" for group, error in silent]
+        self._unknown += [f"rights on the group {group}: {error.str()}" for group, error in unanswered]
 
     def _check_transaction(self, *, has_partials: bool) -> int | None:
         """Append a record in a transaction if its topic is there, and abort; return the clock's offset."""

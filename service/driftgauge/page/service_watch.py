@@ -44,7 +44,7 @@ _MINUTE_MS = 60_000
 # A heartbeat that comes late, such as one after an outage of the brokers, says nothing of a clock.
 _COMPARED_MINUTES = 5
 # Three heartbeats may be missed.
-_SILENT_MS = int(4_000 * INTERVAL_S)
+_DEAD_MS = int(4_000 * INTERVAL_S)
 _MAX_NAMED = 3
 # The parts of a key of refused records.
 _TOPIC, _STREAM, _REASON = range(3)
@@ -253,7 +253,7 @@ class ServiceWatch:
         return add_lags(lag for each in self._alive(now_ms) for lag in each.heartbeat.unread.items())
 
     def _alive(self, now_ms: int) -> list[_Replica]:
-        return [each for each in self._replicas.values() if each.time_ms > now_ms - _SILENT_MS]
+        return [each for each in self._replicas.values() if each.time_ms > now_ms - _DEAD_MS]
 
     def _forget(self, now_ms: int) -> None:
         """Remove what is older than an hour."""
@@ -273,16 +273,18 @@ class ServiceWatch:
 
     def _faults_of_replicas(self, now_ms: int) -> Iterator[ServiceFault]:
         alive = self._alive(now_ms)
-        silent = {*map(str, Role)}.difference(*(each.heartbeat.roles for each in alive))
+        unserved = {*map(str, Role)}.difference(*(each.heartbeat.roles for each in alive))
         # Replicas create the topic of heartbeats once the events topics exist.
-        if silent and self.source is not None and not self._topics.missing:
-            last_ms = [
-                each.time_ms for each in self._replicas.values() if silent.intersection(each.heartbeat.roles)
-            ]
+        if unserved and self.source is not None and not self._topics.missing:
+            known = self._replicas.values()
+            last_ms = [each.time_ms for each in known if unserved.intersection(each.heartbeat.roles)]
             if self.source.error or self.source.has_caught_up:
                 last = max(last_ms, default=None)
                 yield ServiceFault(
-                    name="no_heartbeat", subject=_list(silent), since_ms=last, detail=self.source.error or ""
+                    name="no_heartbeat",
+                    subject=_list(unserved),
+                    since_ms=last,
+                    detail=self.source.error or "",
                 )
         reports: defaultdict[tuple[FaultName, str], list[tuple[str, int, _Replica]]] = defaultdict(list)
         for each in alive:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, KafkaError, Message
 
@@ -18,9 +17,6 @@ from driftgauge.progress import Track, WorkProgress, ignore_progress
 from driftgauge.topics.topic_log import TopicLog
 
 __all__ = ["PartitionRange", "TopicRange"]
-
-# So many records in a row, all later than the range, show that the partition has passed it.
-_LATER_RECORDS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +51,7 @@ class TopicRange(TopicLog):
         track: Track = ignore_progress,
         *,
         events: Sequence[str] = (),
+        later_records: int = 5_000,
     ) -> None:
         """Find the offsets.
 
@@ -65,6 +62,8 @@ class TopicRange(TopicLog):
             until_ms: The record time before which the range ends.
             track: Receives the progress of `batches`.
             events: The events topics, if the service creates this topic once they exist.
+            later_records: So many records in a row, all later than the range, show that a partition has
+                passed it.
 
         Raises:
             AuthorizationError: The cluster does not let this client read the topic.
@@ -78,7 +77,7 @@ class TopicRange(TopicLog):
         # A record without a time is at no time.
         starts = self._until_end(from_ms if from_ms > 0 else OFFSET_BEGINNING)
         stops = self._until_end(max(until_ms, 0))
-        self._until_ms, self._track = until_ms, track
+        self._until_ms, self._track, self._later_records = until_ms, track, later_records
         self.ranges = tuple(
             PartitionRange(index, starts[index], end)
             for index, end in self._ends.items()
@@ -155,7 +154,7 @@ class TopicRange(TopicLog):
             run = next((i for i, each in enumerate(reversed(is_later)) if not each), None)
             later = later + len(records) if run is None else run
             yield [record for record, late in zip(records, is_later, strict=True) if not late]
-            if later >= _LATER_RECORDS:
+            if later >= self._later_records:
                 return
 
     def _is_later(self, record: Message) -> bool:
