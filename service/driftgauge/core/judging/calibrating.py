@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.judging.calibration import Calibration, Source, tally_length
+from driftgauge.core.judging.calibration import Calibration, Source
 from driftgauge.core.judging.measuring import (
     Change,
     Measurement,
@@ -16,6 +16,7 @@ from driftgauge.core.judging.scoring import WindowScorer
 from driftgauge.core.judging.verdict import Signs, VerdictHistory
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.statistics import registry
 from driftgauge.core.window import Window
 
 __all__ = ["Calibrator", "Remembered", "Siblings"]
@@ -88,7 +89,7 @@ class Calibrator:
         """Return the measurement that goes on."""
         found = self._known.measurements.get((size_ms, reference.key))
         # A new statistic makes longer tallies, which cannot be added to those before.
-        is_usable = found is not None and len(found.clean.all.values) == tally_length(reference)
+        is_usable = found is not None and len(found.clean.all.values) == registry.tally_length(reference)
         return found if is_usable else None
 
     def learn(
@@ -166,7 +167,7 @@ class Calibrator:
     def _usable(self, size_ms: int, reference: Reference) -> Calibration | None:
         """Return the remembered calibration by windows of a size, ms, unless a statistic is new since."""
         found = self._known.calibrations.get((size_ms, reference.key))
-        return found if found is not None and found.length == tally_length(reference) else None
+        return found if found is not None and found.length == registry.tally_length(reference) else None
 
     def _borrow(self, window: Window, reference: Reference) -> Calibration | None:
         """Return the variation of the sibling that was measured first, or against the baseline before.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.counting.tally import Tally, TallyField
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.judging.verdict import FEW_EVENTS
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.statistics import registry
@@ -24,8 +24,6 @@ __all__ = [
     "SegmentCalibration",
     "Source",
     "few_events",
-    "fields_of",
-    "tally_length",
 ]
 
 # So many windows make an estimate as good as known.
@@ -147,7 +145,7 @@ class Calibration:
             reference.overdispersion_ms or size_ms,
             0,
             0,
-            tally_length(reference),
+            registry.tally_length(reference),
             SegmentCalibration(reference.overdispersion or independent),
             {
                 (each.key, each.value): SegmentCalibration(each.overdispersion)
@@ -169,7 +167,7 @@ class Calibration:
             {name: np.full(len(each), each.max()) for name, each in before.others.items()},
             kurtosis=before.kurtosis,
         )
-        length = tally_length(reference)
+        length = registry.tally_length(reference)
         return Calibration(Source.BORROWED, self.size_ms, 0, 0, length, SegmentCalibration(overdispersion))
 
     def summarize(self) -> CalibrationSummary:
@@ -215,17 +213,6 @@ class Calibration:
         return replace(baseline, mean_count=int(changes["counts"].sum()), segments=segments, **changes)
 
 
-def fields_of(reference: Reference, segment: SegmentReference | None = None) -> tuple[TallyField, ...]:
-    """Return the fields of a tally of all events, or of those of a segment."""
-    fields = registry.fields_of(reference)
-    return fields if segment is None else tuple(each for each in fields if each.in_segments)
-
-
-def tally_length(reference: Reference) -> int:
-    """Return the number of integers of a tally of all events."""
-    return sum(each.length for each in registry.fields_of(reference))
-
-
 def few_events(count: int, reference: Reference) -> Overdispersion:
     """Return the overdispersion of windows of n events that are worth few independent ones."""
     factor = max(count / FEW_EVENTS, 1.0)
@@ -249,7 +236,7 @@ def _changes(
     if calibration.values is None:
         return {}
     own, share = segment or baseline, calibration.share
-    tally = Tally(calibration.values, fields_of(baseline, segment))
+    tally = Tally(calibration.values, registry.fields_of(baseline, segment))
     shares = share * tally.counts / tally.count + (1 - share) * own.counts / own.counts.sum()
     shift = baseline.projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
     arrays = dict(own.arrays)

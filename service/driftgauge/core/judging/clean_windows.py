@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.judging.calibration import fields_of
 from driftgauge.core.judging.verdict import SpanTally
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.statistics import registry
@@ -41,7 +40,7 @@ class WindowSums:
     @classmethod
     def empty(cls, reference: Reference, segment: SegmentReference | None = None) -> "WindowSums":
         """Return the sums over no windows, to be compared with a baseline or a segment of it."""
-        fields = fields_of(reference, segment)
+        fields = registry.fields_of(reference, segment)
         length = sum(each.length for each in fields)
         estimator = OverdispersionEstimator.empty(fields[0].length, reference.components)
         return cls(np.zeros(length, np.int64), estimator)
@@ -55,7 +54,7 @@ class WindowSums:
 
     def overdispersion(self, reference: Reference, segment: SegmentReference | None = None) -> Overdispersion:
         """Return the overdispersion of two windows or more around their own mean."""
-        tally = Tally(self.values, fields_of(reference, segment))
+        tally = Tally(self.values, registry.fields_of(reference, segment))
         standardized = _standardized(tally, reference, segment, are_together=True)
         return self.windows.overdispersion(tally.counts, *standardized)
 
@@ -69,7 +68,7 @@ class WindowSums:
         """
         if self.windows.windows < least:
             return None
-        tally, reference = Tally(self.values, fields_of(baseline, segment)), segment or baseline
+        tally, reference = Tally(self.values, registry.fields_of(baseline, segment)), segment or baseline
         windows = self.overdispersion(baseline, segment)
         groups, expected = baseline.groups, baseline.overdispersion
         known = groups or reference.overdispersion or windows
@@ -191,7 +190,7 @@ class CleanWindows:
 
     def of_days(self, reference: Reference, days: slice = slice(None)) -> WindowSums:
         """Return the sums over some of its days, each as one window."""
-        fields, sums = fields_of(reference), WindowSums.empty(reference)
+        fields, sums = registry.fields_of(reference), WindowSums.empty(reference)
         for _, values in self.days[days]:
             sums = sums.add(Tally(values, fields), reference)
         return sums

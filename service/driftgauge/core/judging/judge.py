@@ -10,7 +10,6 @@ from driftgauge.core.judging.calibration import (
     CalibrationSummary,
     Measuring,
     Source,
-    tally_length,
 )
 from driftgauge.core.judging.scoring import Score, SegmentResult, WindowScorer
 from driftgauge.core.judging.verdict import (
@@ -24,6 +23,7 @@ from driftgauge.core.judging.verdict import (
 )
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.statistics import registry
 from driftgauge.core.window import Window
 
 __all__ = ["Judgement", "WindowJudge"]
@@ -188,7 +188,7 @@ class WindowJudge:
 
     def _history(self, window: Window, reference: Reference) -> VerdictHistory:
         history = self._known.histories.get((window.size_ms, reference.key), VerdictHistory())
-        length = tally_length(reference)
+        length = registry.tally_length(reference)
         # A new statistic makes longer tallies, which cannot be added to those before.
         if all(len(values) == length for _, values in history.memory.slow_drift.blocks):
             return history

@@ -10,13 +10,12 @@ from driftgauge.core.judging.calibration import (
     Measuring,
     SegmentCalibration,
     Source,
-    fields_of,
-    tally_length,
 )
 from driftgauge.core.judging.clean_windows import DAY_MS, CleanWindows, Offset
 from driftgauge.core.judging.scoring import WindowScorer
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.overdispersion import TWO_WEEKS, Overdispersion, fewest_windows
 from driftgauge.core.window import Window
 
@@ -123,7 +122,7 @@ def calibrate_by_warm_up(
         Source.WARM_UP,
         size_ms,
         *measurement.span(size_ms),
-        tally_length(baseline),
+        registry.tally_length(baseline),
         calibrations[None],
         _segments(spec, baseline, size_ms, calibrations),
         hidden,
@@ -161,7 +160,7 @@ def calibrate_by_first_windows(
         Source.FIRST_WINDOWS,
         size_ms,
         *measurement.span(size_ms),
-        tally_length(baseline),
+        registry.tally_length(baseline),
         of_all,
         _segments(spec, baseline, size_ms, {}),
         lasting=_lasting(clean, size_ms, baseline, whole, of_all),
@@ -182,10 +181,12 @@ def _find_change(
         share = (split - 1) / (len(clean.days) - _PAIR)
         weights = share, 1 - share
         within = before.overdispersion(baseline).plus(after.overdispersion(baseline), weights, weights)
-        first = replace(whole, tally=Tally(before.values, fields_of(baseline)), windows=within)
+        first = replace(whole, tally=Tally(before.values, registry.fields_of(baseline)), windows=within)
         calibration = _recentred(replace(first, groups=None, share=1.0), is_misfit=False)
         scorer = _scorer(spec, baseline, size_ms, {None: calibration})
-        p_value = scorer.misfit(Tally(after.values, fields_of(baseline)), _CHANGE_LEVEL / len(splits))
+        p_value = scorer.misfit(
+            Tally(after.values, registry.fields_of(baseline)), _CHANGE_LEVEL / len(splits)
+        )
         if p_value is not None:
             found.append((p_value, split, first))
     if not found:
@@ -241,7 +242,7 @@ def _scorer(
     """Return the scorer of clean windows as one."""
     segments = {segment: each for segment, each in calibrations.items() if segment is not None}
     calibration = Calibration(
-        Source.WARM_UP, size_ms, 0, 0, tally_length(baseline), calibrations[None], segments
+        Source.WARM_UP, size_ms, 0, 0, registry.tally_length(baseline), calibrations[None], segments
     )
     return WindowScorer(spec, baseline, calibration, size_ms)
 

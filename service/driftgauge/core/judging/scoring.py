@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.judging.calibration import Calibration, few_events, fields_of
+from driftgauge.core.judging.calibration import Calibration, few_events
 from driftgauge.core.judging.evidence import attribute_evidence
 from driftgauge.core.judging.verdict import Signs, SlowDrift, Verdict, decide
 from driftgauge.core.reference import Reference, Segment, SegmentReference
@@ -211,7 +211,7 @@ class WindowScorer:
         if slow_drift.statistic < self.slow_drift_limit / 2:
             return False
         values = np.sum([values for _, values in slow_drift.blocks], axis=0)
-        tally = Tally(values, fields_of(self.reference))
+        tally = Tally(values, registry.fields_of(self.reference))
         scorer = _ReferenceScorer(self.reference, None, self.calibration.lasting, tally.count)
         p_value, size = self._test_together(scorer, tally, self._level)
         return p_value < self._level / _OVERWHELMING_RARITY and size >= _OVERWHELMING_SIZE

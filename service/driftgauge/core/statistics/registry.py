@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.tally import Directions, TallyField
-from driftgauge.core.reference import Reference
+from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.duplicates import DUPLICATES, HASH_COUNTS
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
@@ -22,7 +22,7 @@ from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD
 from driftgauge.core.statistics.statistic import Statistic
 
-__all__ = ["STATISTICS", "counted", "fields_of", "fitted", "measure", "place", "total_weight"]
+__all__ = ["STATISTICS", "counted", "fields_of", "fitted", "measure", "place", "tally_length", "total_weight"]
 
 STATISTICS: tuple[Statistic[Any], ...] = (
     DIVERGENCE,
@@ -46,8 +46,8 @@ def counted(arrays: Mapping[str, Any]) -> tuple[Statistic[Any], ...]:
     return tuple(each for each in fitted(arrays) if each.varies(arrays))
 
 
-def fields_of(reference: Reference) -> tuple[TallyField, ...]:
-    """Return the fields of a tally against a baseline, of all events together."""
+def fields_of(reference: Reference, segment: SegmentReference | None = None) -> tuple[TallyField, ...]:
+    """Return the fields of a tally against a baseline: of all events, or of those of a segment."""
     lengths: dict[str | int, int] = {
         "h": _hash_bins(reference),
         "k": reference.centroids.clusters,
@@ -56,8 +56,14 @@ def fields_of(reference: Reference) -> tuple[TallyField, ...]:
     return tuple(
         TallyField(name, lengths[length] if isinstance(length, str) else length, each.in_segments)
         for each in counted(reference.arrays)
+        if segment is None or each.in_segments
         for name, length in each.fields.items()
     )
+
+
+def tally_length(reference: Reference) -> int:
+    """Return the number of integers of a tally of all events."""
+    return sum(each.length for each in fields_of(reference))
 
 
 def place(reference: Reference, vectors: NDArray[np.float32], cluster: NDArray[np.intp]) -> MeasuredEvents:

@@ -53,7 +53,7 @@ def history_bytes(reference: Reference, segments: int) -> int:
         reference: The baseline.
         segments: The number of its segments.
     """
-    length, matrix = sum(field.length for field in registry.fields_of(reference)), reference.components**2
+    length, matrix = registry.tally_length(reference), reference.components**2
     return _FLOAT_BYTES * ((2 + TWO_WEEKS) * length + (1 + segments) * (length + matrix))
 
 
