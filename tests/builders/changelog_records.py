@@ -23,6 +23,7 @@ from driftgauge.core.windows.changelog import (
     CalibrationKey,
     DataLoss,
     EventTimeKey,
+    EventTimes,
     ExamplesKey,
     HistoryKey,
     Key,
@@ -227,7 +228,7 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
     ),
     "time": (
         EventTimeKey("resnet18-fc1", "embeddings", 1),
-        np.array([[MONDAY_MS, MONDAY_MS + 9], [NULL, NULL]]),
+        EventTimes(np.array([[MONDAY_MS, MONDAY_MS + 9], [NULL, NULL]])),
         b'["time",{"stream":"resnet18-fc1","topic":"embeddings","block":1}]',
     ),
 }

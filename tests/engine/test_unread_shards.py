@@ -12,6 +12,7 @@ from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import (
     AcceptedLoss,
     AcceptedLossKey,
+    PaneCounts,
     PaneKey,
     PositionKey,
     ShardPosition,
@@ -159,7 +160,7 @@ def test_tally_of_another_length_than_its_scheme_stops_its_shard(caplog, segment
     shards.changelog.consume.return_value = [
         FakeMessage(encode_value(value), key=key, partition=shard, offset=1)
         for shard, key, value in (
-            (0, pane, np.ones(scheme.length + excess, np.int64)),
+            (0, pane, PaneCounts(np.ones(scheme.length + excess, np.int64))),
             *((shard, *position) for shard in (0, 1)),
         )
     ]

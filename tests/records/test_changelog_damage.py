@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgauge.core.windows.changelog import PaneCounts
 from driftgauge.errors import StateError
 from driftgauge.records.changelog_records import decode, encode_value
 from tests.builders.changelog_records import GOLDEN, RECORD
@@ -57,13 +58,13 @@ def test_mutated_record_decodes_or_raises_state_error(kind, mutations):
 @pytest.mark.parametrize("array", [np.array([2**64 - 1], np.uint64), np.array([0.5]), np.array(["1"])])
 def test_array_of_other_numbers_is_malformed(array):
     with pytest.raises(StateError, match=MALFORMED):
-        decode(GOLDEN["pane"][2], encode_value(array))
+        decode(GOLDEN["pane"][2], encode_value(PaneCounts(array)))
 
 
 @pytest.mark.parametrize("shape", [(0,), (1,), (5,), (7,), (2, 6), (6, 2)])
 def test_tally_of_another_length_than_its_known_scheme_is_malformed(shape):
     pane, _, key = GOLDEN["pane"]
-    value = encode_value(np.zeros(shape, np.int64))
+    value = encode_value(PaneCounts(np.zeros(shape, np.int64)))
     assert len(shape) > 1 or decode(key, value)[0] == pane
     with pytest.raises(StateError, match=MALFORMED):
         decode(key, value, {pane.scheme: 6})

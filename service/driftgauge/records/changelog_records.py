@@ -1,13 +1,11 @@
 """The codec of a shard's changelog records; see `schemas/changelog.md`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from driftgauge.core.counting.examples import Examples
 from driftgauge.core.judging.calibration import Calibration
@@ -18,6 +16,7 @@ from driftgauge.core.windows.changelog import (
     AcceptedLossKey,
     CalibrationKey,
     EventTimeKey,
+    EventTimes,
     ExamplesKey,
     HistoryKey,
     Key,
@@ -43,17 +42,9 @@ from driftgauge.records.messagepack import (
     require,
 )
 
-__all__ = ["can_be_ignored", "decode", "encode_key", "encode_value"]
+__all__ = ["decode", "encode_key", "encode_value"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """The record of an array, so that fields can be added beside it."""
-
-    values: NDArray[np.int64]
-
-
-_ROWS = Format[_Rows](_Rows)
 _FORMATS: dict[type, Format[Any]] = {
     each: Format(each)
     for each in (
@@ -61,6 +52,7 @@ _FORMATS: dict[type, Format[Any]] = {
         AcceptedLoss,
         SourceBlock,
         StreamStatus,
+        EventTimes,
         PaneCounts,
         Examples,
         WindowResult,
@@ -75,7 +67,7 @@ _KINDS: dict[str, tuple[type[Key], Format[Any]]] = {
     "accepted_loss": (AcceptedLossKey, _FORMATS[AcceptedLoss]),
     "sources": (SourcesKey, _FORMATS[SourceBlock]),
     "stream": (StreamKey, _FORMATS[StreamStatus]),
-    "time": (EventTimeKey, _ROWS),
+    "time": (EventTimeKey, _FORMATS[EventTimes]),
     "pane": (PaneKey, _FORMATS[PaneCounts]),
     "examples": (ExamplesKey, _FORMATS[Examples]),
     "published": (PublishedKey, _FORMATS[WindowResult]),
@@ -96,27 +88,13 @@ def encode_key(key: Key) -> bytes:
 
 def encode_value(value: Value) -> bytes:
     """Return the bytes of a record's value; the key holds its kind."""
-    match value:
-        case np.ndarray():
-            return _ROWS.encode(_Rows(value))
-        case _:
-            return _FORMATS[type(value)].encode(_in_order(value))
-
-
-def can_be_ignored(key: bytes, value: bytes) -> bool:
-    """Return whether a record is of a later version's kind that this version need not understand.
-
-    Raises:
-        StateError: The record is damaged, or of another version.
-    """
-    name = _name(key)
-    return _kind_of(name, key)[0] not in _KINDS and not names_to_understand(name, value)
+    return _FORMATS[type(value)].encode(_in_order(value))
 
 
 def decode(
     key: bytes, value: bytes, tally_lengths: Mapping[str, int] = MappingProxyType({})
-) -> tuple[Key, Value]:
-    """Return a record's key and value.
+) -> tuple[Key, Value] | None:
+    """Return a record's key and value; None if a later version wrote it and this one need not understand it.
 
     Args:
         key: The key's bytes.
@@ -126,9 +104,12 @@ def decode(
     Raises:
         StateError: As `Format.decode`, or the record is of no known kind.
     """
-    name = _name(key)
-    kind, content = _kind_of(name, key)
+    name = f"the changelog record {key.decode(errors='backslashreplace')}"
+    with refusing_damage(name):
+        kind, content = msgspec.json.decode(key, type=tuple[str, msgspec.Raw])
     if kind not in _KINDS:
+        if not names_to_understand(name, value):
+            return None
         message = (
             f"{name} is of a kind that a reader must understand and this driftgauge does not know: a later "
             "driftgauge wrote it; update this replica"
@@ -147,18 +128,7 @@ def decode(
                 # A shorter or longer tally might be added, or judged in part.
                 length = tally_lengths.get(parsed.scheme, len(decoded.values))
                 require(decoded.values.shape == (length,), "the tally has not the length of its scheme")
-            case _Rows():
-                return parsed, decoded.values
     return parsed, decoded
-
-
-def _name(key: bytes) -> str:
-    return f"the changelog record {key.decode(errors='backslashreplace')}"
-
-
-def _kind_of(name: str, key: bytes) -> tuple[str, msgspec.Raw]:
-    with refusing_damage(name):
-        return msgspec.json.decode(key, type=tuple[str, msgspec.Raw])
 
 
 def _in_order(value: Any) -> Any:

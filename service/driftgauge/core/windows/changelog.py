@@ -22,6 +22,7 @@ __all__ = [
     "CalibrationKey",
     "DataLoss",
     "EventTimeKey",
+    "EventTimes",
     "ExamplesKey",
     "HistoryKey",
     "Key",
@@ -130,11 +131,22 @@ class SourceBlock:
 
 @dataclass(frozen=True, slots=True)
 class EventTimeKey:
-    """(n, 2) int64: `newest_ms` and `read_ms` of a stream on the partitions of the `SourcesKey` block."""
+    """The `EventTimes` of a stream on the partitions of the `SourcesKey` block."""
 
     stream: str
     topic: str
     block: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EventTimes:
+    """The event times of a stream on some partitions.
+
+    Attributes:
+        values: (n, 2) int64, one row for each partition: `newest_ms` and `read_ms`, as in `StreamTime`.
+    """
+
+    values: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +321,7 @@ Value = (
     | AcceptedLoss
     | SourceBlock
     | StreamStatus
-    | NDArray[np.int64]
+    | EventTimes
     | PaneCounts
     | Examples
     | WindowResult

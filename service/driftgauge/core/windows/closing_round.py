@@ -27,23 +27,20 @@ class ClosingRound:
         log_ms: The shard's log time.
         times: The times of the n source partitions.
         given_up: (n,) bool, the partition is given up.
-        watermark_ms: The watermark; NULL before there is one.
-        all_idle_to_ms: The time up to which every awaited partition is read and idle; NULL where one is not.
+        complete_to_ms: The event time up to which no window waits for a partition any more: the watermark, or
+            the time up to which every awaited partition is read and idle; `FOREVER_MS` once the source ends.
         overdue_ms: The event time before which windows are closed incomplete: the foremost partition had
             reached it `incomplete_ms` ago; NULL before there is one.
         overdue_log_ms: The log time at which it had.
-        has_source_ended: The source has ended: every window is due.
         is_at_rest: Only further events, or partitions that do not advance, move the event time.
     """
 
     log_ms: int
     times: PartitionTimes
     given_up: NDArray[np.bool_]
-    watermark_ms: int
-    all_idle_to_ms: int
+    complete_to_ms: int
     overdue_ms: int
     overdue_log_ms: int
-    has_source_ended: bool
     is_at_rest: bool
     _found: dict[int, Missing] = field(default_factory=dict)
 
@@ -64,22 +61,16 @@ class ClosingRound:
         state.set_status(_end_losses(status, times, spec.disorder_ms, log_ms))
         overdue_ms, overdue_log_ms = status.foremost[0] if status.foremost else (NULL, log_ms)
         watermark_ms = NULL if status.watermark_ms is None else status.watermark_ms
+        all_idle_to_ms = times.all_idle_to_ms(given_up, watermark_ms)
         return cls(
             log_ms=log_ms,
             times=times,
             given_up=given_up,
-            watermark_ms=watermark_ms,
-            all_idle_to_ms=times.all_idle_to_ms(given_up, watermark_ms),
+            complete_to_ms=FOREVER_MS if has_source_ended else max(watermark_ms, all_idle_to_ms),
             overdue_ms=overdue_ms if log_ms - overdue_log_ms >= spec.incomplete_ms else NULL,
             overdue_log_ms=overdue_log_ms,
-            has_source_ended=has_source_ended,
             is_at_rest=is_at_rest(state.status, times),
         )
-
-    @property
-    def complete_to_ms(self) -> int:
-        """The event time up to which no window waits for a partition any more."""
-        return FOREVER_MS if self.has_source_ended else max(self.watermark_ms, self.all_idle_to_ms)
 
     @property
     def due_to_ms(self) -> int:
@@ -88,7 +79,7 @@ class ClosingRound:
 
     def missing_by(self, end_ms: int) -> Missing:
         """Return the partitions that are missing for a due window with this end."""
-        if self.has_source_ended:
+        if self.complete_to_ms == FOREVER_MS:
             return (), ()
         # The answer changes only at the times that partitions have reached.
         step = bisect_left(self.times.steps_ms, end_ms)

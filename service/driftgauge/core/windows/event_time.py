@@ -9,8 +9,8 @@ What a source partition is to a stream, and whether the watermark waits for it:
     given up    it has not advanced for `give_up_ms`; does not wait until it is level with the stream again
     awaited     neither exempt nor given up
 
-A stream is at rest while only further events, or partitions that do not advance, move its event time. It is
-silent if no event has come for a week; see `ShardState`.
+A stream is at rest while only further events, or partitions that do not advance, move its event time. If it
+shares its entry with others, it retires after a week without events; see `ShardState`.
 
 The shard measures every wait in its log time and the readers' clocks, which the changelog keeps. So neither
 a rebalance nor a shard that is behind restarts a wait or ends it too early.
@@ -57,7 +57,7 @@ class PartitionTimes:
     def of(
         cls, spec: StreamSpec, sources: SourceProgress, times: dict[str, NDArray[np.int64]]
     ) -> "PartitionTimes":
-        """Return the times of a stream from its (n, 2) `EventTimeKey` values of each topic."""
+        """Return the times of a stream from its (n, 2) `EventTimes` of each topic."""
         columns = sources.columns
         end, since_ms, caught_up_ms, moved_ms = columns.values.T
         newest_ms, read_ms = np.full((2, len(end)), NULL, dtype=np.int64)

@@ -31,7 +31,7 @@ from driftgauge.core.windows.work_budget import WorkBudget
 __all__ = ["RoundResult", "ShardState"]
 
 # Panes of an unknown stream cannot be closed, so the shard keeps them for as long as partials are kept.
-_SILENT_MS = 7 * 86_400_000
+_EVENTLESS_MS = 7 * 86_400_000
 # A tenant may come once a month, and a calibration takes weeks.
 _RETIRED_MS = 30 * 86_400_000
 # A producer that has not committed for this long has ended.
@@ -157,7 +157,7 @@ class ShardState:
                     self.has_backlog |= is_left
                     if results:
                         self._turns[stream] = self._rounds
-                self._retire_if_silent(stream, log_ms, budget)
+                self._retire_if_eventless(stream, log_ms, budget)
         done, self._round = self._round, RoundResult()
         return done
 
@@ -275,11 +275,11 @@ class ShardState:
                     state.mark_loss(progress.partition, spec.disorder_ms if spec else 0)
         return continuity
 
-    def _retire_if_silent(self, stream: str, log_ms: int, budget: WorkBudget) -> None:
-        """Retire a stream without an entry of its own that fell silent; forget it after a month.
+    def _retire_if_eventless(self, stream: str, log_ms: int, budget: WorkBudget) -> None:
+        """Retire a stream without an entry of its own that has no more events; forget it after a month.
 
-        A stream is silent once its partitions are read for seven days past its last event, and its windows
-        cannot change.
+        It retires once its partitions are read for seven days past its last event, and its windows cannot
+        change.
         """
         spec, state = self._specs.get(stream), self.streams[stream]
         if spec is not None and not spec.is_shared:
@@ -293,8 +293,8 @@ class ShardState:
         if state.read_ms == NULL:
             # Its topic was created again before the state was restored.
             state.read_ms = log_ms
-        silent_ms = state.read_ms + _SILENT_MS
-        if log_ms <= silent_ms or self.sources.read_to_ms(state.times) <= silent_ms:
+        eventless_ms = state.read_ms + _EVENTLESS_MS
+        if log_ms <= eventless_ms or self.sources.read_to_ms(state.times) <= eventless_ms:
             return
         if spec is not None and not self._closer(stream).has_published_all:
             return
@@ -317,7 +317,7 @@ class ShardState:
             state = self.streams[stream] = StreamState(stream, self.load)
             lost_to_ms = self.position.lost_to_ms
             # Its state may be among what was lost.
-            if lost_to_ms is not None and self.position.log_ms - lost_to_ms <= _SILENT_MS:
+            if lost_to_ms is not None and self.position.log_ms - lost_to_ms <= _EVENTLESS_MS:
                 state.mark_all_lost(lost_to_ms)
         return self.streams[stream]
 

@@ -28,6 +28,7 @@ from driftgauge.core.windows.changelog import (
     CalibrationKey,
     DataLoss,
     EventTimeKey,
+    EventTimes,
     ExamplesKey,
     HistoryKey,
     Key,
@@ -63,7 +64,7 @@ class StreamState:
         self.stream = stream
         self.status = StreamStatus()
         self.times: dict[str, NDArray[np.int64]] = {}
-        """(n, 2) int64 by topic, see `EventTimeKey`."""
+        """(n, 2) int64 by topic, see `EventTimes`."""
         self.published: dict[Window, WindowResult] = {}
         self.newest: Mapping[int, WindowResult] = {}
         """The newest published result of each window size, ms; a new mapping replaces it on each change."""
@@ -92,7 +93,7 @@ class StreamState:
                 self.status = cast("StreamStatus", value)
             case EventTimeKey():
                 first = key.block * BLOCK_PARTITIONS
-                block = cast("NDArray[np.int64]", value)
+                block = cast("EventTimes", value).values
                 self._times_for(key.topic, first + len(block))[first : first + len(block)] = block
                 self.read_ms = max(self.read_ms, int(block[:, 1].max(initial=NULL)))
             case PaneKey() | ExamplesKey():
@@ -280,7 +281,7 @@ class StreamState:
 
     @property
     def is_retired(self) -> bool:
-        """Whether the stream fell silent, and only its status and histories are kept."""
+        """Whether the stream has had no events for long, and only its status and histories are kept."""
         return self.is_forgotten or self.status.retired_ms is not None
 
     def admit(self, uncounted_to_ms: int | None) -> None:
@@ -291,7 +292,7 @@ class StreamState:
             self.miss_panes(uncounted_to_ms)
 
     def retire(self, log_ms: int, sizes_ms: Iterable[int], budget: WorkBudget) -> bool:
-        """Keep no more than the status and the histories of a stream that fell silent.
+        """Keep no more than the status and the histories of a stream without further events.
 
         All its windows become final, so that no later event begins one of them again without the events
         counted so far.
@@ -393,7 +394,7 @@ class StreamState:
                 times = self.times.get(key.topic, _NO_TIMES)[
                     key.block * BLOCK_PARTITIONS : (key.block + 1) * BLOCK_PARTITIONS
                 ]
-                return times.copy() if len(times) else None
+                return EventTimes(times.copy()) if len(times) else None
             case PaneKey() | ExamplesKey():
                 return cast("PaneCounts | Examples | None", self.panes.get(key))
             case PublishedKey():

@@ -8,7 +8,7 @@ from driftgauge.core.partition import name_partition
 from driftgauge.core.windows.changelog import Key, Value
 from driftgauge.errors import BrokerError, StateError
 from driftgauge.kafka.intake import sort_messages
-from driftgauge.records.changelog_records import can_be_ignored, decode
+from driftgauge.records.changelog_records import decode
 
 __all__ = ["DAMAGED_REMEDY", "ChangelogReader", "key_of"]
 
@@ -103,11 +103,8 @@ class ChangelogReader:
         Raises:
             StateError: A record cannot be read.
         """
-        return dict(
-            decode(key, value, self._tally_lengths)
-            for key, value in self._values[shard].items()
-            if not can_be_ignored(key, value)
-        )
+        decoded = (decode(key, value, self._tally_lengths) for key, value in self._values[shard].items())
+        return dict(each for each in decoded if each is not None)
 
     def keys(self, shard: int) -> set[int]:
         """Return the keys of a shard's changelog, as `key_of` gives them."""
