@@ -77,11 +77,8 @@ class _Running:
     closed_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
 class _Stopped:
-    """A shard that is not processed any more, and the reason."""
-
-    reason: str
+    """A shard that is not processed any more."""
 
 
 @dataclass(slots=True)
@@ -314,7 +311,7 @@ class WindowWorker:
     def _stop(self, shard: int, reason: str) -> None:
         self._unassign([shard])
         self._reader.end(shard)
-        self._shards[shard] = _Stopped(reason)
+        self._shards[shard] = _Stopped()
         self._telemetry.stopped(self._stopped())
         remedy = "do what the reason says, or see the runbook DriftgaugePartitionsStopped; then restart"
         _log.error(
