@@ -10,7 +10,6 @@ from syrupy.assertion import SnapshotAssertion
 
 from driftgauge.baseline.artifact import Baseline, ClusterDescription
 from driftgauge.baseline.fit_report import compare, describe, report_baseline
-from driftgauge.baseline.quality import notes
 from driftgauge.cli.printing import print_report, render
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.statistics.divergence import js_contributions
@@ -30,35 +29,9 @@ FULL = build_baseline(
 )
 
 
-@pytest.mark.parametrize(
-    ("baseline", "parts"),
-    [
-        (
-            PLAIN,
-            [
-                PLAIN.identity,
-                f"{noise_floor(4, 1_000, 100):.4f} at 1,000 events",
-                "up to 5 events are at most 1/20 of the vectors counted",
-                "0.70 (adjusted Rand index, 1 is the same clusters)",
-                "note: The overdispersion is not known",
-            ],
-        ),
-        (
-            FULL,
-            [
-                "counts vary 2.25 times as much as those of independent events, means up to 3.15 times; "
-                "measured on 40 windows of 1h",
-                f"{2.25 * noise_floor(4, 1_000, 100):.4f} at 1,000 events",
-                "country=de 55 55.00%",
-                "0 40 40.00% 0.1500 0.3000 <script>alert(1)</script>",
-                "0 köln-<s, b",
-            ],
-        ),
-    ],
-)
-def test_text_holds_facts(snapshot: SnapshotAssertion, baseline: Baseline, parts: list[str]) -> None:
+@pytest.mark.parametrize("baseline", [PLAIN, FULL])
+def test_text_holds_facts(snapshot: SnapshotAssertion, baseline: Baseline) -> None:
     text = render(describe(report_baseline(baseline, FILE)))
-    assert [part for part in parts if part not in " ".join(text.split())] == []
     assert text.replace(baseline.identity, "IDENTITY") == snapshot
 
 
@@ -66,20 +39,12 @@ def test_json_holds_facts(snapshot: SnapshotAssertion, capsys: pytest.CaptureFix
     for baseline in (PLAIN, FULL):
         print_report(report_baseline(baseline, FILE), describe, as_json=True)
     # Six digits, which do not differ between machines.
-    plain, full = (
+    documents = [
         json.loads(document, parse_float=lambda text: float(f"{float(text):.6g}"))
         for document in capsys.readouterr().out.replace("}\n{", "}\0{").split("\0")
-    )
-    assert (plain.pop("identity"), plain["notes"]) == (PLAIN.identity, notes(PLAIN))
-    assert [cluster["count"] for cluster in plain["clusters"]] == [40, 30, 20, 10]
-    assert plain["noise_floor"]["1000"] == pytest.approx(noise_floor(4, 1_000, 100), rel=1e-5)
-    assert (full.pop("identity"), full["metadata"]["window_ms"]) == (FULL.identity, 3_600_000)
-    assert [cluster["name"] for cluster in full["clusters"]] == [*HOSTILE_NAMES[:3], None]
-    assert [(each["key"], each["value"], each["count"]) for each in full["segments"]] == [
-        ("country", "de", 55),
-        ("country", "other", 45),
     ]
-    assert [plain, full] == snapshot
+    assert [document.pop("identity") for document in documents] == [PLAIN.identity, FULL.identity]
+    assert documents == snapshot
 
 
 def differences(baseline: Baseline, other: Baseline) -> str:

@@ -14,7 +14,6 @@ from driftgauge.baseline import clustering as module
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.fitting import Provenance, split_indices
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.progress import WorkProgress
 from tests.builders.baselines import fit
 from tests.processes import run_python
 
@@ -134,16 +133,3 @@ def test_fit_of_large_set_uses_mini_batches(
     assert sum(line.startswith("MiniBatchKMeans, run") for line in lines) == 3
     assert baseline.counts.sum() == 600
     assert fit(blobs, metric=metric).identity == baseline.identity
-
-
-def test_progress_reports_split_and_every_run(blobs: NDArray[np.float32]) -> None:
-    lines: list[str] = []
-    reports: list[WorkProgress] = []
-    fit(blobs, progress=lines.append, track=reports.append)
-    split = "fitting 6 clusters on 600 vectors of 8 floats; 600 others are held out as the reference"
-    runs = [f"KMeans, run {run} of 3" for run in (1, 2, 3)]
-    assert [line.split(":")[0] for line in lines[:4]] == [split, *runs]
-    assert lines[-1].startswith("stability ")
-    done = [(work.noun, work.done, work.total) for work in reports]
-    assert [("runs of k-means", run, 3) for run in range(4)] == done[:4]
-    assert [("trials of other seeds", trial, 3) for trial in range(3)] == done[4:]

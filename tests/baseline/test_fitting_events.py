@@ -56,24 +56,35 @@ def test_identity_follows_times_and_seed() -> None:
     assert fit(vectors).identity != first
 
 
+# An hour with 420 of 1,200 events, and sixty with 13.
+UNEVEN = Traffic.of(np.repeat(np.arange(61), [420] + [13] * 60) * HOUR_MS, HOUR_MS)
+
+
 @pytest.mark.parametrize(
-    ("windows", "part"),
+    ("traffic", "reason", "remedy", "is_kept_whole"),
     [
-        (None, "the vectors have no times"),
-        (LEAST_WINDOWS - 1, f"bursts: the events are of {LEAST_WINDOWS - 1} windows"),
-        (100, "0 held-out windows of 1h have 30 events or more"),
+        (None, "the vectors have no times", "fit on events with timestamps", False),
+        (
+            traffic_of(1_200, LEAST_WINDOWS - 1),
+            f"bursts: the events are of {LEAST_WINDOWS - 1} windows of 1h, and {LEAST_WINDOWS} are needed",
+            "a shorter --window",
+            False,
+        ),
+        (UNEVEN, "one of the windows of 1h holds 35% of the events", "a shorter --window", False),
+        (traffic_of(1_200, 100), "0 held-out windows of 1h have 30 events", "a longer --window", True),
     ],
 )
 def test_fit_on_few_or_small_windows_warns(
-    blobs: NDArray[np.float32], windows: int | None, part: str
+    blobs: NDArray[np.float32], traffic: Traffic | None, reason: str, remedy: str, is_kept_whole: bool
 ) -> None:
     lines: list[str] = []
-    provenance = Provenance(None if windows is None else traffic_of(len(blobs), windows))
-    baseline = fit(blobs, provenance=provenance, progress=lines.append)
+    baseline = fit(blobs, provenance=Provenance(traffic), progress=lines.append)
     assert baseline.overdispersion is None
-    assert any(part in line for line in lines)
-    # Few windows are not kept whole.
-    assert (baseline.identity == fit(blobs).identity) is (windows != 100)
+    (line,) = [line for line in lines if "p-values will not be calibrated for bursts" in line]
+    assert line.startswith("warning: ")
+    assert reason in line
+    assert remedy in line
+    assert (baseline.identity != fit(blobs).identity) is is_kept_whole
 
 
 def test_segments_are_counted_among_held_out_vectors(
@@ -124,6 +135,7 @@ def test_fit_with_times_measures_overdispersion_of_segments() -> None:
         assert segment.overdispersion is not None
         assert segment.overdispersion.windows == baseline.overdispersion.windows
         assert segment.overdispersion.counts == pytest.approx(5, rel=0.4)
+        assert segment.overdispersion.others["spread"] == pytest.approx([1.0, 1.0, 1.0], abs=0.5)
     assert (few.value, few.overdispersion) == ("few", None)
     assert many.overdispersion is not None
     assert any(line.startswith("segment n=few has 30 events or more in 0 held-out windows") for line in lines)

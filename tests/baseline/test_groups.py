@@ -82,25 +82,6 @@ def test_large_groups_count_as_fewer(sizes: list[int], windows: int) -> None:
     assert np.diag(found.means).mean() == pytest.approx(1, rel=0.8)
 
 
-def test_each_group_is_compared_with_others() -> None:
-    # Compared with the whole, which contains them, groups of a twenty-fifth vary by as much less.
-    ratios = []
-    for seed in range(200):
-        columns = np.random.default_rng(seed).normal(size=(400, 4))
-        columns -= columns.mean(axis=0)
-        numbers = np.arange(400)
-        found = measure_groups(
-            numbers // 16,
-            numbers % 5,
-            columns,
-            by_columns(columns[:, :3]),
-            {"hash_counts": numbers % HASH_BINS},
-        )
-        ratios.append(np.diag(found.means).mean())
-    # The variances are 1, but their least sum is that of independent vectors, which adds some per cent.
-    assert np.mean(ratios) == pytest.approx(1.06, abs=0.06)
-
-
 def test_fit_with_groups_keeps_them_whole_and_states_their_number(tmp_path: Path) -> None:
     vectors = draw_bursts(6_000, 5)
     baseline = fit(vectors, provenance=Provenance(groups=np.arange(6_000) // 5))

@@ -194,7 +194,7 @@ def test_report_says_how_many_clusters_are_named(
     assert all(re.match(line, each) for line, each in zip(lines, found, strict=True)), found
 
 
-@settings(max_examples=examples(80))
+@settings(max_examples=examples(24))
 @given(st.lists(st.tuples(st.integers(0, 2), ANY_TEXT | st.none()), min_size=1, max_size=30))
 def test_any_labels_texts_and_ids_give_valid_descriptions(rows: list[tuple[int, str | None]]) -> None:
     clusters, values = [cluster for cluster, _ in rows], [value for _, value in rows]

@@ -11,7 +11,6 @@ from driftgauge.baseline.moments import leave_one_out_outliers, measure, moments
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
-from driftgauge.core.statistics.nulls.means_null import describe
 from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS
 from tests.builders.baselines import fit
@@ -33,43 +32,10 @@ def measured(
     )
 
 
-def spreads_of(vectors: np.ndarray, rows: np.ndarray, reference: Projection) -> np.ndarray:
-    return SPREAD.columns(measured(vectors, rows, reference))
-
-
 def moments_of(found: dict[str, np.ndarray], outliers: np.ndarray | None = None) -> np.ndarray:
     if outliers is None:
         outliers = np.zeros(len(found["cluster_counts"]), np.bool_)
     return SPREAD.fit(found, outliers)[SPREAD_MOMENTS]
-
-
-def test_spreads_are_mean_squares_of_rows() -> None:
-    vectors, rows = drawn(600, 40), np.arange(100, 600)
-    reference = moments(vectors, rows)
-    found = spreads_of(vectors, rows, reference)
-    centred = vectors[rows] - reference.mean
-    along = centred @ reference.components.T.astype(np.float64)
-    left = np.square(centred).sum(axis=1) - np.square(along).sum(axis=1)
-    np.testing.assert_allclose(found[:, 0], (np.square(along) / reference.variances).mean(axis=1), rtol=0.02)
-    np.testing.assert_allclose(found[:, 1], left / reference.residual, rtol=0.02, atol=0.02)
-    # On the rows that the reference was computed from, both are 1 on average.
-    np.testing.assert_allclose(found[:, :2].mean(axis=0), 1, rtol=0.01)
-    np.testing.assert_allclose(found[:, 2], found[:, 0] ** (1 / 8), rtol=1e-4)
-    # The residual of other vectors is longer.
-    few = moments(vectors, np.arange(300))
-    assert spreads_of(vectors, np.arange(300, 600), few)[:, 1].mean() > 1.2
-
-
-def test_moments_are_those_of_given_rows() -> None:
-    vectors, rows = drawn(600, 40), np.arange(300, 600)
-    reference = moments(vectors, np.arange(300))
-    centroids = Centroids(vectors[:3], DistanceMetric.EUCLIDEAN)
-    spreads = spreads_of(vectors, rows, reference)
-    ids = centroids.assign(vectors[rows])
-    outliers = centroids.distances(vectors[rows], ids) > 9
-    assert 0 < outliers.sum() < 300
-    found = moments_of(measured(vectors, rows, reference), outliers)
-    assert found.tolist() == describe(spreads).tolist()
 
 
 @pytest.mark.parametrize("dimension", [2, 32])
@@ -101,11 +67,10 @@ def test_fit_measures_moments_on_vectors_that_nothing_was_fitted_on() -> None:
         np.testing.assert_allclose(mean, along[ids == cluster].mean(axis=0), atol=1e-6)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_clean_window_is_as_baseline_of_few_vectors_a_cluster(seed: int) -> None:
+def test_clean_window_is_as_baseline_of_few_vectors_a_cluster() -> None:
     # Ten vectors a cluster are fitted on, and lie nearer to its mean than new ones.
-    vectors = np.random.default_rng(seed).normal(size=(7_000, 4)) * np.arange(1, 5) ** -0.5
-    baseline = fit(vectors[:3_000], clusters=150, seed=seed)
+    vectors = np.random.default_rng(0).normal(size=(7_000, 4)) * np.arange(1, 5) ** -0.5
+    baseline = fit(vectors[:3_000], clusters=150)
     findings = score_vectors(baseline, vectors[3_000:].astype(np.float32)).findings
     for name, finding in findings.items():
         assert all(p_value is None or p_value > 0.001 for p_value in finding.p_values), name
@@ -137,14 +102,3 @@ def test_vector_is_beyond_quantile_of_others(seed: int, sizes: list[int]) -> Non
         others = distances[(ids == ids[vector]) & (np.arange(len(ids)) != vector)]
         radius = np.quantile(others.astype(np.float64), RADIUS_LEVEL) if len(others) else np.inf
         assert found[vector] == (distances[vector] > radius)
-
-
-def test_share_of_leave_one_out_outliers_is_that_of_new_vectors() -> None:
-    random = np.random.default_rng(0)
-    within, outside = [], []
-    for _ in range(200):
-        distances = random.exponential(size=500).astype(np.float32)
-        within.append(leave_one_out_outliers(distances, np.zeros(500, np.intp)).mean())
-        outside.append((random.exponential(size=20_000) > np.quantile(distances, RADIUS_LEVEL)).mean())
-    assert abs(np.mean(within) - np.mean(outside)) < 0.001
-    assert np.mean(within) > 0.0115

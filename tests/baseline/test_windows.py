@@ -4,25 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from driftgauge.baseline.moments import moments
-from driftgauge.baseline.segments import Members, reference_segments
 from driftgauge.baseline.windows import (
     LEAST_WINDOWS,
     Traffic,
-    measure_overdispersion,
-    measure_segments,
     observe,
     report_ratio,
     split_whole,
 )
 from driftgauge.core.counting.hashing import HASH_BINS
-from driftgauge.core.reference import SegmentReference
-from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
-from tests.builders.baselines import by_columns, project, silent
+from driftgauge.core.statistics.overdispersion import Overdispersion
+from tests.builders.baselines import by_columns, project
 from tests.builders.clocks import HOUR_MS
-from tests.builders.references import build_segment_arrays
 
 
 def test_traffic_aligns_windows_to_epoch() -> None:
@@ -103,33 +97,6 @@ def test_observe_estimates_overdispersion_of_bursts_without_bias(length: int, to
     assert np.mean(estimates) == pytest.approx(length, rel=tolerance)
 
 
-def test_overdispersion_is_reported_or_its_absence_with_the_remedy() -> None:
-    few = Traffic.of(np.repeat(np.arange(7), 10) * HOUR_MS, HOUR_MS)
-    uneven = Traffic.of(
-        np.repeat(np.arange(LEAST_WINDOWS), [400] + [10] * (LEAST_WINDOWS - 1)) * 60_000, 60_000
-    )
-    share = 400 / len(uneven.numbers)
-    small = observed(*drawn(np.random.default_rng(1), MIN_WINDOWS - 1, 60, 1))
-    lines: list[str] = []
-    for traffic, windows, reason, remedy in (
-        (None, None, "the vectors have no times", "fit on events with timestamps"),
-        (few, None, f"of 7 windows of 1h, and {LEAST_WINDOWS} are needed", "a shorter --window"),
-        (uneven, None, f"one of the windows of 1m holds {share:.0%} of the events", "a shorter --window"),
-        (few, small, f"{MIN_WINDOWS - 1} held-out windows of 1h have 30 events or more", "a longer --window"),
-    ):
-        assert measure_overdispersion(traffic, windows, 6, lines.append) is None
-        line = lines.pop()
-        assert line.startswith("warning: ")
-        for part in ("p-values will not be calibrated for bursts", reason, remedy):
-            assert part in line
-    numbers, ids, vectors = drawn(np.random.default_rng(1), 50, 60, 3)
-    traffic, windows = Traffic.of(numbers * HOUR_MS, HOUR_MS), observed(numbers, ids, vectors)
-    known = measure_overdispersion(traffic, windows, 6, lines.append)
-    assert known is not None
-    (line,) = lines
-    assert line.startswith(f"50 windows of 1h held out: counts vary {known.counts:.2f} times as much")
-
-
 def test_report_ratio_warns_below_twenty_times_median_window() -> None:
     traffic = Traffic.of(np.repeat(np.arange(3), [10, 100, 5_000]) * HOUR_MS, HOUR_MS)
     lines: list[str] = []
@@ -141,43 +108,6 @@ def test_report_ratio_warns_below_twenty_times_median_window() -> None:
     assert lines[1].startswith("warning: windows of 1h hold 100 events")
     assert "below 20 times" in lines[1]
     assert "give more events, or use shorter windows" in lines[1]
-
-
-def segments_without_outliers(
-    parts: list[Members], ids: NDArray[np.intp], coordinates: NDArray[np.float64]
-) -> tuple[SegmentReference, ...]:
-    """The references of segments of three clusters, whose spreads do not vary."""
-    arrays = {part.name: build_segment_arrays() for part in parts}
-    return reference_segments(parts, ids, coordinates, arrays, 3, silent)
-
-
-def test_measure_segments_uses_events_and_mean_of_segment() -> None:
-    random = np.random.default_rng(0)
-    windows, bursts = 60, 30
-    numbers = np.repeat(np.arange(windows), bursts * 5)
-    # In bursts of five that are alike, by turns with others, which come one by one.
-    own = np.repeat(random.random(windows * bursts) < 0.5, 5)
-    burst, single = random.normal(size=(windows * bursts, 4)), random.normal(size=(len(numbers), 4))
-    ids = np.where(
-        own, np.repeat(random.integers(3, size=windows * bursts), 5), random.integers(3, size=len(numbers))
-    )
-    mixing = np.array([[2, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0.5], [0, 0, 0, 1]])
-    coordinates = np.where(own[:, None], 3 + np.repeat(burst, 5, axis=0), single) @ mixing
-    bursts_of, singles = random.random((windows * bursts, 3)), random.random((len(ids), 3))
-    distances = np.where(own[:, None], np.repeat(bursts_of, 5, axis=0), singles)
-    parts = [Members("k", "a", own), Members("k", "other", ~own)]
-    segments = segments_without_outliers(parts, ids, coordinates)
-    own_segment, other_segment = measure_segments(
-        segments, parts, numbers, ids, coordinates, by_columns(distances), 3, silent
-    )
-    assert own_segment.overdispersion is not None
-    assert other_segment.overdispersion is not None
-    assert own_segment.overdispersion.windows == windows
-    assert own_segment.overdispersion.counts == pytest.approx(5, rel=0.25)
-    assert np.diag(own_segment.overdispersion.means) == pytest.approx(np.full(4, 5.0), rel=0.5)
-    assert np.hstack(list(own_segment.overdispersion.others.values())) == pytest.approx([5.0] * 3, rel=0.5)
-    assert other_segment.overdispersion.counts < 1.3
-    assert max(map(np.max, other_segment.overdispersion.others.values())) < 2
 
 
 @pytest.mark.parametrize("length", [1, 4])

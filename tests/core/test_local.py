@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,30 +12,9 @@ from driftgauge.records.changelog_records import encode_value
 from tests.builders.batches import build_batch, counts_of, windows_of
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import CLUSTERS
-from tests.builders.results import plain, summarize_counts
+from tests.builders.results import plain
 from tests.builders.specs import build_spec
 from tests.examples import examples
-
-
-def test_commit_closes_windows_that_are_due():
-    driver = LocalDriver([build_spec()], "embeddings", 1)
-    driver.count([build_batch([(0, 0, MONDAY_MS, 0), (0, 1, MONDAY_MS + HOUR_MS, 1)])], MONDAY_MS)
-    assert summarize_counts(driver.commit(MONDAY_MS, {0: 2}).results) == [
-        (HOUR_MS, MONDAY_MS, 0, (1, 0, 0, 0))
-    ]
-    assert driver.commit(MONDAY_MS, {0: 2}).results == []
-    assert summarize_counts(driver.commit(MONDAY_MS, {0: 2}, has_source_ended=True).results) == [
-        (HOUR_MS, MONDAY_MS + HOUR_MS, 0, (0, 1, 0, 0))
-    ]
-    assert driver.shard.position.gaps == driver.shard.position.overlaps == 0
-
-
-def test_count_reports_event_without_nearest_centroid():
-    driver = LocalDriver([build_spec()], "embeddings", 1)
-    batch = build_batch([(0, 0, MONDAY_MS, 0), (0, 1, MONDAY_MS, 0)])
-    batch.vectors[1, :2] = -np.finfo(np.float32).max, np.finfo(np.float32).max
-    assert driver.count([batch], MONDAY_MS) == {1: batch.stream}
-    assert [result.count for result in driver.commit(MONDAY_MS, {0: 2}, has_source_ended=True).results] == [1]
 
 
 @pytest.mark.parametrize(("kept", "text"), [(5, "grö"), (0, None)])

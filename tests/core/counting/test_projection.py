@@ -153,17 +153,6 @@ def test_measures_are_same_in_batch_of_any_size_order_and_layout(dimension, size
         np.testing.assert_array_equal(measure(laid_out), expected)
 
 
-def test_mean_spreads_of_normal_vectors_are_one():
-    random = np.random.default_rng(0)
-    deviations = np.sqrt(1 / np.arange(1, 129))
-    leading, others = np.split(np.square(deviations), [32])
-    projection = Projection(np.zeros(128), np.eye(128, dtype=np.float32)[:32], leading, float(others.sum()))
-    _, spreads, *_ = projection.measure(
-        (random.standard_normal((20_000, 128)) * deviations).astype(np.float32)
-    )
-    np.testing.assert_allclose(spreads[:, :2].mean(axis=0) * SPREAD_STEP, [1, 1], atol=0.01)
-
-
 def test_minor_coordinates_are_those_of_vectors_with_spreads_of_16_at_most():
     projection = build_spread_projection(128)
     vectors = build_vectors(projection)

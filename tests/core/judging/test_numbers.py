@@ -59,19 +59,6 @@ def test_window_in_doubt_neither_fires_nor_is_remembered(doubt):
     assert results[0].is_partial == ("counted" in doubt)
 
 
-def test_window_with_few_values_neither_fires_nor_is_remembered():
-    results = judge(replace(CORRECT, alert_below=0.8), [0.5] * 3, counted=20)
-    number, memory = replace(CORRECT, alert_below=0.8), NumberMemory()
-    values = np.full(EVENTS, np.nan)
-    values[:29] = 0.0
-    few = NumberTally(number, number.count(values, np.zeros(EVENTS, np.intp), 1))
-    for _ in range(3):
-        result = judge_number(number, few, None, memory, events=EVENTS, is_conclusive=True, fewest=30)
-        memory = result.after
-        assert (result.fires, result.is_partial, memory.mean) == (False, False, None)
-    assert not any(each.fires for each in results)
-
-
 def test_alert_goes_on_until_a_window_has_enough_values_again():
     number = replace(CORRECT, alert_below=0.8)
     memory = judge(number, [0.7, 0.7, 0.9])[-1].after

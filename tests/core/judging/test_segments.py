@@ -92,21 +92,6 @@ def test_segments_are_judged_from_own_panes_and_memory():
     assert stream.history.memory.segments == {DE: (False, True)}
 
 
-@pytest.mark.parametrize("is_whole_missing", [True, False])
-@pytest.mark.parametrize("part", [None, FEW])
-@pytest.mark.parametrize(("gap", "verdict"), [(0, DRIFT), (1, DRIFT), (2, WARNING), (5, WARNING)])
-def test_windows_without_segment_score_count_as_false(gap, verdict, part, is_whole_missing):
-    stream = JudgedStream(reference=measured(SEGMENTED), segment_keys=("country",), min_events=11)
-    for number in range(2 + gap):
-        counts = part if 0 < number < 1 + gap else MOVED
-        if counts:
-            stream.add_pane(number, counts, DE)
-        if counts is MOVED or not is_whole_missing:
-            result = stream.judge(number)
-    assert summarize_segments(result)[DE] == (4_000, verdict)
-    assert result.verdict is OK
-
-
 @settings(max_examples=examples(16))
 @given(
     st.lists(

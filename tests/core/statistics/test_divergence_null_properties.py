@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull
 from tests.builders.statistics import divergence, draw_baseline
 from tests.examples import examples
-from tests.processes import run_python
 
 
 @st.composite
@@ -104,14 +103,3 @@ def test_sum_of_many_fractions_of_events_is_kept():
     singles[:10] = 0
     expected = DivergenceNull.of(1 - singles, singles, 1.0).expected
     assert DivergenceNull.of(window, baseline_counts, 40.0).expected == pytest.approx(expected, rel=1e-9)
-
-
-def test_p_value_is_same_in_every_process():
-    baseline_counts, counts = draw_baseline(5, 1_000), draw_baseline(5, 333)
-    p_value = DivergenceNull.of(counts, baseline_counts, 1.3).p_value(0.02)
-    program = (
-        "import numpy as np; from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull; "
-        f"counts, baseline_counts = np.array({counts.tolist()}), np.array({baseline_counts.tolist()}); "
-        "print(repr(DivergenceNull.of(counts, baseline_counts, 1.3).p_value(0.02)))"
-    )
-    assert float(run_python(program).stdout) == p_value

@@ -41,35 +41,13 @@ def test_rate_is_linear_in_pearsons_statistic(counts):
     assert repeat_rate(counts) <= 1
 
 
-@pytest.mark.parametrize("count", [10, 20, 50, 100, 200, 1_000])
+@pytest.mark.parametrize("count", [10, 100, 1_000])
 def test_level_holds_for_different_items(count):
     random = np.random.default_rng(count)
-    found = np.concatenate([p_values(null(), draw(random, count, 2_000)) for _ in range(10)])
+    found = np.concatenate([p_values(null(), draw(random, count, 2_000)) for _ in range(4)])
     for level, most in ((0.1, 1.25), (0.01, 1.5), (1e-3, 2.5)):
         assert np.mean(found < level) < most * level
     assert np.mean(found < 0.01) > 0.004
-
-
-@pytest.mark.parametrize("count", [10_000, 100_000, 10**6, 10**7])
-def test_level_holds_for_windows_far_larger_than_the_baseline(count):
-    random = np.random.default_rng(count)
-    windows = zip(draw(random, 2_000, 500), draw(random, count, 500), strict=True)
-    found = [find(null(baseline), window).p_value for baseline, window in windows]
-    assert np.mean(np.array(found) < 0.01) < 0.02
-
-
-@pytest.mark.parametrize(("items", "exponent"), [(10_000, 1.0), (100_000, 1.2)])
-@pytest.mark.parametrize("count", [200, 1_000])
-def test_level_holds_for_popular_items(items, exponent, count):
-    """The baseline is a sample of traffic whose items are as popular as one over a power of the rank."""
-    random = np.random.default_rng(count)
-    popularity = 1 / np.arange(1, items + 1) ** exponent
-    popularity /= popularity.sum()
-    found = []
-    for _ in range(20):
-        shares = np.bincount(random.integers(BINS, size=items), popularity, minlength=BINS)
-        found.append(p_values(null(draw(random, 5_000, 1, shares)[0]), draw(random, count, 200, shares)))
-    assert np.mean(np.array(found) < 0.01) < 0.01
 
 
 def test_overdispersion_allows_for_retries():

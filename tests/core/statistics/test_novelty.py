@@ -48,11 +48,11 @@ def draw_outliers(random, baseline_count, count, size):
 
 @pytest.mark.parametrize(("baseline_count", "count"), [(300, 40), (500, 200), (2_000, 100)])
 def test_expected_outliers_are_those_of_simulated_baselines(baseline_count, count):
-    outliers = draw_outliers(np.random.default_rng(baseline_count), baseline_count, count, 8_000)
+    outliers = draw_outliers(np.random.default_rng(baseline_count), baseline_count, count, 4_000)
     mean, variance = expected(np.array([count]), np.array([baseline_count]))
     # Four standard errors of the mean, and as many of a variance whose kurtosis is below 10.
-    assert outliers.mean() == pytest.approx(mean, abs=4 * math.sqrt(variance / 8_000))
-    assert outliers.var() == pytest.approx(variance, rel=4 * math.sqrt(10 / 8_000))
+    assert outliers.mean() == pytest.approx(mean, abs=4 * math.sqrt(variance / 4_000))
+    assert outliers.var() == pytest.approx(variance, rel=4 * math.sqrt(10 / 4_000))
 
 
 @pytest.mark.parametrize(("baseline_count", "count"), [(300, 200), (5_000, 1_000), (20_000, 200)])
@@ -65,57 +65,6 @@ def test_p_value_of_one_cluster_is_near_beta_binomial_tail(baseline_count, count
         expected = exact.sf(outliers - 1) - exact.pmf(outliers) / 2
         # Above, never far below.
         assert 0.85 * expected < find(here, np.array([outliers]), np.array([count])).p_value < 1.7 * expected
-
-
-def test_level_holds_for_mixes_other_than_baselines():
-    # Half of the events in one of ten clusters; against 200 baselines, 40 windows each.
-    random = np.random.default_rng(4)
-    counts = np.array([100, *[11] * 9])
-    here = null()
-    p_values = []
-    for _ in range(200):
-        radii = np.quantile(random.gamma(3, size=(10, 300)), RADIUS_LEVEL, axis=1)
-        for _ in range(40):
-            outliers = np.array(
-                [
-                    (random.gamma(3, size=count) > radius).sum()
-                    for count, radius in zip(counts, radii, strict=True)
-                ]
-            )
-            p_values.append(find(here, outliers, counts).p_value)
-    for level in (0.1, 0.01):
-        assert 0.5 * level < np.mean(np.array(p_values) < level) < 1.3 * level
-
-
-def test_level_holds_for_bursts_of_outliers():
-    # Odd users send five outliers each; 200 windows measure the overdispersion, which is about 5.
-    random = np.random.default_rng(5)
-    counts, big = np.full(10, 100), np.full(10, 10**6)
-    mean, variance = expected(counts, big)
-
-    def draw(windows):
-        """Each burst lies beside one cluster."""
-        return 5 * random.poisson(mean / 50, (windows, 10))
-
-    clean = draw(200)
-    overdispersion = float(np.mean(np.square(clean.sum(axis=1) - mean)) / variance)
-    assert 3 < overdispersion < 7
-    plain, aware = (null(big, value, windows) for value, windows in ((1.0, math.inf), (overdispersion, 200)))
-    windows = draw(4_000)
-    rates = [
-        np.mean([find(here, outliers, counts).p_value < 0.01 for outliers in windows])
-        for here in (plain, aware)
-    ]
-    assert rates[0] > 0.1
-    assert rates[1] < 0.02
-
-
-def test_level_holds_for_few_outliers_of_many_clusters():
-    # A fortieth of an outlier is expected in each of forty clusters.
-    random = np.random.default_rng(9)
-    here, counts = null(np.full(40, 10**6)), np.full(40, 2)
-    drawn = random.binomial(counts, 0.01, (8_000, 40))
-    assert np.mean([find(here, outliers, counts).p_value < 0.01 for outliers in drawn]) < 0.013
 
 
 def test_outliers_of_one_cluster_tell_more_than_as_many_of_all():

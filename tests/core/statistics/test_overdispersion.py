@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from driftgauge.core.statistics.divergence import js_contributions
-from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
 
 SHARES = np.array([0.3, 0.2, 0.2, 0.15, 0.1, 0.05])
@@ -111,37 +109,6 @@ def test_overdispersion_of_tail_ignores_unevenness_by_chance():
     )
     assert even == pytest.approx(estimated, rel=1e-9)
     assert even < 0.95 * uneven
-
-
-def test_overdispersion_of_tail_corrects_it_for_bursts_of_topic():
-    # Ten topics with clusters of their own, or partly so, in bursts of five. Of 20,000 windows the rate
-    # at 1e-2 is known to 7 % of itself, at 1e-3 to 22 %; divided by the overdispersion alone counts
-    # are significant 2 and 4 times as often.
-    random = np.random.default_rng(5)
-    topics, clusters, length, bursts = 10, 20, 5, 200
-    given_topic = random.dirichlet(np.full(clusters, 0.15), topics)
-    shares = given_topic.mean(axis=0)
-    between = (given_topic - shares).T @ (given_topic - shares) / topics / np.sqrt(np.outer(shares, shares))
-    within = np.eye(clusters) - np.sqrt(np.outer(shares, shares))
-    directions = np.linalg.eigvalsh(within + (length - 1) * between)[1:]
-    overdispersion = Overdispersion(10**6, float(directions.mean()), np.diag(directions))
-
-    baseline_counts = np.rint(10**8 * shares).astype(np.int64)
-    topic = random.multinomial(bursts, np.full(topics, 1 / topics), 20_000)
-    counts = sum(random.multinomial(length * topic[:, index], given_topic[index]) for index in range(topics))
-    # Events of a burst are independent given their topic, and so are all events of a topic in a window.
-    divergences = np.array([js_contributions(row, baseline_counts).sum() for row in counts])
-    for divisor, low, high in (
-        (overdispersion.of_tail(clusters), 0.2, 1.3),
-        (overdispersion.counts, 1.5, 9),
-    ):
-        for level in (1e-2, 1e-3):
-            # Only the largest divergences can be significant.
-            rare = np.argsort(divergences)[-int(20 * level * len(divergences)) :]
-            nulls = [DivergenceNull.of(counts[row], baseline_counts, divisor) for row in rare]
-            found = [null.p_value(each) < level for null, each in zip(nulls, divergences[rare], strict=True)]
-            rate = sum(found) / len(divergences)
-            assert low * level < rate < high * level
 
 
 def test_overdispersion_of_others_is_their_variance_or_mean_square_and_at_least_one():

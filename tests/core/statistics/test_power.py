@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import brentq
-from scipy.special import chdtri, chndtrinc, fdtrc
+from scipy.special import chdtri, chndtr, chndtrinc, fdtri, ncfdtr
 
 from driftgauge.core.judging.scoring import least_drift
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE, js_contributions
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
-from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull, noise_floor
+from driftgauge.core.statistics.nulls.divergence_null import noise_floor
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER, js_divergence_power, js_needed, mean_shift_power
 from driftgauge.recorded.planning import resolve_reference
@@ -35,24 +34,6 @@ def references(draw):
         baseline_count=draw(st.one_of(st.none(), st.integers(components + 2, 10**9))),
         overdispersion=draw(st.floats(1, 5)),
     )
-
-
-def rate(successes):
-    """The rate of successes, and four standard errors of it."""
-    mean = np.mean(successes)
-    return mean, 4 * math.sqrt(mean * (1 - mean) / len(successes))
-
-
-def shares_at(js_divergence, shares, random):
-    """Shares at exactly this base-2 divergence from others, in a random direction."""
-    direction = random.normal(size=len(shares)) * shares
-    direction -= direction.sum() * shares
-
-    def moved(step):
-        return shares + step * direction
-
-    largest = 0.999 * np.min(shares[direction < 0] / -direction[direction < 0])
-    return moved(brentq(lambda step: js_contributions(moved(step), shares).sum() - js_divergence, 0, largest))
 
 
 @pytest.mark.parametrize(
@@ -81,45 +62,18 @@ def test_mean_power_without_drift_is_level(components, baseline_count, level):
     assert mean_shift_power(0.0, components, baseline_count, level) == pytest.approx(level, rel=1e-4)
 
 
-@pytest.mark.parametrize("overdispersion", [1, 4])
-def test_simulated_windows_with_least_drift_have_target_power(overdispersion):
-    # Bursts of related events, each in one cluster, in the window and in the baseline.
-    random = np.random.default_rng(overdispersion)
-    baseline_count, bursts = 20_000, 1_000
-    reference = resolve_reference(None, baseline_count=baseline_count, overdispersion=overdispersion)
-    least = least_drift(reference, bursts * overdispersion, HOURLY)["js_divergence"]
-    shares = random.dirichlet(np.full(reference.centroids.clusters, 10.0))
-    drifted = shares_at(least, shares, random)
-    found = []
-    for _ in range(50):
-        baseline_counts = overdispersion * random.multinomial(baseline_count // overdispersion, shares)
-        for counts in overdispersion * random.multinomial(bursts, drifted, size=30):
-            divergence = js_contributions(counts, baseline_counts).sum()
-            null = DivergenceNull.of(counts, baseline_counts, overdispersion)
-            found.append(null.p_value(divergence) < HOURLY * JS_SHARE)
-    mean, error = rate(found)
-    # Windows of one baseline are correlated, which adds about as much as their own sampling.
-    assert mean == pytest.approx(POWER, abs=2 * error)
+@given(st.integers(2, 200), LEVELS, st.floats(0, 100))
+def test_histogram_power_is_that_of_noncentral_chi_squared(clusters, level, noncentrality):
+    expected = 1 - chndtr(chdtri(clusters - 1, level), clusters - 1, noncentrality)
+    assert js_divergence_power(noncentrality, clusters, level) == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("baseline_count", [60, 600])
-def test_simulated_windows_have_hotellings_power(baseline_count):
-    random = np.random.default_rng(baseline_count)
-    components, count, shift, level = 4, 40, 0.8, 0.01
-    scale = 1 / (1 / count + 1 / baseline_count)
-    found = []
-    for _ in range(3_000):
-        baseline = random.normal(size=(baseline_count, components))
-        difference = random.normal(size=components) / math.sqrt(count) - baseline.mean(axis=0)
-        difference[0] += math.sqrt(shift)
-        t2 = scale * difference @ np.linalg.solve(np.cov(baseline.T), difference)
-        degrees = baseline_count - components
-        p_value = fdtrc(components, degrees, t2 * degrees / components / (baseline_count - 1))
-        found.append(p_value < level)
-    mean, error = rate(found)
-    power = mean_shift_power(scale * shift, components, baseline_count, level)
-    assert 0.3 < power < 0.99
-    assert mean == pytest.approx(power, abs=error)
+@given(st.integers(1, 64), st.integers(66, 10**6), LEVELS, st.floats(0, 100))
+def test_mean_power_is_hotellings(components, baseline_count, level, noncentrality):
+    degrees = baseline_count - components
+    expected = 1 - ncfdtr(components, degrees, noncentrality, fdtri(components, degrees, 1 - level))
+    power = mean_shift_power(noncentrality, components, baseline_count, level)
+    assert power == pytest.approx(expected, abs=1e-6)
 
 
 @settings(max_examples=examples(50))

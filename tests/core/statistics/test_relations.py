@@ -82,7 +82,7 @@ def score(null, windows):
 def test_level_holds_for_heavy_tails_and_bursts(degrees, repeated, windows, dimension):
     random = np.random.default_rng(0)
     p_values = []
-    for _ in range(20):
+    for _ in range(10):
         drawn = random.standard_normal((VECTORS + 2_000, dimension))
         if math.isfinite(degrees):
             drawn /= np.sqrt(random.chisquare(degrees, (len(drawn), 1)) / degrees)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from scipy.stats import chi2, norm
+from scipy.stats import chi2, norm, t
 
 from driftgauge.core.statistics.nulls.means_null import describe
 from driftgauge.core.statistics.nulls.tails import student_p_value
@@ -55,7 +55,7 @@ def test_level_holds_for_heavy_tails(tail):
     # Gamma variables with a skewness of 0.9 and 2; each pair has its own baseline.
     random = np.random.default_rng(int(tail))
     p_values = []
-    for _ in range(200):
+    for _ in range(100):
         reference = random.gamma(tail, size=2_000)
         here = OneSpread(moments_of(reference))
         p_values += [
@@ -140,22 +140,6 @@ def test_overdispersion_does_not_lower_p_value(skewness, mean):
     assert p_values == sorted(p_values)
 
 
-@pytest.mark.parametrize("burst", [5, 20])
-def test_level_holds_below_bound_of_gamma_distribution(burst):
-    # One event in a hundred counts as sixteen; means without any lie below what the gamma variable reaches.
-    random = np.random.default_rng(burst)
-
-    def draw(shape):
-        wild = random.random(shape) < 0.01
-        return np.where(wild, 16.0, random.normal(0.85, 0.3, shape))
-
-    moments = moments_of(draw(100_000))
-    here = OneSpread(moments, float(burst))
-    p_values = [here.test(mean, 100).p_value for mean in draw((4_000, 100 // burst)).mean(axis=1).tolist()]
-    assert min(p_values) > 1e-7
-    assert np.mean(np.array(p_values) < 1e-3) < 0.02
-
-
 def test_spreads_excess_is_the_larger():
     small, large = (SpreadChange(0.1, excess, 0.5) for excess in (0.05, 0.08))
     assert Spread(small, large).excess == 0.08
@@ -163,13 +147,6 @@ def test_spreads_excess_is_the_larger():
     assert Spread(None, None).excess == 0
 
 
-@pytest.mark.parametrize("windows", [20, 200])
-def test_student_p_value_is_that_of_estimated_deviation(windows):
-    random = np.random.default_rng(windows)
-    deviations = np.sqrt(random.chisquare(windows, 6_000) / windows)
-    p_values = [
-        student_p_value(float(norm.sf(z)), windows) for z in random.standard_normal(6_000) / deviations
-    ]
-    for level in (0.1, 0.01):
-        # Four standard errors.
-        assert np.mean(np.array(p_values) < level) == pytest.approx(level, abs=4 * math.sqrt(level / 6_000))
+@given(st.floats(0, 30), st.integers(20, 10_000))
+def test_student_p_value_is_that_of_estimated_deviation(z, windows):
+    assert student_p_value(float(norm.sf(z)), windows) == pytest.approx(t.sf(z, windows), rel=1e-9)

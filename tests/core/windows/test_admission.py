@@ -70,18 +70,6 @@ def test_round_names_entry_and_first_streams_of_surplus():
     assert surplus.streams == ("tenant-8", "tenant-7", "tenant-6", "tenant-5", "tenant-4")
 
 
-def test_commit_that_is_read_again_counts_surplus_once():
-    shard = Shard(*tenants(1), partitions=2)
-    read(shard, "tenant-a")
-    shard.read(at(0), stream="tenant-b")
-    shard.write()
-    shard.apply()
-    shard.restart()
-    shard.apply()
-    shard.close()
-    assert shard.state.entries[TENANTS].surplus == 1
-
-
 def test_lowered_most_keeps_admitted_streams_and_admits_no_other():
     shard = Shard(*tenants(3))
     read(shard, "tenant-a", "tenant-b", "tenant-c")

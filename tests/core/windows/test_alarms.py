@@ -35,20 +35,6 @@ def has_alarm(shard):
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
-@pytest.mark.parametrize("snippet_bytes", [0, 80])
-def test_stream_that_keeps_texts_raises_and_ends_its_alarm(snippet_bytes, is_restarted):
-    shard = shard_of(snippet_bytes=snippet_bytes)
-    for hour, clusters in enumerate((MOVED, MOVED, CLEAN, CLEAN)):
-        texts = [f"{hour}-{number}" for number in range(len(clusters))]
-        send(shard, hour, clusters, event_ids=texts, snippets=texts)
-    assert has_alarm(shard)
-    if is_restarted:
-        shard.restart()
-    send(shard, 4, CLEAN)
-    assert not has_alarm(shard)
-
-
-@pytest.mark.parametrize("is_restarted", [False, True])
 def test_late_events_that_revise_last_conclusive_window_raise_alarm(is_restarted):
     shard = shard_of()
     send(shard, 0, MOVED)

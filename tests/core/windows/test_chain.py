@@ -11,8 +11,6 @@ from driftgauge.core.counting.interval import ShardDelta
 from driftgauge.core.counting.partial import CommitId, CommitPart, PartitionProgress, StreamTime
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.window import Window
-from driftgauge.core.windows import closing
-from driftgauge.core.windows.completeness import find_doubts
 from tests.builders.batches import at
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import FIRST
@@ -48,17 +46,20 @@ def shard():
     return shard
 
 
-def test_offset_reset_forward_is_gap_that_marks_windows(shard):
-    shard.ends[EVENTS, 0] += 7
+@pytest.mark.parametrize(
+    ("skipped", "progress", "gaps"),
+    [pytest.param(7, {}, 1, id="reset forward"), pytest.param(0, {"lost": 3, "end": 11}, 0, id="deleted")],
+)
+def test_loss_marks_windows_and_is_gap_unless_it_is_reported(shard, skipped, progress, gaps):
+    shard.ends[EVENTS, 0] += skipped
     shard.read(at(5), at(8))
-    results = shard.commit()
-    assert shard.chain == (1, 0, 0)
-    assert "embeddings[0]" in shard.chain_errors[0]
-    # The last event before the gap is at 2.5 h, the first one after it at 5 h.
+    results = shard.commit(**progress)
+    assert ["embeddings[0]" in error for error in shard.chain_errors] == [True] * gaps
+    # The last event before the loss is at 2.5 h, the first one after it at 5 h.
     assert marks(results) == [(2, True, False, False), (5, True, False, False)]
     shard.read(at(10))
     assert marks(shard.commit()) == [(8, False, False, False)]
-    assert shard.chain == (1, 0, 0)
+    assert shard.chain == (gaps, 0, 0)
 
 
 def test_offset_reset_back_is_overlap_kept_out_of_history(shard):
@@ -69,6 +70,7 @@ def test_offset_reset_back_is_overlap_kept_out_of_history(shard):
     assert marks(results) == [(1, False, True, True)]
     assert summarize_counts(results) == [(HOUR_MS, MONDAY_MS + HOUR_MS, 1, (4, 0, 0, 0))]
     assert results[0].incomplete_reason == "counted_twice"
+    shard.restart()
     shard.read(at(2), at(2.5), at(3), at(4), at(5.5))
     results = shard.commit()
     assert shard.chain == (0, 2, 0)
@@ -81,23 +83,13 @@ def test_offset_reset_back_is_overlap_kept_out_of_history(shard):
     assert shard.chain == (0, 2, 0)
 
 
-def test_counted_twice_mark_survives_restarts_and_events(shard):
-    shard.ends[EVENTS, 0] = 4
-    shard.read(at(2), at(2.5))
-    shard.commit()
-    shard.restart()
-    shard.read(at(2.9), at(4))
-    assert marks(shard.commit()) == [(2, False, True, True)]
-    shard.restart()
-    shard.read(at(2.8))
-    assert marks(shard.commit()) == [(2, False, True, True)]
-
-
 def test_recreated_topic_does_not_wait_for_removed_partitions():
     shard = Shard(build_spec(), partitions=130)
     shard.read(at(0))
     shard.commit()
     assert count_blocks(shard) == 3
+    # A broker that gives no id says nothing of the topic.
+    shard.commit(topic_id="")
     shard.ids[EVENTS], shard.sizes[EVENTS] = "embeddings-2", 1
     shard.ends.clear()
     shard.read(at(0.5), at(1))
@@ -112,23 +104,6 @@ def test_recreated_topic_does_not_wait_for_removed_partitions():
 def count_blocks(shard):
     """The records of the topic's partitions in the changelog."""
     return len([key for key in shard.changelog if key.startswith(b'["sources"')])
-
-
-def test_missing_topic_id_does_not_hide_recreated_topic(shard):
-    shard.commit(topic_id="")
-    shard.ids[EVENTS] = "embeddings-2"
-    shard.ends.clear()
-    shard.read(at(3))
-    shard.commit()
-    assert shard.chain == WHOLE
-
-
-def test_records_deleted_by_retention_mark_windows_without_gap(shard):
-    shard.read(at(5), at(8))
-    results = shard.commit(lost=3, end=11)
-    assert shard.chain == WHOLE
-    assert marks(results) == [(2, True, False, False), (5, True, False, False)]
-    assert {result.verdict for result in results} != {Verdict.INCOMPLETE}
 
 
 @pytest.mark.parametrize("is_twice", [False, True])
@@ -149,35 +124,6 @@ def test_doubts_remain_until_largest_affected_window_is_final(is_twice):
     shard.read(at(13))
     shard.commit()
     assert (shard.status().losses, shard.status().counted_twice) == ((), ())
-
-
-def test_windows_of_former_size_wait_for_replica_that_has_it():
-    # Both have panes of an hour.
-    larger = 2 * HOUR_MS, 3 * HOUR_MS
-    own, both = (
-        build_spec(sizes_ms=sizes_ms, lateness_ms=10 * HOUR_MS) for sizes_ms in (larger, (HOUR_MS, *larger))
-    )
-    shard = Shard(both)
-    shard.read(at(0), at(2))
-    shard.commit()
-    shard.restart(own)
-    shard.ends[EVENTS, 0] -= 1
-    shard.read(at(0.5))
-    assert [(each.window.size_ms, each.counted_twice) for each in shard.commit()] == [(2 * HOUR_MS, True)]
-    shard.restart(both)
-    shard.read(at(2))
-    assert [(each.window.size_ms, each.counted_twice) for each in shard.commit()] == [(HOUR_MS, True)]
-
-
-def test_loss_before_first_event_marks_first_windows():
-    shard = Shard(build_spec(disorder_ms=MINUTE_MS), partitions=2)
-    shard.read(at(0), partition=1)
-    shard.read(at(0))
-    shard.commit()
-    shard.commit(lost=2, unread=(1,))
-    shard.read(at(1.5), at(4))
-    shard.read(at(4), partition=1)
-    assert marks(shard.commit()) == [(0, True, False, False), (1, True, False, False)]
 
 
 @pytest.mark.parametrize(("start", "of_images", "of_texts"), [(880, [5], [5, 6]), (0, [], [])])
@@ -216,39 +162,6 @@ def test_event_further_behind_than_allowed_ends_no_loss(after):
     shard.read(at(9))
     results += shard.commit()
     assert [hour for hour, is_lost, *_ in marks(results) if is_lost] == [3, 4, 5, 6]
-
-
-def test_loss_on_idle_partition_ends_when_it_is_noticed():
-    """The partition was known to be read to its end before the lost events, but not since."""
-    shard = Shard(build_spec(sizes_ms=(MINUTE_MS,), idle_ms=MINUTE_MS))
-    shard.read((shard.now_ms, 0))
-    for _ in range(4):
-        shard.commit(after_ms=MINUTE_MS, caught_up=True)
-    shard.ends[EVENTS, 0] += 1
-    shard.commit(after_ms=MINUTE_MS)
-    shard.read(*((shard.now_ms + minutes * MINUTE_MS, 0) for minutes in range(3)))
-    assert [is_lost for _, is_lost, *_ in marks(shard.commit())] == [True, False]
-
-
-@pytest.mark.parametrize("hours", [5, 50])
-def test_round_asks_published_windows_once_for_doubts_that_stay(monkeypatch, hours):
-    shard = Shard(build_spec(lateness_ms=100 * HOUR_MS))
-    shard.read(*map(at, range(hours)))
-    shard.commit()
-    shard.commit(lost=1)
-    asked = []
-
-    def find(*arguments):
-        asked.append(arguments)
-        return find_doubts(*arguments)
-
-    monkeypatch.setattr(closing, "find_doubts", find)
-    shard.read(at(hours), at(hours + 1))
-    assert [is_lost for _, is_lost, *_ in marks(shard.commit())] == [True, True]
-    assert len(asked) == hours - 1 + 2
-    asked.clear()
-    shard.read(at(hours + 2))
-    assert len(shard.commit()) == len(asked) == 1
 
 
 def test_loss_marks_only_streams_of_its_topic():
@@ -301,22 +214,6 @@ def test_expired_parts_are_orphans_and_release_position(shard):
         shard.commit(after_ms=MINUTE_MS)
     assert shard.chain == (1, 0, 1)
     assert shard.state.position.offset == len(shard.log)
-
-
-def test_commits_that_interleave_after_long_pause_are_applied():
-    shard = Shard(build_spec(), partitions=2)
-    shard.commit()
-    shard.now_ms += HOUR_MS
-    shard.read(at(0))
-    *_, last = shard.write(producer="b", unread=(1,), part_bytes=TWO_PARTS)
-    waiting = shard.log[last]
-    shard.log[last:] = []
-    shard.read(at(0.5, 1), partition=1)
-    shard.write(producer="a", unread=(0,))
-    shard.log.append(waiting)
-    shard.apply()
-    assert summarize_counts(shard.close(has_source_ended=True)) == [(HOUR_MS, MONDAY_MS, 0, (1, 1, 0, 0))]
-    assert shard.chain == WHOLE
 
 
 def test_commits_of_successor_with_lower_epoch_are_applied(shard):

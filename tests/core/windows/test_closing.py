@@ -117,18 +117,6 @@ def test_final_results_and_panes_are_deleted_in_portions(monkeypatch):
     assert sorted(key[:7] for key in before) == [b'["pane"', b'["publi']
 
 
-def test_backlog_of_one_stream_holds_up_no_other():
-    specs = [build_spec(name, sizes_ms=(MINUTE_MS,), lateness_ms=0) for name in ("a", "b")]
-    shard = Shard(*specs)
-    shard.read(*((MONDAY_MS + number * MINUTE_MS, 0) for number in range(1_300)), stream="a")
-    shard.read((MONDAY_MS, 0), (MONDAY_MS + MINUTE_MS, 0), stream="b")
-    rounds = [{result.stream for result in shard.commit()}]
-    while shard.state.has_backlog:
-        rounds.append({result.stream for result in shard.close()})
-    assert len(rounds) > 2
-    assert "b" in rounds[0] | rounds[1]
-
-
 def test_restart_revises_no_complete_window_for_new_partition():
     shard = Shard(build_minute_spec(idle_ms=10 * MINUTE_MS, incomplete_ms=MINUTE_MS, lateness_ms=HOUR_MS))
     read_now(shard, 0)

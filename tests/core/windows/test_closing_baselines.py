@@ -12,7 +12,6 @@ from driftgauge.core.window import Window
 from tests.builders.batches import HOME, at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import FIRST, OTHER, build_segment_arrays
-from tests.builders.results import summarize_hours
 from tests.builders.specs import ALARM, build_schedule, build_spec
 from tests.core.shard import Shard, read_and_commit
 
@@ -45,31 +44,6 @@ def test_window_counted_under_two_baselines_is_incomplete():
     assert (first.verdict, first.incomplete_reason) == (Verdict.INCOMPLETE, "counted_otherwise")
     assert (first.baseline_id, first.counts.tolist(), first.missing) == (OTHER.baseline_id, [0, 0, 1, 0], ())
     assert (second.incomplete_reason, second.memory.recent) == (None, ())
-
-
-def test_window_under_baseline_not_in_force_is_incomplete():
-    shard = Shard(build_spec(baselines=scheduled(1)))
-    shard.read(at(1, 2), baseline=FIRST.key)
-    shard.read(at(2), at(3), baseline=OTHER.key)
-    first, second = shard.commit()
-    assert (first.baseline_id, first.counts.tolist()) == (FIRST.baseline_id, [0, 0, 1, 0])
-    assert (first.verdict, first.incomplete_reason) == (Verdict.INCOMPLETE, "counted_otherwise")
-    assert second.incomplete_reason is None
-    assert shard.state.streams["images"].histories[HOUR_MS, OTHER.key].end_ms == second.window.end_ms
-
-
-def test_window_of_removed_baseline_is_incomplete():
-    shard = Shard(build_spec(baselines=scheduled(1), lateness_ms=10 * HOUR_MS))
-    shard.read(at(0), baseline=FIRST.key)
-    shard.read(at(1), at(1.5), baseline=OTHER.key)
-    shard.commit()
-    shard.restart(build_spec(lateness_ms=10 * HOUR_MS))
-    results = read_and_commit(shard, at(1.7, 3), at(2))
-    assert [
-        (hour, result.incomplete_reason)
-        for (hour, *_), result in zip(summarize_hours(results), results, strict=True)
-    ] == [(1, "counted_otherwise")]
-    assert results[0].counts.tolist() == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("sizes_ms", [(2 * HOUR_MS,), (30 * MINUTE_MS,), (HOUR_MS, 30 * MINUTE_MS)])
@@ -236,21 +210,3 @@ def test_size_that_former_owner_did_not_have_is_incomplete(hour):
     (day, *_) = [each for each in read_and_commit(shard, at(25)) if each.window.size_ms == DAY_MS]
     assert (day.verdict, day.incomplete_reason) == (Verdict.INCOMPLETE, "panes_purged")
     assert day.count < 4
-
-
-def test_window_of_size_that_another_replica_lacks_counts_late_events_of_both():
-    """The one without the size keeps the panes of results that may be revised, and then deletes them."""
-    hourly, both = (build_spec(lateness_ms=5 * HOUR_MS, sizes_ms=(HOUR_MS, DAY_MS)[:n]) for n in (1, 2))
-    shard = Shard(both)
-    read_and_commit(shard, at(1), at(2), at(25))
-    shard.restart(hourly)
-    read_and_commit(shard, at(26))
-    read_and_commit(shard, at(3))
-    shard.restart(both)
-    results = read_and_commit(shard, at(27), at(23.5))
-    found = [each for each in results if each.window == Window(DAY_MS, MONDAY_MS)]
-    assert [(each.count, each.incomplete_reason) for each in found] == [(4, None)]
-    shard.restart(hourly)
-    read_and_commit(shard, at(29), at(40))
-    panes = shard.state.streams["images"].panes
-    assert panes.schemes(Window(DAY_MS, MONDAY_MS)) == set()

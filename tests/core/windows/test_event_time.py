@@ -1,11 +1,9 @@
 """Event time of a stream in its shard: watermark, idle partitions, silence."""
 
-from driftgauge.core.judging.verdict import Verdict
-from driftgauge.core.windows.changelog import BLOCK_PARTITIONS
 from tests.builders.clocks import MINUTE_MS, MONDAY_MS, SECOND_MS
 from tests.builders.results import summarize_minutes
 from tests.builders.specs import build_minute_spec
-from tests.core.shard import EVENTS, STEP_MS, Shard, read_now, run_for
+from tests.core.shard import STEP_MS, Shard, read_now, run_for
 
 
 def test_event_far_ahead_closes_nothing_early():
@@ -31,22 +29,6 @@ def test_watermark_is_least_partition_time_less_disorder():
     shard.read((MONDAY_MS + 60_000, 0), (MONDAY_MS + 50_000, 0), partition=1)
     shard.commit()
     assert shard.status().watermark_ms == MONDAY_MS + 53_000
-
-
-def test_event_time_is_written_in_blocks_of_partitions():
-    shard = Shard(build_minute_spec(), partitions=2 * BLOCK_PARTITIONS + 1)
-    for index in range(2 * BLOCK_PARTITIONS + 1):
-        shard.read((MONDAY_MS + index, 0), partition=index)
-    shard.commit()
-    shard.restart()
-    assert shard.state.streams["images"].times[EVENTS][:, 0].tolist() == [
-        MONDAY_MS + index for index in range(2 * BLOCK_PARTITIONS + 1)
-    ]
-    before = dict(shard.changelog)
-    shard.read((MONDAY_MS + 999, 0), partition=BLOCK_PARTITIONS)
-    shard.commit(unread=[index for index in range(2 * BLOCK_PARTITIONS + 1) if index != BLOCK_PARTITIONS])
-    changed = [key for key, value in shard.changelog.items() if before.get(key) != value]
-    assert len([key for key in changed if b"/0" in key or b"/2" in key]) == 0
 
 
 def test_caught_up_quiet_partition_becomes_idle():
@@ -77,32 +59,6 @@ def test_unreadable_idle_partition_holds_watermark():
     assert summarize_minutes(results)[:2] == [(5, 0, 13, ()), (6, 0, 12, ())]
 
 
-def test_idle_partition_active_again_closes_nothing_early():
-    shard = Shard(build_minute_spec(), partitions=2)
-    read_now(shard, 0, 1)
-    run_for(shard, 55 * SECOND_MS, 0)
-    # The active partition passes the minute; an old event of the idle one is read before it catches up.
-    shard.now_ms = MONDAY_MS + 65 * SECOND_MS
-    read_now(shard, 0)
-    assert shard.commit(caught_up=(0,)) == []
-    shard.read((MONDAY_MS + 50 * SECOND_MS, 1), partition=1)
-    assert shard.commit(caught_up=(0,), after_ms=1) == []
-    shard.read((MONDAY_MS + 58 * SECOND_MS, 1), partition=1)
-    assert shard.commit(caught_up=(0,), after_ms=1) == []
-    shard.read((MONDAY_MS + 61 * SECOND_MS, 1), partition=1)
-    assert summarize_minutes(shard.commit(caught_up=(0,), after_ms=1)) == [(0, 0, 15, ())]
-
-
-def test_unreadable_idle_partition_makes_windows_incomplete():
-    shard = Shard(build_minute_spec(), partitions=2)
-    read_now(shard, 0, 1)
-    run_for(shard, 3 * MINUTE_MS, 0)
-    results = run_for(shard, 10 * MINUTE_MS, 0, unread=(1,))
-    assert summarize_minutes(results)[0] == (2, 0, 12, (1,))
-    assert {result.verdict for result in results} == {Verdict.INCOMPLETE}
-    assert len(results) > 3
-
-
 def test_silence_closes_only_up_to_time_read_everywhere():
     shard = Shard(build_minute_spec(), partitions=2)
     read_now(shard, 0, 1)
@@ -114,17 +70,6 @@ def test_silence_closes_only_up_to_time_read_everywhere():
     assert results == []
     assert shard.commit(caught_up_ms=MONDAY_MS + MINUTE_MS - 1) == []
     assert summarize_minutes(shard.commit(caught_up_ms=MONDAY_MS + MINUTE_MS)) == [(0, 0, 2, ())]
-
-
-def test_silence_closes_no_old_window_behind_frozen_reader():
-    shard = Shard(build_minute_spec(), partitions=2)
-    read_now(shard, 0, 1)
-    run_for(shard, 3 * MINUTE_MS)
-    # Partition 1 is idle, then its reader freezes, and events of minutes that ended long ago come on both.
-    shard.read(*[(MONDAY_MS + minute * MINUTE_MS, 0) for minute in (1, 2)], partition=0)
-    assert summarize_minutes(run_for(shard, 15 * MINUTE_MS, unread=(1,))) == [(1, 0, 1, (1,))]
-    shard.read((MONDAY_MS + MINUTE_MS, 0), partition=1)
-    assert summarize_minutes(run_for(shard, 3 * MINUTE_MS)) == [(1, 1, 2, (1,)), (1, 2, 2, ()), (2, 0, 1, ())]
 
 
 def test_silence_is_measured_in_log_time():

@@ -7,7 +7,7 @@ from driftgauge.core.windows.changelog import DataLoss
 from tests.builders.batches import at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.specs import build_spec
-from tests.core.shard import EVENTS, TWO_PARTS, Shard, run_for
+from tests.core.shard import EVENTS, Shard, run_for
 
 
 @pytest.mark.parametrize(
@@ -53,20 +53,6 @@ def test_append_time_ahead_holds_up_no_window(shard):
     shard.restart()
     assert len(run_for(shard, 3 * MINUTE_MS, 0)) >= 2
     assert shard.state.position.log_ms == shard.now_ms - 5_000
-
-
-def test_append_time_ahead_drops_no_part_of_another_commit(shard):
-    run_for(shard, MINUTE_MS, 0)
-    shard.read((shard.now_ms, 0))
-    waiting = shard.write(producer="b", caught_up=True, part_bytes=TWO_PARTS)
-    parts = [shard.log.pop() for _ in range(len(waiting) + 1)][:0:-1]
-    assert len(parts) == 2
-    shard.log.append(parts[0])
-    ahead = shard.write(append_ms=shard.now_ms + 6 * HOUR_MS, start=0, end=0)
-    assert ahead
-    shard.log.append(parts[1])
-    shard.apply()
-    assert shard.chain[2] == 0, "orphans"
 
 
 def test_accepted_loss_marks_what_may_have_begun_before():

@@ -7,12 +7,9 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.numbers import Number
-from driftgauge.core.counting.partial import CommitPart
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.windows.changelog import PaneCounts
 from driftgauge.records.changelog_records import decode, encode_value
-from driftgauge.records.messagepack import Format
-from driftgauge.records.partials import decode_part
 from tests.builders.batches import at
 from tests.builders.clocks import HOUR_MS, MINUTE_MS
 from tests.builders.references import FIRST, build_reference, build_segment_reference
@@ -119,15 +116,6 @@ def test_another_range_is_another_number():
     number = result.numbers["confidence"]
     assert (number.count, number.clipped, number.is_partial) == (2, 1, True)
     assert number.mean.value == pytest.approx(1.25, abs=4e-5)
-
-
-def test_reader_without_the_field_reads_the_tally():
-    shard = Shard(SPEC, partitions=1)
-    shard.read(at(0), numbers={"confidence": [0.5]})
-    (row,) = shard.write()
-    part = decode_part(shard.log[row][1])
-    assert part.panes[0].numbers.keys() == {CONFIDENCE.key}
-    assert Format[CommitPart](CommitPart).must_understand(part) == []
 
 
 def test_revision_is_judged_with_what_was_remembered_at_first():

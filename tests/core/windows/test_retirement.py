@@ -2,20 +2,17 @@
 
 import pytest
 
-from driftgauge.core import commit_limit
 from driftgauge.core.judging.verdict import Verdict
-from driftgauge.core.windows import work_budget
 from driftgauge.records.changelog_records import decode
 from tests.builders.changelog_records import CALIBRATION
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
-from tests.builders.references import FIRST, OTHER
-from tests.builders.specs import build_minute_spec, build_schedule
+from tests.builders.references import FIRST
+from tests.builders.specs import build_minute_spec
 from tests.core.shard import Shard, read_now
 
 TENANTS, NAME = "tenant-*", "tenant-a"
 KEPT = ["HistoryKey", "MeasurementKey", "StreamKey"]
 """The kinds of the keys of a retired stream."""
-EACH_RESTART = pytest.mark.parametrize("restarts", [False, True])
 
 
 def tenants(most=50, **changes):
@@ -32,53 +29,48 @@ def admitted(shard):
     return shard.state.entries[TENANTS].admitted
 
 
-def run_days(shard, number, *streams, restarts=False):
-    """Let days pass on which these streams have an event; return the results."""
+def run_days(shard, number, *streams):
+    """Let days pass on which these streams have an event, with a restart after each; return the results."""
     results = []
     for _ in range(number):
         for stream in streams:
             read_now(shard, 0, stream=stream)
         results += shard.commit(caught_up=True)
         results += shard.commit(after_ms=HOUR_MS, caught_up=True)
-        if restarts:
-            shard.restart()
+        shard.restart()
         shard.now_ms += DAY_MS - HOUR_MS
     return results
 
 
-@EACH_RESTART
-def test_tenants_of_a_day_do_not_add_up(restarts):
+def test_tenants_of_a_day_do_not_add_up():
     shard = Shard(tenants())
     for day in range(40):
-        run_days(shard, 1, f"tenant-{day}", restarts=restarts)
+        run_days(shard, 1, f"tenant-{day}")
         assert admitted(shard) <= 8
     assert kinds(shard, "tenant-30") == KEPT
     assert kinds(shard, "tenant-0") == [], "a month after it retired"
-    run_days(shard, 40, restarts=restarts)
+    run_days(shard, 40)
     assert not shard.state.streams
     assert len(shard.changelog) == 2, "position and sources"
 
 
-def retired(*specs, days=8, restarts=False, **changes):
+def retired(most=50):
     """A shard whose stream had events on two days, and a late one, and has retired; and its status before."""
-    shard = Shard(*(specs or [tenants(**changes)]))
+    shard = Shard(tenants(most))
     run_days(shard, 2, NAME)
     read_now(shard, 0, stream=NAME, behind_ms=2 * DAY_MS)
     shard.commit(caught_up=True)
     before = shard.status(NAME)
     assert before.late == {MINUTE_MS: 1}
-    run_days(shard, days, restarts=restarts)
+    run_days(shard, 8)
     assert shard.status(NAME).retired_ms is not None
     assert kinds(shard) == KEPT
     return shard, before
 
 
-@EACH_RESTART
-def test_stream_that_returns_finds_totals_horizon_and_history(restarts):
-    shard, before = retired(restarts=restarts)
-    run_days(shard, 25, restarts=restarts)
-    if restarts:
-        shard.restart()
+def test_stream_that_returns_finds_totals_horizon_and_history():
+    shard, before = retired()
+    run_days(shard, 25)
     status = shard.status(NAME)
     assert (status.late, status.closed, status.watermark_ms) == (
         before.late,
@@ -99,9 +91,8 @@ def test_stream_that_returns_finds_totals_horizon_and_history(restarts):
     assert shard.late == {(NAME, MINUTE_MS): 2}
 
 
-@EACH_RESTART
-def test_measurement_and_calibration_survive_retirement_and_are_gone_after_a_month(restarts):
-    shard, _ = retired(restarts=restarts)
+def test_measurement_and_calibration_survive_retirement_and_are_gone_after_a_month():
+    shard, _ = retired()
     shard.state.streams[NAME].remember(MINUTE_MS, FIRST.key, CALIBRATION)
 
     def known():
@@ -113,40 +104,16 @@ def test_measurement_and_calibration_survive_retirement_and_are_gone_after_a_mon
         return windows, (MINUTE_MS, FIRST.key) in state.calibrations
 
     assert known() == (2, True)
-    run_days(shard, 9 + 29, restarts=restarts)
+    run_days(shard, 9 + 29)
     assert known() == (3, True), "retired again, for less than a month"
-    run_days(shard, 9 + 31, restarts=restarts)
+    run_days(shard, 9 + 31)
     assert NAME not in shard.state.streams
     assert kinds(shard) == []
     assert known() == (None, False)
 
 
-@EACH_RESTART
-def test_stream_that_returns_under_a_new_baseline_keeps_history_of_the_former_one(restarts):
-    from_ms = MONDAY_MS + 12 * DAY_MS
-    shard, _ = retired(baselines=build_schedule((from_ms, OTHER)), restarts=restarts)
-
-    def judged(time_ms, baseline):
-        shard.now_ms = time_ms
-        shard.read((time_ms, 0), stream=NAME, baseline=baseline.key)
-        shard.commit(caught_up=True)
-        (result,) = shard.commit(after_ms=HOUR_MS, caught_up=True)
-        histories = shard.state.streams[NAME].histories
-        return result.baseline_id, result.incomplete_reason, {baseline for _, baseline in histories}
-
-    assert shard.now_ms < from_ms
-    both = {FIRST.key, OTHER.key}
-    assert judged(from_ms - DAY_MS, FIRST) == (FIRST.baseline_id, None, {FIRST.key})
-    assert judged(from_ms, OTHER) == (OTHER.baseline_id, None, both)
-    # The new baseline may be taken back for a month.
-    assert judged(from_ms + 29 * DAY_MS, OTHER) == (OTHER.baseline_id, None, both)
-    assert judged(from_ms + 31 * DAY_MS, OTHER) == (OTHER.baseline_id, None, {OTHER.key}), (
-        "superseded for good"
-    )
-
-
 def test_retired_stream_gives_back_its_place_and_may_find_none():
-    shard, _ = retired(tenants(most=1))
+    shard, _ = retired(most=1)
     assert admitted(shard) == 0
     run_days(shard, 1, "tenant-b")
     run_days(shard, 1, NAME)
@@ -189,8 +156,7 @@ def test_last_window_is_published_before_its_stream_retires():
     assert not any(key.endswith("PublishedKey") for key in kinds(shard))
 
 
-@EACH_RESTART
-def test_stream_whose_entry_was_removed_retires_too(restarts):
+def test_stream_whose_entry_was_removed_retires_too():
     shard = Shard(build_minute_spec(), build_minute_spec(NAME))
     for stream in ("images", NAME):
         read_now(shard, 0, stream=stream)
@@ -198,11 +164,11 @@ def test_stream_whose_entry_was_removed_retires_too(restarts):
     shard.restart(build_minute_spec())
     shard.apply()
     shard.close()
-    run_days(shard, 7, restarts=restarts)
+    run_days(shard, 7)
     assert "PaneKey" in kinds(shard)
-    run_days(shard, 2, restarts=restarts)
+    run_days(shard, 2)
     assert kinds(shard) == ["StreamKey"]
-    run_days(shard, 30, restarts=restarts)
+    run_days(shard, 30)
     assert kinds(shard) == []
     assert "PublishedKey" in kinds(shard, "images"), "a stream with an entry stays"
 
@@ -214,21 +180,3 @@ def test_retired_stream_with_an_entry_of_its_own_is_not_forgotten():
     assert shard.status(NAME).late == before.late
     run_days(shard, 1, NAME)
     assert shard.status(NAME).closed == {(MINUTE_MS, Verdict.OK): 3}
-
-
-def test_many_panes_are_deleted_over_several_rounds(monkeypatch):
-    monkeypatch.setattr(work_budget, "ENTRY_BYTES", commit_limit.MAX_COMMIT_BYTES // 4 // 2)
-    shard = Shard(tenants(lateness_ms=DAY_MS))
-    shard.read(*[(shard.now_ms + number * MINUTE_MS, 0) for number in range(7)], stream=NAME)
-    shard.commit(caught_up=True)
-    shard.commit(after_ms=HOUR_MS, caught_up=True)
-    shard.commit(after_ms=8 * DAY_MS, caught_up=True)
-    assert "PaneKey" in kinds(shard)
-    # What comes meanwhile is late for the windows whose panes are gone.
-    shard.restart()
-    shard.read((MONDAY_MS, 0), stream=NAME)
-    assert shard.commit(caught_up=True) == []
-    assert shard.status(NAME).late == {MINUTE_MS: 1}
-    for _ in range(8):
-        shard.commit(after_ms=8 * DAY_MS, caught_up=True)
-    assert kinds(shard) == KEPT

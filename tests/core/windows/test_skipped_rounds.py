@@ -3,10 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders.clocks import HOUR_MS, MINUTE_MS, SECOND_MS
+from tests.builders.clocks import MINUTE_MS, SECOND_MS
 from tests.builders.results import plain
 from tests.builders.specs import build_minute_spec
-from tests.core.shard import EVENTS, Shard, read_now, run_for
+from tests.core.shard import Shard, read_now, run_for
 from tests.examples import examples
 
 PLAN = st.lists(
@@ -48,16 +48,6 @@ def test_skipped_rounds_change_nothing(plan, unread, first, number):
             seen.append(([plain(result) for result in shard.close()], dict(shard.changelog)))
         kept.append(seen)
     assert kept[0] == kept[1]
-
-
-def test_partition_returns_to_silent_stream():
-    shard = Shard(build_minute_spec(give_up_ms=20 * MINUTE_MS, incomplete_ms=HOUR_MS), partitions=2)
-    read_now(shard, 0, 1)
-    run_for(shard, 10 * MINUTE_MS)
-    run_for(shard, 21 * MINUTE_MS, unread=(1,))
-    assert shard.status().given_up == {(EVENTS, 1)}
-    run_for(shard, 2 * MINUTE_MS)
-    assert shard.status().given_up == frozenset()
 
 
 def test_loss_of_silent_stream_ends():
