@@ -1,21 +1,12 @@
-"""Fakes of Kafka clients that several tests share, and a worker of COUNT over them."""
+"""Fakes of Kafka clients that several tests share."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
-from unittest.mock import Mock
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from driftgauge.clock import Clock
-from driftgauge.core.commit_limit import CommitLimit
-from driftgauge.engine.count.count_worker import CountWorker
-from driftgauge.engine.count.topic_watch import EventsTopic
-from driftgauge.events.decoder import Decoder
-from tests.builders.messages import TOPIC
-from tests.engine.parts import SPECS, build_settings
 from tests.kafka.slow_admin import Answer
 
 
@@ -113,18 +104,3 @@ class QuickAdmin:
             is_earliest = spec is OffsetSpec.earliest()
             answers[at].set_result(Answer(self.begin if is_earliest else self.end))
         return answers
-
-
-def build_count_worker(decoder: Decoder, clock: Clock, **parts: Any) -> CountWorker:
-    """Return the worker of COUNT for a topic of two partitions, over these clients and dead letters."""
-    return CountWorker(
-        build_settings({"bootstrap.servers": "a:1", "group.id": "g"}, windows="w", letters="l", events=TOPIC),
-        SPECS,
-        decoder,
-        topics=Mock(known={TOPIC: EventsTopic("id", 2)}, missing=frozenset()),
-        guard=Mock(),
-        clock=clock,
-        part_bytes=100_000,
-        limit=CommitLimit(),
-        **parts,
-    )

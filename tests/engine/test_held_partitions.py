@@ -6,6 +6,7 @@ from unittest.mock import Mock
 import pytest
 from confluent_kafka import KafkaError
 
+from driftgauge.engine.count.end_offsets import EndOffsets
 from driftgauge.engine.count.held_partitions import HeldPartitions
 from driftgauge.engine.count.topic_watch import EventsTopic
 from driftgauge.errors import AuthorizationError
@@ -129,6 +130,22 @@ def test_truncated_log_is_read_on_from_its_end_or_marked(group, end, committed, 
     # With the former epoch, the client would find the same truncation again.
     assert (first.committed, first.position, first.leader_epoch) == (committed, committed, -1)
     assert first.missing == missing
+
+
+def test_partition_is_caught_up_to_the_time_of_a_request_for_its_end(group):
+    first, asked_ms = group.start(), group.clock.wall_ms
+    ends = EndOffsets(group.held, group.admin, group.clock.clock, interval_ms=1_000)
+    for _ in range(2):
+        ends.poll()
+        group.clock.advance(0.9)
+    assert first.caught_up_ms is None
+    first.read(40, 90, records=50)
+    assert first.caught_up_ms == asked_ms
+    ends.poll()
+    group.held.begin_again()
+    group.step()
+    ends.poll()
+    assert group.held.find(FIRST).end is None, "the answer came for the partition as it was before"
 
 
 def start(committed, position, **fields):
