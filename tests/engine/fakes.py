@@ -1,46 +1,13 @@
-"""Fakes of Kafka clients that several tests share, and a worker of COUNT over them."""
+"""Fakes of Kafka clients that several tests share."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
-from unittest.mock import Mock
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from driftgauge.clock import Clock
-from driftgauge.core.commit_limit import CommitLimit
-from driftgauge.engine.count.count_worker import CountWorker
-from driftgauge.engine.count.topic_watch import EventsTopic
-from driftgauge.events.decoder import Decoder
-from tests.builders.messages import TOPIC
-from tests.engine.parts import SPECS, build_settings
 from tests.kafka.slow_admin import Answer
-
-
-class OffsetConsumer:
-    """A consumer that returns a group's committed offsets, given as offset and metadata by partition.
-
-    Attributes:
-        error: The code of the error that each call raises, if any.
-        asked: The partitions of each call.
-    """
-
-    def __init__(self, offsets: Mapping[int, tuple[int, str]]) -> None:
-        self._offsets = offsets
-        self.error: int | None = None
-        self.asked: list[list[int]] = []
-
-    def committed(self, asked: Sequence[TopicPartition], *, timeout: float) -> list[TopicPartition]:
-        self.asked.append([each.partition for each in asked])
-        if self.error is not None:
-            raise KafkaException(KafkaError(self.error))
-        return [self._answer(each) for each in asked]
-
-    def _answer(self, asked: TopicPartition) -> TopicPartition:
-        offset, metadata = self._offsets.get(asked.partition, (OFFSET_INVALID, ""))
-        return TopicPartition(asked.topic, asked.partition, offset, metadata, 5)
 
 
 @dataclass(frozen=True)
@@ -77,19 +44,31 @@ class RecordingTransaction:
         self.sent = []
 
 
-class GroupConsumer(OffsetConsumer):
-    """A consumer that logs its assignments, in a group with these committed offsets.
+class GroupConsumer:
+    """A consumer that logs its assignments, in a group whose committed offsets are given by partition.
 
     Attributes:
+        error: The code of the error that `committed` raises, if any.
         log: The calls: "assign" with topic, index, offset and leader epoch of each partition; "unassign" with
             topic and index.
         sought: What the client was made to validate, as "assign".
     """
 
     def __init__(self, offsets: Mapping[int, tuple[int, str]]) -> None:
-        super().__init__(offsets)
+        self._offsets = offsets
+        self.error: int | None = None
         self.log: list[tuple[str, list[tuple[str | int, ...]]]] = []
         self.sought: list[tuple[str | int, ...]] = []
+
+    def committed(self, asked: Sequence[TopicPartition], *, timeout: float) -> list[TopicPartition]:
+        if self.error is not None:
+            raise KafkaException(KafkaError(self.error))
+        return [
+            TopicPartition(
+                each.topic, each.partition, *self._offsets.get(each.partition, (OFFSET_INVALID, "")), 5
+            )
+            for each in asked
+        ]
 
     def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
         self.log.append(
@@ -125,18 +104,3 @@ class QuickAdmin:
             is_earliest = spec is OffsetSpec.earliest()
             answers[at].set_result(Answer(self.begin if is_earliest else self.end))
         return answers
-
-
-def build_count_worker(decoder: Decoder, clock: Clock, **parts: Any) -> CountWorker:
-    """Return the worker of COUNT for a topic of two partitions, over these clients and dead letters."""
-    return CountWorker(
-        build_settings({"bootstrap.servers": "a:1", "group.id": "g"}, windows="w", letters="l", events=TOPIC),
-        SPECS,
-        decoder,
-        topics=Mock(known={TOPIC: EventsTopic("id", 2)}, missing=frozenset()),
-        guard=Mock(),
-        clock=clock,
-        part_bytes=100_000,
-        limit=CommitLimit(),
-        **parts,
-    )

@@ -1,6 +1,8 @@
 """COUNT's counts of records: accepted, filtered, rejected, and those that wait for a schema."""
 
 import json
+import re
+from collections import Counter
 from unittest.mock import MagicMock, Mock
 
 import numpy as np
@@ -10,22 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
+from driftgauge.core.commit_limit import CommitLimit
+from driftgauge.engine.count.count_worker import CountWorker
+from driftgauge.engine.count.topic_watch import EventsTopic
 from driftgauge.errors import ClientLost
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.mapped_readers import build_readers
 from driftgauge.events.outcomes import RecordOutcome, SkipPlace
-from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason, SchemaPending
-from driftgauge.page.service_watch import Refusal, ServiceWatch
-from driftgauge.records.heartbeat import encode_heartbeat
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import HOUR_MS, MONDAY_MS, ManualClock
 from tests.builders.messages import TOPIC, FakeMessage
 from tests.builders.references import CLUSTERS
 from tests.builders.telemetry import SHARDS, build_telemetry, sample_reader
-from tests.engine.fakes import GroupConsumer, QuickAdmin, build_count_worker
-from tests.engine.parts import CONTRACTS, STREAM
+from tests.engine.fakes import GroupConsumer, QuickAdmin
+from tests.engine.parts import CONTRACTS, SPECS, STREAM, build_settings
 from tests.examples import examples
 
 FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
@@ -45,23 +47,6 @@ class MappedRecord(FakeMessage):
         return 3
 
 
-class Letters:
-    """Keeps the rejected rows of each batch."""
-
-    def __init__(self):
-        self.rejections = []
-        self.is_full = False
-
-    def add(self, messages, rejections):
-        self.rejections += rejections
-
-    def write(self):
-        pass
-
-    def clear(self):
-        pass
-
-
 class Worker:
     """A count worker of two partitions without a broker, which has started at the committed offsets.
 
@@ -70,24 +55,30 @@ class Worker:
         error: What is raised for them.
     """
 
-    def __init__(self, committed=0, begin=0, telemetry=None, timestamp=None):
+    def __init__(self, telemetry=None, timestamp=None):
         self.unknown: set[bytes] = set()
         self.error: type[Exception] = SchemaPending
-        self.clock, self.letters = ManualClock(), Letters()
-        self.committed = dict.fromkeys((0, 1), (committed, "id"))
-        self.consumer = GroupConsumer(self.committed)
+        self.clock, self.letters = ManualClock(), Mock(is_full=False)
+        self.consumer = GroupConsumer(dict.fromkeys((0, 1), (0, "id")))
         self.telemetry = telemetry or MagicMock(spec=RoleTelemetry)
         mapping = MAPPING | {"timestamp": timestamp or MAPPING["timestamp"]}
         (reader,) = build_readers({TOPIC: InputSettings.model_validate(mapping)}).values()
-        self.transaction = Mock(producer="p", epoch=0)
-        self.worker = build_count_worker(
+        self.worker = CountWorker(
+            build_settings(
+                {"bootstrap.servers": "a:1", "group.id": "g"}, windows="w", letters="l", events=TOPIC
+            ),
+            SPECS,
             Decoder(CONTRACTS, lead_ms=0, readers={TOPIC: self._read_with(reader)}),
-            self.clock.clock,
             consumer=self.consumer,
-            admin=QuickAdmin(begin, 100),
-            transaction=self.transaction,
+            admin=QuickAdmin(end=100),
+            transaction=Mock(producer="p", epoch=0),
             letters=self.letters,
+            topics=Mock(known={TOPIC: EventsTopic("id", 2)}, missing=frozenset()),
+            guard=Mock(),
             telemetry=self.telemetry,
+            clock=self.clock.clock,
+            part_bytes=100_000,
+            limit=CommitLimit(),
         )
         self.worker.assign([FIRST, SECOND])
         self.start()
@@ -118,6 +109,10 @@ class Worker:
                 for index, content in enumerate(values)
             ]
         )
+
+    @property
+    def rejections(self):
+        return [each for call in self.letters.add.call_args_list for each in call.args[1]]
 
     def position(self, partition=FIRST):
         return self.worker._held.find(partition).position
@@ -151,10 +146,10 @@ OVERFLOWING = content(UNIT, [-LARGEST, LARGEST, *[0.0] * (CLUSTERS - 2)])
 
 def test_records_are_reported_by_outcome_and_events_by_number(worker):
     worker.process(SOUND, TWO, content(UNIT, op="d"), b"{", content(UNIT, [1.0]), None, OVERFLOWING)
-    records, events = worker.commit()
-    assert records == {ACCEPTED: 2, FILTERED: 2, REJECTED: 3}
-    assert events == (3, 3)
-    assert sorted(rejection.row for rejection in worker.letters.rejections) == [3, 4, 6]
+    assert worker.commit() == ({ACCEPTED: 2, FILTERED: 2, REJECTED: 3}, (3, 3))
+    rejections = sorted((each.row, each.reason, each.stream) for each in worker.rejections)
+    assert [row for row, *_ in rejections] == [3, 4, 6]
+    assert rejections[-1][1:] == (Reason.NON_FINITE, STREAM)
     assert worker.position() == 7
 
 
@@ -171,66 +166,58 @@ def test_share_of_rejected_records_does_not_depend_on_their_vectors(vectors):
     assert of_stream == {STREAM: 3}
     refused = {f"undecodable {STREAM} {TOPIC}": 3, f"non_finite {STREAM} {TOPIC}": 1}
     assert rejected == {**refused, f"fault  {TOPIC}": 0}
-    watch, heartbeat = ServiceWatch(), metrics.activity.take("a")
-    assert heartbeat.read == {TOPIC: 7}
-    for value in encode_heartbeat(heartbeat):
-        watch.receive(StoredRecord(value, stored_ms=MONDAY_MS))
-    assert watch.status(MONDAY_MS).refusals == {STREAM: Refusal(4, 7, "undecodable")}
-    assert watch.status(MONDAY_MS).gaps == {}
-    assert metrics.activity.take("a").read == {}
+    assert [metrics.activity.take("a").read for _ in range(2)] == [{TOPIC: 7}, {}]
 
 
 @pytest.mark.parametrize("vectors", [1, 100])
-def test_records_some_hours_after_their_events_are_counted_and_logged_once(vectors, caplog):
+@pytest.mark.parametrize(
+    ("hours", "number", "gap", "refused", "said"),
+    [
+        (-2, 8, 4, {}, "in 8 of 10 records the event time is 2h before the record's time"),
+        (
+            2,
+            10,
+            -4,
+            {(TOPIC, STREAM, "future"): 10},
+            "in 10 of 10 records the event time is 2h after the record's time: .*a clock is 2h ahead",
+        ),
+    ],
+)
+def test_records_some_hours_off_their_events_are_counted_and_logged_once(
+    caplog, vectors, hours, number, gap, refused, said
+):
     metrics = build_telemetry(STREAM)
     worker = Worker(telemetry=RoleTelemetry(metrics, Role.COUNT, SHARDS), timestamp="at")
-    late = json.loads(content(*[UNIT] * vectors)) | {"at": MONDAY_MS - 2 * HOUR_MS}
-    live = late | {"at": MONDAY_MS - 250}
-    heartbeats = []
+    event = json.loads(content(*[UNIT] * vectors))
+    times_ms = [MONDAY_MS + hours * HOUR_MS] * number + [MONDAY_MS - 250] * (10 - number)
     for offset in (0, 10):
-        worker.process(*[json.dumps(late).encode()] * 8, *[json.dumps(live).encode()] * 2, offset=offset)
+        worker.process(*(json.dumps(event | {"at": each}).encode() for each in times_ms), offset=offset)
         worker.worker._commit(1.0)
-        heartbeats.append(metrics.activity.take("a"))
-    assert [each.gaps for each in heartbeats] == [{(STREAM, 4): 8}] * 2
-    watch = ServiceWatch()
-    for value in encode_heartbeat(heartbeats[0]):
-        watch.receive(StoredRecord(value, stored_ms=MONDAY_MS))
-    (said,) = watch.status(MONDAY_MS).gaps.values()
-    assert said.startswith("in 8 of 10 records the event time is 2h before the record's time")
-    assert [each.found for each in caplog.records if "whole hours" in each.message] == [said]
-
-
-def test_records_refused_as_future_say_that_a_clock_is_ahead(caplog):
-    metrics = build_telemetry(STREAM)
-    worker = Worker(telemetry=RoleTelemetry(metrics, Role.COUNT, SHARDS), timestamp="at")
-    ahead = json.loads(content(UNIT)) | {"at": MONDAY_MS + 2 * HOUR_MS}
-    worker.process(*[json.dumps(ahead).encode()] * 10)
-    worker.worker._commit(1.0)
-    heartbeat = metrics.activity.take("a")
-    assert heartbeat.refused == {(TOPIC, STREAM, "future"): 10}
-    assert heartbeat.gaps == {(STREAM, -4): 10}
-    (said,) = (each.found for each in caplog.records if "whole hours" in each.message)
-    assert said.startswith("in 10 of 10 records the event time is 2h after the record's time")
-    assert "a clock is 2h ahead" in said
-
-
-def test_record_with_one_overflowing_event_is_counted_not_at_all(worker):
-    worker.process(OVERFLOWING)
-    (rejection,) = worker.letters.rejections
-    assert (rejection.reason, rejection.stream) == (Reason.NON_FINITE, STREAM)
-    assert worker.commit() == ({REJECTED: 1}, (0, 1))
+        heartbeat = metrics.activity.take("a")
+        assert (heartbeat.gaps, heartbeat.refused) == ({(STREAM, gap): number}, refused)
+    (found,) = (each.found for each in caplog.records if "whole hours" in each.message)
+    assert re.match(said, found)
 
 
 def test_record_without_schema_pauses_its_partition_at_its_offset(worker):
     worker.unknown = {b"unknown"}
     worker.process(SOUND, b"unknown", SOUND, b"{", offset=4)
     worker.process(SOUND, partition=1, offset=8)
+    # What was fetched before the pause is left, the end of the partition as well.
+    worker.process(SOUND, offset=8)
+    worker.worker.process([end(9)])
     assert (worker.position(FIRST), worker.position(SECOND)) == (5, 9)
     assert worker.consumer.log[1:] == [("unassign", [FIRST])]
-    assert worker.letters.rejections == []
-    records, _ = worker.commit()
-    assert records == {ACCEPTED: 2}
+    assert worker.rejections == []
+    assert worker.commit()[0] == {ACCEPTED: 2}
     assert list(worker.telemetry.waiting_for_schema.call_args.args[0]) == [FIRST]
+    worker.unknown = set()
+    worker.clock.advance(1)
+    # The leader epoch is that of the last record read.
+    assert worker.start() == [("assign", [(*FIRST, 5, 3)])]
+    worker.process(b"unknown", SOUND, b"{", offset=5)
+    assert worker.position() == 8
+    assert worker.commit()[0] == {ACCEPTED: 1, REJECTED: 2}
 
 
 def read_for_two_minutes(worker, poll=lambda: None):
@@ -263,7 +250,7 @@ def test_lack_of_memory_is_no_fault_of_the_record(worker):
     worker.error = MemoryError
     with pytest.raises(MemoryError):
         worker.process(SOUND)
-    assert (worker.letters.rejections, worker.position()) == ([], 0)
+    assert (worker.rejections, worker.position()) == ([], 0)
 
 
 @pytest.mark.parametrize("culprits", [{0}, {3, 4}, {7}, set(range(8))])
@@ -280,45 +267,19 @@ def test_record_on_which_the_code_fails_is_refused_and_the_others_counted(worker
         worker.start()
         worker.process(*[SOUND] * (8 - worker.position()), offset=worker.position())
     assert worker.position() == 8
-    assert {rejection.reason for rejection in worker.letters.rejections} == {Reason.FAULT}
+    assert {rejection.reason for rejection in worker.rejections} == {Reason.FAULT}
     counted = {ACCEPTED: 8 - len(culprits), REJECTED: len(culprits)}
     assert worker.commit()[0] == {outcome: number for outcome, number in counted.items() if number}
-
-
-def test_end_of_a_partition_that_was_paused_before_it_passes_no_record(worker):
-    worker.unknown = {b"unknown"}
-    unread = MappedRecord(b"unknown", offset=1)
-    worker.worker.process([MappedRecord(SOUND, offset=0), unread, end(2)])
-    assert worker.position() == 1
-
-
-def test_records_of_a_paused_partition_are_left_until_it_is_read_again(worker):
-    worker.unknown = {b"unknown"}
-    worker.process(b"unknown", SOUND)
-    worker.process(SOUND, offset=2)
-    assert worker.position() == 0
-    worker.unknown = set()
-    worker.clock.advance(1)
-    assert worker.start() == [("assign", [(*FIRST, 0, 5)])]
-    worker.process(b"unknown", SOUND, SOUND)
-    assert worker.position() == 3
-    assert worker.commit()[0] == {ACCEPTED: 2, REJECTED: 1}
 
 
 def end(offset):
     return MappedRecord(None, offset=offset, error=KafkaError(KafkaError._PARTITION_EOF))
 
 
-@pytest.mark.parametrize(
-    ("delivered", "start", "between"),
-    [
-        ([0, 1, 2], 0, 0),
-        ([3, 4], 3, 0),
-        ([0, 2, 5], 0, 3),
-        ([2, 4], 2, 1),
-    ],
-)
 @pytest.mark.parametrize("ends_later", [0, 7])
+@pytest.mark.parametrize(
+    ("delivered", "start", "between"), [([0, 1, 2], 0, 0), ([3, 4], 3, 0), ([0, 2, 5], 0, 3), ([2, 4], 2, 1)]
+)
 def test_offsets_without_a_record_are_counted_by_place(worker, delivered, start, between, ends_later):
     for offset in delivered:
         worker.process(SOUND, offset=offset)
@@ -326,15 +287,10 @@ def test_offsets_without_a_record_are_counted_by_place(worker, delivered, start,
     worker.worker.process([end(after + ends_later)])
     progress = worker.worker._held.find(FIRST).progress(2)
     assert (progress.end, progress.skipped) == (after + ends_later, start + between + ends_later)
-    worker.commit()
-    (skipped,) = worker.telemetry.offsets_skipped.call_args.args
-    assert (skipped[TOPIC, SkipPlace.START], skipped[TOPIC, SkipPlace.BETWEEN]) == (
-        start,
-        between + ends_later,
-    )
-    worker.process(SOUND, offset=after + ends_later)
-    worker.commit()
-    assert not any(worker.telemetry.offsets_skipped.call_args.args[0].values())
+    for expected in ({SkipPlace.START: start, SkipPlace.BETWEEN: between + ends_later}, {}):
+        worker.commit()
+        (skipped,) = worker.telemetry.offsets_skipped.call_args.args
+        assert +skipped == +Counter({(TOPIC, place): number for place, number in expected.items()})
 
 
 VALUES = st.sampled_from(
@@ -359,6 +315,6 @@ def test_records_read_are_accepted_filtered_or_rejected(batches):
         worker.worker.process(messages)
     records, (_, rejected) = worker.commit()
     assert sum(records.values()) == sum(offsets)
-    assert records.get(REJECTED, 0) == rejected == len(worker.letters.rejections)
+    assert records.get(REJECTED, 0) == rejected == len(worker.rejections)
     assert [worker.position(FIRST), worker.position(SECOND)] == offsets
     assert np.all(np.array(list(records.values()), int) >= 0)

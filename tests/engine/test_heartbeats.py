@@ -1,13 +1,12 @@
 """The sender of heartbeats: when it sends, and what becomes of those that are not delivered."""
 
-import logging
 import os
 import socket
-from contextlib import contextmanager
+from collections import Counter
+from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
-from deploy.demo.broker import EmbeddedBroker
+from confluent_kafka import KafkaError
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.engine import heartbeats
@@ -21,19 +20,6 @@ from tests.waiting import wait_for
 TOPIC = "g.heartbeats"
 
 
-@contextmanager
-def sending(monkeypatch, activity, bootstrap="unused"):
-    monkeypatch.setattr(heartbeats, "INTERVAL_S", 0.05)
-    monkeypatch.setattr(heartbeats, "_RETRY_S", 0.05)
-    login = Login({"bootstrap.servers": bootstrap})
-    sender = HeartbeatSender(login, TOPIC, "replica-0", activity, SYSTEM_CLOCK)
-    sender.start()
-    try:
-        yield
-    finally:
-        sender.stop()
-
-
 @pytest.mark.parametrize(
     ("configured", "name"), [(None, "dg-0:7"), ("dg-0", "dg-0:7"), ("blue", "blue on dg-0:7")]
 )
@@ -43,45 +29,22 @@ def test_name_of_a_replica_is_its_own(monkeypatch, configured, name):
     assert name_replica(configured) == name
 
 
-def read(numbers):
-    added = Numbers()
-    added.read["embeddings"] = numbers
-    return added
-
-
-def test_heartbeats_begin_once_the_topic_is_there(monkeypatch):
-    activity = build_telemetry().activity
-    activity.add(read(7))
-    with EmbeddedBroker([]) as broker, sending(monkeypatch, activity, broker.bootstrap):
-        properties = {"bootstrap.servers": broker.bootstrap}
-        metadata = Producer(properties).list_topics
-        assert TOPIC not in metadata(timeout=60).topics
-        metadata(TOPIC, timeout=60)  # which creates it
-        consumer = Consumer({**properties, "group.id": "unused"})
-        consumer.assign([TopicPartition(TOPIC, index, OFFSET_BEGINNING) for index in range(4)])
-        found = wait_for("two heartbeats", lambda: len(got := consumer.consume(2, 1.0)) == 2 and got)
-        consumer.close()
-    assert {record.key() for record in found} == {b"replica-0"}
-    first, second = sorted(
-        (decode_heartbeat(record.value()) for record in found), key=lambda each: not each.read
-    )
-    assert (first.roles, first.read, second.read) == (("count", "windows"), {"embeddings": 7}, {})
-
-
 class RefusingProducer:
-    """A producer of a topic whose leader takes nothing, refuses, or takes all, in this order.
+    """A producer of a topic that is missing; then its leader takes nothing, refuses, or takes all.
 
     Attributes:
         values: What the leader has taken.
     """
 
     def __init__(self):
-        self.outcomes = ["silent", "refused", "taken"]
+        self.outcomes = ["missing", "silent", "refused", "taken"]
         self.values = []
         self._waiting = []
 
     def list_topics(self, timeout):
-        return type("Metadata", (), {"topics": {TOPIC: None}})
+        is_missing = self.outcomes[0] == "missing"
+        self.outcomes = self.outcomes[is_missing:]
+        return SimpleNamespace(topics={} if is_missing else {TOPIC: None})
 
     def produce(self, topic, value, key, on_delivery):
         self._waiting.append((value, on_delivery))
@@ -105,11 +68,18 @@ class RefusingProducer:
 
 
 def test_what_is_not_delivered_is_in_the_next_heartbeat(monkeypatch, caplog):
-    producer = RefusingProducer()
+    producer, activity = RefusingProducer(), build_telemetry().activity
     monkeypatch.setattr(client, "producer", lambda _: producer)
-    activity = build_telemetry().activity
-    activity.add(read(7))
-    with caplog.at_level(logging.WARNING), sending(monkeypatch, activity):
+    monkeypatch.setattr(heartbeats, "INTERVAL_S", 0.05)
+    monkeypatch.setattr(heartbeats, "_RETRY_S", 0.05)
+    activity.add(Numbers(read=Counter(embeddings=7)))
+    sender = HeartbeatSender(Login({}), TOPIC, "replica-0", activity, SYSTEM_CLOCK)
+    sender.start()
+    try:
         wait_for("two heartbeats", lambda: len(producer.values) >= 2)
-    assert [decode_heartbeat(value).read for value in producer.values[:2]] == [{"embeddings": 7}, {}]
+    finally:
+        sender.stop()
+    first, second = (decode_heartbeat(value) for value in producer.values[:2])
+    assert (first.roles, first.read, second.read) == (("count", "windows"), {"embeddings": 7}, {})
+    assert {each.replica for each in (first, second)} == {"replica-0"}
     assert len([each for each in caplog.records if "heartbeats are not delivered" in each.message]) == 1

@@ -37,7 +37,7 @@ class FakeProducer:
     on_error: OnError
 
     def __init__(self, unwritable: Collection[int] = (), **failures: list[KafkaError]) -> None:
-        self._failures = failures
+        self._failures = {name: [*errors] for name, errors in failures.items()}
         self._unwritable = unwritable
         self.calls: list[str] = []
         self.queue: list[QueuedRecord] = []
@@ -135,9 +135,9 @@ def started(*producers: FakeProducer, **clocks: Callable[[], float]) -> tuple[Tr
     return transaction, factory
 
 
-def commit(transaction: Transaction) -> None:
+def commit(transaction: Transaction, bound_s: float = BOUND_S) -> None:
     """Commit one offset for a member, in a new transaction unless one is open."""
     transaction.bind(FakeMember())
     with suppress(RuntimeError):
         transaction.begin(BOUND_S)
-    transaction.commit([TopicPartition("t", 0, 1)], BOUND_S)
+    transaction.commit([TopicPartition("t", 0, 1)], bound_s)

@@ -1,6 +1,5 @@
 """Tests of `driftgauge.kafka.intake`."""
 
-import logging
 from unittest.mock import Mock
 
 import pytest
@@ -21,47 +20,38 @@ GROUP = "driftgauge"
 NOW_MS = 1_762_128_000_000
 
 
-def sort(messages):
-    """Return records, ends and lost partitions."""
-    found = sort_messages(messages, group=GROUP)
-    return found.records, found.ends, found.lost_positions
-
-
-def error_event(code, **parts):
-    return FakeMessage(error=KafkaError(code, fatal=parts.pop("fatal", False)), **parts)
+def error_event(code, text=None, *, fatal=False, **parts):
+    return FakeMessage(error=KafkaError(code, text, fatal=fatal), **parts)
 
 
 def end(offset, partition=0):
     return error_event(KafkaError._PARTITION_EOF, partition=partition, offset=offset)
 
 
-def test_records_are_returned_in_order():
-    records = [FakeMessage(offset=4), FakeMessage(partition=1, offset=2), FakeMessage(offset=5)]
-    assert sort(records) == (records, {}, {})
+KEPT = FakeMessage(offset=4)
+TRUNCATED = (
+    "Partition log truncation detected at offset 300 (leader epoch 1): "
+    "broker end offset is 200 (offset leader epoch 0)"
+)
 
 
-def test_end_of_partition_reports_end_past_undelivered_records():
-    record = FakeMessage(offset=4)
-    expected = [record], {(TOPIC, 0): 7, (TOPIC, 1): 3}, {}
-    assert sort([record, end(7), end(3, partition=1)]) == expected
-
-
-def test_end_without_offset_reports_zero():
-    assert sort([end(None)]) == ([], {(TOPIC, 0): 0}, {})
-
-
-def test_position_missing_from_log_is_lost():
-    kept = FakeMessage(offset=4)
-    assert sort([kept, error_event(KafkaError._AUTO_OFFSET_RESET, partition=1)]) == (
-        [kept],
-        {},
-        {(TOPIC, 1): None},
-    )
-
-
-def test_batch_that_fails_its_checksum_damages_its_partition():
-    found = sort_messages([error_event(KafkaError._BAD_MSG, partition=1, offset=4)], group=GROUP)
-    assert found.damaged.keys() == {(TOPIC, 1)}
+@pytest.mark.parametrize(
+    ("messages", "ends", "lost", "damaged"),
+    [
+        ([KEPT, FakeMessage(partition=1, offset=2), FakeMessage(offset=5)], {}, {}, set()),
+        ([KEPT, end(7), end(3, partition=1)], {(TOPIC, 0): 7, (TOPIC, 1): 3}, {}, set()),
+        ([end(None)], {(TOPIC, 0): 0}, {}, set()),
+        ([KEPT, error_event(KafkaError._AUTO_OFFSET_RESET, partition=1)], {}, {(TOPIC, 1): None}, set()),
+        ([error_event(KafkaError._AUTO_OFFSET_RESET, TRUNCATED, partition=1)], {}, {(TOPIC, 1): 200}, set()),
+        ([error_event(KafkaError._BAD_MSG, partition=1, offset=4)], {}, {}, {(TOPIC, 1)}),
+        ([error_event(KafkaError._TRANSPORT), KEPT], {}, {}, set()),
+    ],
+    ids=["records", "ends", "an empty log", "a lost position", "a truncated log", "damage", "another error"],
+)
+def test_poll_is_sorted(messages, ends, lost, damaged):
+    found = sort_messages(messages, group=GROUP)
+    assert found.records == [each for each in messages if each.error() is None]
+    assert (found.ends, found.lost_positions, {*found.damaged}) == (ends, lost, damaged)
 
 
 def test_changelog_with_a_damaged_batch_has_no_content():
@@ -87,53 +77,44 @@ def test_truncated_changelog_needs_new_clients():
         reader.poll()
 
 
-def test_truncated_log_reports_its_end():
-    text = (
-        "Partition log truncation detected at offset 300 (leader epoch 1): "
-        "broker end offset is 200 (offset leader epoch 0)"
-    )
-    truncated = FakeMessage(error=KafkaError(KafkaError._AUTO_OFFSET_RESET, text), partition=1, offset=300)
-    assert sort([truncated]) == ([], {}, {(TOPIC, 1): 200})
+@pytest.mark.parametrize(
+    ("event", "raised", "text"),
+    [
+        *(
+            (
+                error_event(code, partition=1),
+                AuthorizationError,
+                r"embeddings\[1\] \(.*\); (check|grant) ",
+            )
+            for code in (
+                KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+                KafkaError.GROUP_AUTHORIZATION_FAILED,
+                KafkaError.SASL_AUTHENTICATION_FAILED,
+                KafkaError.TOPIC_AUTHORIZATION_FAILED,
+            )
+        ),
+        (
+            error_event(KafkaError.GROUP_AUTHORIZATION_FAILED, topic=None),
+            AuthorizationError,
+            f"not allowed to read from the cluster .*; grant Read on the group {GROUP}$",
+        ),
+        (
+            error_event(KafkaError._STATE, topic=None, fatal=True),
+            BrokerError,
+            f"the consumer of the group {GROUP} failed for good .*check the brokers",
+        ),
+    ],
+)
+def test_error_that_lasts_is_raised_with_its_remedy(event, raised, text):
+    with pytest.raises(raised, match=text):
+        sort_messages([event], group=GROUP)
 
 
-AUTHORIZATION = [
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-]
-
-
-@pytest.mark.parametrize("code", AUTHORIZATION)
-def test_authorization_error_names_partition_and_remedy(code):
-    with pytest.raises(
-        AuthorizationError, match=r"not allowed to read embeddings\[1\] \(.*\); (check|grant) "
-    ):
-        sort([error_event(code, partition=1)])
-
-
-def test_authorization_error_without_topic_names_cluster():
-    with pytest.raises(
-        AuthorizationError, match=f"not allowed to read from the cluster .*; grant Read on the group {GROUP}$"
-    ):
-        sort([error_event(KafkaError.GROUP_AUTHORIZATION_FAILED, topic=None)])
-
-
-def test_fatal_error_event_raises_broker_error():
-    with pytest.raises(
-        BrokerError, match=f"the consumer of the group {GROUP} failed for good .*check the brokers"
-    ):
-        sort([error_event(KafkaError._STATE, topic=None, fatal=True)])
-
-
-def test_other_error_event_is_logged_and_records_are_kept(caplog):
-    caplog.set_level(logging.WARNING)
-    kept = FakeMessage(offset=1)
-    assert sort([error_event(KafkaError._TRANSPORT), kept]) == ([kept], {}, {})
+def test_other_error_is_logged(caplog):
+    sort_messages([error_event(KafkaError._TRANSPORT)], group=GROUP)
     (line,) = caplog.records
     assert line.getMessage() == "the Kafka client reports an error and tries again"
     assert (line.topic, line.partition, line.group) == (TOPIC, 0, GROUP)
-    assert line.remedy
 
 
 def test_columns_hold_records_of_read_partitions_with_codes_and_offsets():
@@ -147,10 +128,7 @@ def test_columns_hold_records_of_read_partitions_with_codes_and_offsets():
     assert read == records.raw == [messages[0], *messages[2:]]
     assert records.partition.tolist() == [3, 0, 3]
     assert records.offset.tolist() == [4, 2**40, 5]
-
-
-def test_no_record_of_read_partitions_gives_empty_columns():
-    read, records = to_records([FakeMessage(b"a")], {}, now_ms=NOW_MS)
+    read, records = to_records(messages, {}, now_ms=NOW_MS)
     assert (list(read), len(records.partition), len(records.credible_ms)) == ([], 0, 0)
 
 

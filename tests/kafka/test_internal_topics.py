@@ -18,9 +18,11 @@ from tests.harness.topics import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
 
+SETTINGS = {"partials": PARTIALS_SETTINGS, "changelog": CHANGELOG_SETTINGS}
+
 
 def test_replicas_create_internal_topics_at_once_and_keep_their_settings(internal):
-    barrier = threading.Barrier(3)
+    barrier, stale = threading.Barrier(3), StaleAdmin(internal.admin)
 
     def prepare():
         admin = client.admin(internal.properties)
@@ -35,21 +37,38 @@ def test_replicas_create_internal_topics_at_once_and_keep_their_settings(interna
     for topic, wanted in topics:
         assert internal.count_partitions(topic) == SHARDS
         assert before[topic].items() >= wanted.items()
-    internal.prepare()
+    internal.prepare(stale)
     assert {topic: internal.settings(topic) for topic, _ in topics} == before
 
 
-def test_topics_created_and_used_by_another_replica_are_not_lost(internal):
-    stale = StaleAdmin(internal.admin)
-    internal.prepare()
-    internal.prepare(stale)
-
-
-@pytest.mark.parametrize("which", ["partials", "changelog"])
-def test_internal_topic_with_other_partition_count_is_refused(internal, which):
+@pytest.mark.parametrize(
+    ("which", "shards", "settings", "problem"),
+    [
+        *((which, SHARDS + 1, {}, "has 3 partitions and must have 2, one a shard") for which in SETTINGS),
+        *(
+            (
+                "changelog",
+                SHARDS,
+                {"cleanup.policy": policy},
+                f"has cleanup.policy={policy}: .* Set it to c",
+            )
+            for policy in ("delete", "compact,delete")
+        ),
+        *(
+            ("partials", SHARDS, {setting: value}, rf"has {setting}={value} \(must be .*\): ")
+            for setting, value in (
+                ("cleanup.policy", "compact"),
+                ("retention.ms", "604799999"),
+                ("retention.bytes", "1000000"),
+                ("message.timestamp.type", "CreateTime"),
+            )
+        ),
+    ],
+)
+def test_unsafe_internal_topic_is_refused(internal, which, shards, settings, problem):
     topic = getattr(internal, which)
-    internal.create(topic, SHARDS + 1, cleanup_policy="compact")
-    with pytest.raises(StateError, match=rf"{topic} has 3 partitions and must have 2, one a shard"):
+    internal.create(topic, shards, **SETTINGS[which] | settings)
+    with pytest.raises(StateError, match=f"{topic} {problem}"):
         internal.prepare()
 
 
@@ -64,44 +83,8 @@ def test_other_number_of_shards_is_refused_before_it_loses_counts(internal):
     assert internal.count_partitions(internal.partials) == SHARDS
 
 
-def test_lost_internal_topics_are_created_empty(internal):
-    """Each shard then finds that changelog, offset and partials do not fit together."""
-    internal.prepare()
-    internal.delete(internal.changelog)
-    internal.delete(internal.partials)
-    internal.prepare()
-    assert (
-        internal.count_partitions(internal.changelog)
-        == internal.count_partitions(internal.partials)
-        == SHARDS
-    )
-
-
-@pytest.mark.parametrize("policy", ["delete", "compact,delete"])
-def test_changelog_with_deleting_policy_is_refused(internal, policy):
-    internal.create(internal.partials, SHARDS, **PARTIALS_SETTINGS)
-    internal.create(internal.changelog, SHARDS, cleanup_policy=policy)
-    with pytest.raises(StateError, match=rf"has cleanup.policy={policy}: .* Set it to compact"):
-        internal.prepare()
-
-
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("cleanup.policy", "compact"),
-        ("retention.ms", "604799999"),
-        ("retention.bytes", "1000000"),
-        ("message.timestamp.type", "CreateTime"),
-    ],
-)
-def test_partials_with_unsafe_settings_are_refused(internal, setting, value):
-    internal.create(internal.partials, SHARDS, **{**PARTIALS_SETTINGS, setting: value})
-    with pytest.raises(StateError, match=rf"{internal.partials} has {setting}={value} \(must be .*\): "):
-        internal.prepare()
-
-
 def test_partials_with_longer_retention_keep_their_settings(internal):
-    internal.create(internal.partials, SHARDS, **{**PARTIALS_SETTINGS, "retention.ms": "-1"})
+    internal.create(internal.partials, SHARDS, **PARTIALS_SETTINGS | {"retention.ms": "-1"})
     internal.prepare()
     assert internal.settings(internal.partials)["retention.ms"] == "-1"
 
@@ -177,39 +160,28 @@ def cluster(guarded):
     return AclCluster(guarded)
 
 
-def test_hidden_topic_is_not_reported_missing(cluster):
-    cluster.set_rules(ResourceType.TOPIC, cluster.events, deny=[AclOperation.DESCRIBE])
-    with pytest.raises(
-        AuthorizationError, match=rf"topic {cluster.events} is hidden .*; grant Describe on it"
-    ):
-        topics.create_missing_topics(cluster.admin, [cluster.events], 1)
-    cluster.set_rules(ResourceType.TOPIC, cluster.partials, deny=[AclOperation.DESCRIBE])
-    with pytest.raises(AuthorizationError, match=f"topic {cluster.partials} is hidden"):
+@pytest.mark.parametrize(
+    ("has_topics", "denied", "text"),
+    [
+        (False, AclOperation.DESCRIBE, r"topic {} is hidden .*; grant Describe on it"),
+        (
+            False,
+            AclOperation.CREATE,
+            r"{} is missing and cannot be created .*; grant Create on it, or create it with 2 partitions and "
+            "cleanup.policy=delete, retention.ms=604800000",
+        ),
+        (True, AclOperation.DESCRIBE_CONFIGS, r"settings of topic {} .*; grant DescribeC"),
+    ],
+)
+def test_missing_right_names_topic_and_right(cluster, has_topics, denied, text):
+    if has_topics:
         cluster.prepare()
-
-
-def test_create_without_right_names_topic_and_right(cluster):
-    everything, create = [AclOperation.ALL], [AclOperation.CREATE]
-    cluster.set_rules(ResourceType.BROKER, "kafka-cluster", allow=everything, deny=create)
-    cluster.set_rules(ResourceType.TOPIC, cluster.partials, allow=everything, deny=create)
-    remedy = (
-        "grant Create on it, or create it with 2 partitions and cleanup.policy=delete, retention.ms=604800000"
-    )
-    with pytest.raises(
-        AuthorizationError, match=rf"{cluster.partials} is missing and cannot be created .*; {remedy}"
-    ):
+    for kind, name in ((ResourceType.BROKER, "kafka-cluster"), (ResourceType.TOPIC, cluster.partials)):
+        cluster.set_rules(kind, name, allow=[AclOperation.ALL], deny=[denied])
+    with pytest.raises(AuthorizationError, match=text.format(cluster.partials)):
         cluster.prepare()
-    with pytest.raises(AuthorizationError, match=r"grant Create on it, or create it$"):
-        topics.create_missing_topics(cluster.admin, [cluster.partials], 1)
-
-
-def test_describe_configs_without_right_names_topic_and_right(cluster):
-    cluster.prepare()
-    cluster.set_rules(
-        ResourceType.TOPIC, cluster.partials, allow=[AclOperation.ALL], deny=[AclOperation.DESCRIBE_CONFIGS]
-    )
-    with pytest.raises(
-        AuthorizationError, match=rf"settings of topic {cluster.partials} .*; grant DescribeC"
-    ):
-        cluster.prepare()
-    assert metadata.message_limit(cluster.admin, [cluster.partials]) is None
+    if has_topics:
+        assert metadata.message_limit(cluster.admin, [cluster.partials]) is None
+    else:
+        with pytest.raises(AuthorizationError, match=r"grant (Create on it, or create|Describe on) it"):
+            topics.create_missing_topics(cluster.admin, [cluster.partials], 1)

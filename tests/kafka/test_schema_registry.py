@@ -5,6 +5,7 @@ import logging
 import sys
 import threading
 from base64 import b64encode
+from contextlib import nullcontext
 
 import pytest
 from confluent_kafka.schema_registry import Schema as RegisteredSchema
@@ -81,64 +82,67 @@ def test_credentials_and_format_are_sent():
     assert asked == [("/schemas/ids/7?format=serialized", basic)]
 
 
+def answering(status, body):
+    """Return a server that answers so; its context gives its address."""
+    text = body if isinstance(body, str) else json.dumps(body)
+    return serve_answers(lambda *_: (status, text.encode()))
+
+
+RUNS = "check that the schema registry runs"
+
+
 @pytest.mark.parametrize(
-    ("status", "body", "unknown", "cure"),
+    ("server", "unknown", "unreachable", "cure"),
     [
-        (404, {"error_code": 40403, "message": "Schema 7 not found"}, True, ""),
-        (404, {"error_code": 404, "message": "HTTP 404 Not Found"}, False, "check the path"),
-        (404, "<html>", False, "check the path"),
-        (401, {"error_code": 401, "message": "Unauthorized"}, False, "credentials"),
-        (200, "<html>", False, "check that the schema registry runs"),
-        (200, [], False, "check that the schema registry runs"),
-        (503, "", False, "check the schema registry"),
+        (answering(404, {"error_code": 40403, "message": "Schema 7 not found"}), True, False, ""),
+        (answering(404, {"error_code": 404, "message": "HTTP 404"}), False, False, "check the path"),
+        (answering(404, "<html>"), False, False, "check the path"),
+        (answering(401, {"error_code": 401, "message": "Unauthorized"}), False, False, "credentials"),
+        (answering(200, "<html>"), False, False, RUNS),
+        (answering(200, []), False, False, RUNS),
+        (answering(503, ""), False, False, "check the schema registry"),
+        (nullcontext("http://127.0.0.1:1"), False, True, RUNS),
     ],
 )
-def test_answers_are_told_apart(status, body, unknown, cure):
-    text = body if isinstance(body, str) else json.dumps(body)
+def test_answers_are_told_apart(server, unknown, unreachable, cure):
     with (
-        serve_answers(lambda *_: (status, text.encode())) as url,
+        server as url,
         connect({"url": url}) as client,
         pytest.raises(Exception) as caught,  # noqa: PT011
     ):
         client.get_schema(7)
-    assert is_unknown(caught.value) == unknown
-    assert not is_unreachable(caught.value)
+    assert (is_unknown(caught.value), is_unreachable(caught.value)) == (unknown, unreachable)
     assert cure in remedy(caught.value)
 
 
-def test_registry_that_is_away_is_not_an_unknown_schema():
-    with connect({"url": "http://127.0.0.1:1"}) as client, pytest.raises(Exception) as caught:  # noqa: PT011
-        client.get_schema(7)
-    assert not is_unknown(caught.value)
-    assert is_unreachable(caught.value)
-    assert "check that the schema registry runs" in remedy(caught.value)
-
-
 TEXT = '{"type": "record", "name": "E", "fields": []}'
-AWAY = ConnectionError("refused")
 PLAIN_404 = SchemaRegistryError(404, 404, "HTTP 404 Not Found")
 
 
-class Client:
-    """The library's own mock client, which also raises errors, and notes what it is asked for."""
+class Client(MockSchemaRegistryClient):
+    """The library's own mock, which also raises errors.
+
+    Attributes:
+        error: The error of every schema, if there is one; `errors`: those of some by their id.
+        asked: What it was asked for.
+    """
 
     def __init__(self):
-        self.mock = MockSchemaRegistryClient({"url": "mock://"})
-        self.error = None
-        self.errors = {}
-        self.asked = []
+        super().__init__({"url": "mock://"})
+        self.error, self.errors, self.asked = None, {}, []
 
     def get_schema(self, schema_id, subject_name=None, fmt=None):
         self.asked.append((schema_id, fmt))
-        if self.error is not None:
-            raise self.error
-        if schema_id in self.errors:
-            raise self.errors[schema_id]
-        return self.mock.get_schema(schema_id, subject_name, fmt)
+        if error := self.errors.get(schema_id, self.error):
+            raise error
+        return super().get_schema(schema_id, subject_name, fmt)
 
     def get_version(self, subject_name, version, deleted=False, fmt=None):
         self.asked.append((subject_name, version, deleted, fmt))
-        return self.mock.get_version(subject_name, version, deleted, fmt)
+        return super().get_version(subject_name, version, deleted, fmt)
+
+    def register(self, text=TEXT, kind="AVRO", references=(), subject="embeddings-value"):
+        return self.register_schema(subject, RegisteredSchema(text, kind, list(references)))
 
 
 @pytest.fixture
@@ -151,10 +155,6 @@ def registry(client, clock):
     return SchemaRegistry(client, clock.clock)
 
 
-def register(client, text=TEXT, kind="AVRO", references=(), subject="embeddings-value"):
-    return client.mock.register_schema(subject, RegisteredSchema(text, kind, list(references)))
-
-
 def unknown(registry, schema_id, kind="AVRO"):
     with pytest.raises(EventError) as caught:
         registry.find(schema_id, kind)
@@ -162,19 +162,24 @@ def unknown(registry, schema_id, kind="AVRO"):
     return caught.value.detail
 
 
-def give_up(registry, clock, schema_id):
-    """Let the registry become unknown; returns the seconds that this takes."""
-    assert registry.find(schema_id, "AVRO") is None
+def work_off(registry, clock):
+    """Let the registry ask for what is due until nothing is; return the seconds that this takes."""
     waited_s = 0.0
-    while (wait_s := registry.step()) is not None:
+    while (wait_s := registry.step()) is not None and waited_s < 60:
         waited_s += wait_s
         clock.advance(wait_s)
     return waited_s
 
 
+def give_up(registry, clock, schema_id):
+    """Let a schema become unknown; return the seconds that this takes."""
+    assert registry.find(schema_id, "AVRO") is None
+    return work_off(registry, clock)
+
+
 @pytest.mark.parametrize(("kind", "text", "form"), [("AVRO", TEXT, None), ("PROTOBUF", "CgF4", "serialized")])
 def test_schema_is_fetched_once_in_the_format_of_its_kind(registry, client, kind, text, form):
-    schema_id = register(client, text, kind)
+    schema_id = client.register(text, kind)
     for _ in range(2):
         assert registry.find(schema_id, kind) is None
     assert registry.step() == 0
@@ -184,13 +189,11 @@ def test_schema_is_fetched_once_in_the_format_of_its_kind(registry, client, kind
 
 
 def test_referenced_schemas_come_in_order_of_their_use(registry, client):
-    def refer(name, version=1):
-        return SchemaReference(f"shop.{name}", name, version)
-
-    register(client, "color", "AVRO", (), "Color")
-    register(client, "point", "AVRO", [refer("Color")], "Point")
-    register(client, "line", "AVRO", [refer("Point"), refer("Color")], "Line")
-    schema_id = register(client, TEXT, "AVRO", [refer("Line"), refer("Point")])
+    color, point, line = (SchemaReference(f"shop.{name}", name, 1) for name in ("Color", "Point", "Line"))
+    client.register("color", subject="Color")
+    client.register("point", references=[color], subject="Point")
+    client.register("line", references=[point, color], subject="Line")
+    schema_id = client.register(references=[line, point])
     registry.find(schema_id, "AVRO")
     registry.step()
     references = (("shop.Color", "color"), ("shop.Point", "point"), ("shop.Line", "line"))
@@ -202,30 +205,24 @@ def test_referenced_schemas_come_in_order_of_their_use(registry, client):
     ("registered", "expected"), [("JSON", "AVRO"), ("AVRO", "PROTOBUF"), ("JSON", "PROTOBUF")]
 )
 def test_schema_of_another_type_is_refused(registry, client, registered, expected):
-    schema_id = register(client, TEXT, registered)
+    schema_id = client.register(TEXT, registered)
     registry.find(schema_id, expected)
     registry.step()
     detail = f"is of the type {registered}, not {expected}; correct the encoding"
     assert detail in unknown(registry, schema_id, expected)
 
 
-def test_unknown_schema_is_asked_for_three_times_within_seconds(registry, client, clock):
-    assert give_up(registry, clock, 7) == 3
-    assert client.asked == [(7, None)] * 3
-    assert "schema 7 is unknown to the schema registry" in unknown(registry, 7)
-
-
-def test_unknown_schema_is_asked_for_again_after_a_minute_without_a_wait(registry, client, clock):
-    give_up(registry, clock, 1)
+def test_unknown_schema_is_asked_for_three_times_and_again_after_a_minute(registry, client, clock):
+    assert give_up(registry, clock, 1) == 3
+    assert client.asked == [(1, None)] * 3
     clock.advance(59)
-    unknown(registry, 1)
+    assert "schema 1 is unknown to the schema registry" in unknown(registry, 1)
     assert registry.step() is None
     clock.advance(1)
     unknown(registry, 1)
-    assert registry.step() == 0
-    assert registry.step() is None
+    assert work_off(registry, clock) == 0, "nothing waits for the answer"
     assert len(client.asked) == 4
-    register(client)
+    client.register()
     clock.advance(60)
     unknown(registry, 1)
     registry.step()
@@ -237,40 +234,39 @@ def test_many_unknown_schemas_are_asked_for_once_each(registry, client, clock):
         give_up(registry, clock, schema_id)
     client.asked.clear()
     assert give_up(registry, clock, 100) == 0
-    assert client.asked == [(100, None)]
     clock.advance(3_700)
-    client.asked.clear()
     give_up(registry, clock, 101)
-    assert client.asked == [(101, None)] * 3, "those of long ago say nothing of the next"
+    assert client.asked == [(100, None), *[(101, None)] * 3], "those of long ago say nothing of the next"
 
 
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [
-        (AWAY, "check that the schema registry runs"),
+        (ConnectionError("refused"), RUNS),
         (SchemaRegistryError(500, 50001, "Error in the backend data store"), "check the schema registry"),
-        (SchemaRegistryError(401, 40101, "Unauthorized"), "credentials"),
         (SchemaRegistryError(403, 40301, "Forbidden"), "credentials"),
         (OAuthTokenError("hunter2 is wrong"), "credentials"),
         (SchemaRegistryError(404, -1, "Unknown Schema Registry Error: b'<html>'"), "check the path"),
-        (SchemaRegistryError(404, 404, "HTTP 404 Not Found"), "check the path"),
-        (KeyError("schema"), "check that the schema registry runs"),
+        (PLAIN_404, "check the path"),
+        (KeyError("schema"), RUNS),
     ],
 )
 def test_schema_is_not_known_yet_while_registry_fails(registry, client, clock, caplog, error, remedy):
     caplog.set_level(logging.INFO)
-    schema_id = register(client)
+    former, schema_id = client.register(subject="former"), client.register()
+    registry.find(former, "AVRO")
+    work_off(registry, clock)
     client.error = error
     for _ in range(12):
-        assert registry.find(schema_id, "AVRO") is None
+        assert registry.find(schema_id, "PROTOBUF") is None
         clock.advance(registry.step())
     (warning,) = caplog.records
     assert warning.levelname == "WARNING"
     assert remedy in warning.remedy
     assert "hunter2" not in warning.error
     client.error = None
-    while registry.find(schema_id, "AVRO") is None:
-        clock.advance(registry.step())
+    work_off(registry, clock)
+    assert "not PROTOBUF" in unknown(registry, schema_id, "PROTOBUF")
     assert caplog.messages[1:] == ["the schema registry gives schemas again"]
 
 
@@ -287,64 +283,39 @@ def test_failing_schema_does_not_delay_others(registry, client, clock, caplog, e
     client.errors[7] = error
     registry.find(7, "AVRO")
     registry.step()
-    schema_id = register(client)
+    schema_id = client.register()
     registry.find(schema_id, "AVRO")
     assert registry.step() == 0
     assert registry.find(schema_id, "AVRO") == Schema(TEXT)
-    pauses = []
-    for _ in range(6):
-        pauses.append(registry.step())
-        clock.advance(pauses[-1])
+    for pause_s in (1, 2, 4, 8, 10, 10):
+        assert registry.step() == pause_s
+        clock.advance(pause_s)
         registry.step()
-    assert pauses == [1, 2, 4, 8, 10, 10]
     assert [record.schema_id for record in caplog.records] == [7]
     del client.errors[7]
-    clock.advance(10)
-    registry.step()
+    work_off(registry, clock)
     assert caplog.messages[1:] == ["the schema registry gives schemas again"]
 
 
 def test_plain_404_is_unknown_while_registry_answers_for_others(registry, client, clock):
     client.errors[7] = PLAIN_404
-    schema_id = register(client)
     registry.find(7, "AVRO")
     registry.step()
-    registry.find(schema_id, "AVRO")
-    waited_s = 0.0
-    while (wait_s := registry.step()) is not None and waited_s < 60:
-        waited_s += wait_s
-        clock.advance(wait_s)
-    assert waited_s == 3
+    registry.find(client.register(), "AVRO")
+    assert work_off(registry, clock) == 3
     assert client.asked.count((7, None)) == 3
-    assert "is unknown" in unknown(registry, 7)
     clock.advance(60)
-    unknown(registry, 7)
-    registry.step()
-    assert registry.step() is None
+    assert "is unknown" in unknown(registry, 7)
+    assert work_off(registry, clock) == 0
     assert client.asked.count((7, None)) == 4
 
 
-def test_plain_404_is_no_answer_where_registry_answered_only_before(registry, client, clock):
-    schema_id = register(client)
-    registry.find(schema_id, "AVRO")
-    registry.step()
-    client.error = PLAIN_404
-    registry.find(7, "AVRO")
-    for _ in range(12):
-        clock.advance(registry.step())
-        assert registry.find(7, "AVRO") is None
-
-
-def test_thread_fetches_while_the_caller_goes_on_and_ends(client):
-    schema_id = register(client)
-    released = threading.Event()
+def test_thread_fetches_while_the_caller_goes_on_and_ends(client, monkeypatch):
+    schema_id, released = client.register(), threading.Event()
     fetch = client.get_schema
-
-    def get_schema(*args, **options):
-        assert released.wait(10)
-        return fetch(*args, **options)
-
-    client.get_schema = get_schema
+    monkeypatch.setattr(
+        client, "get_schema", lambda *asked, **options: released.wait(10) and fetch(*asked, **options)
+    )
     with SchemaRegistry(client, SYSTEM_CLOCK) as registry:
         assert registry.find(schema_id, "AVRO") is None
         released.set()
