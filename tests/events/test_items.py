@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 from pydantic import ValidationError
 
+from driftgauge.events import vectors as vectors_module
 from driftgauge.events.encodings.avro import Avro
 from driftgauge.events.mapped_readers import build_readers
 from driftgauge.events.records import StoredRecord
@@ -111,19 +112,20 @@ def test_mapping_reads_items_of_one_list(fields, message):
 
 
 # Less than the limit alone, and more than it twice.
-WIDE = {"embedding": [[1]] * 5_001}
+WIDE = {"embedding": [[1]] * 51}
 
 
 @pytest.mark.parametrize(
     ("embeddings", "items"),
     [
         (["data[*].embedding"], [WIDE] * 2),
-        (["data[*].embedding"], [{"embedding": [[1]] * 10_000}] * 3),
-        (["data[*].embedding", "data[*].other"], [{"embedding": [1], "other": [1]}] * 5_001),
-        (["data[*].embedding", "data[*].other"], [WIDE | {"other": [[1]] * 5_000}]),
+        (["data[*].embedding"], [{"embedding": [[1]] * 100}] * 3),
+        (["data[*].embedding", "data[*].other"], [{"embedding": [1], "other": [1]}] * 51),
+        (["data[*].embedding", "data[*].other"], [WIDE | {"other": [[1]] * 50}]),
     ],
 )
-def test_vectors_of_all_items_count_for_the_limit(embeddings, items):
+def test_vectors_of_all_items_count_for_the_limit(monkeypatch, embeddings, items):
+    monkeypatch.setattr(vectors_module, "MOST_VECTORS", 100)
     vectors = [{**IMAGES, "embedding": each} for each in embeddings]
     settings = read_settings({"vectors": vectors})
     reader = build_readers({"t": settings})["t"]
@@ -133,7 +135,7 @@ def test_vectors_of_all_items_count_for_the_limit(embeddings, items):
     assert type(outcomes[0]) is list
     reason, _, detail = outcomes[1]
     assert reason is Reason.INVALID
-    assert detail.startswith("embedding: more than 10,000 vectors in one record")
+    assert detail.startswith("embedding: more than 100 vectors in one record")
 
 
 NUMBERS = {"type": "array", "items": "float"}
