@@ -92,6 +92,12 @@ def assert_alike(reader, *records):
     return outcomes
 
 
+def read_alike(mapping, build, raws):
+    """Read records, given as their values, as `read_both` does; return their outcomes."""
+    settings = InputSettings.model_validate(mapping)
+    return assert_alike(make_reader(settings, build(find_needs(settings))), *map(stored, raws))
+
+
 def read_both(mapping, build, raws):
     """Read records in a batch and each alone; the outcomes must be the same.
 
@@ -103,11 +109,9 @@ def read_both(mapping, build, raws):
     Returns:
         Of which of them the fields are certain.
     """
-    settings = InputSettings.model_validate(mapping)
-    encoding = build(find_needs(settings))
-    reader = make_reader(settings, encoding)
+    read_alike(mapping, build, raws)
+    encoding = build(find_needs(InputSettings.model_validate(mapping)))
     are_certain = []
-    assert_alike(reader, *map(stored, raws))
     for raw in raws:
         are_certain.append(False)
         with patch.object(type(encoding), "decode", side_effect=_UNSURE), suppress(EventError):

@@ -33,15 +33,15 @@ def read_settings(mapping):
     return InputSettings.model_validate(preset | mapping)
 
 
-def decode(mapping, *records, contracts=CONTRACTS):
+def decode(mapping, *records, contracts=CONTRACTS, topic=TOPIC):
     """Decode records, given as their values or as records, of the topic with a mapping."""
     raw = [
-        replace(record, stored_topic=TOPIC, stored_offset=row)
+        replace(record, stored_topic=topic, stored_offset=row)
         if isinstance(record, StoredRecord)
-        else StoredRecord(record, TOPIC, 0, row, stored_ms=TIME_MS)
+        else StoredRecord(record, topic, 0, row, stored_ms=TIME_MS)
         for row, record in enumerate(records)
     ]
-    readers = {} if mapping is None else build_readers({TOPIC: read_settings(mapping)})
+    readers = {} if mapping is None else build_readers({topic: read_settings(mapping)})
     rows = np.arange(len(raw))
     columns = Records(raw, np.zeros(len(raw), np.int32), rows, np.full(len(raw), TIME_MS + 60_000))
     return Decoder(contracts, lead_ms=0, readers=readers).decode(columns)

@@ -76,6 +76,17 @@ def avro(value, schema=AVRO):
     return buffer.getvalue()
 
 
+def varint(number, surplus=0):
+    """Return a number as Protobuf writes it, with surplus bytes."""
+    number, written = number % 2**64, bytearray()
+    while number >= 128:
+        written.append(number & 127 | 128)
+        number >>= 7
+    if surplus:
+        return bytes([*written, number | 128, *[128] * (surplus - 1), 0])
+    return bytes([*written, number])
+
+
 def add_field(message, name, number, kind, *, repeated=False, optional=False):
     """Add a field; `kind` is a scalar's name, or a message's or an enum's full name with a dot before it."""
     field = message.field.add(name=name, number=number, label=3 if repeated else 1)

@@ -51,53 +51,45 @@ def test_parse_event_agrees_with_decoder(raw):
         assert parsed.reason is decoded.rejections[0].reason
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["resnet18-fc1", "clip-text", "nobody", None]), st.integers(0, LATEST_MS))
-    )
-)
-def test_columns_of_mixed_streams_stay_aligned(plan):
-    dimensions = {"resnet18-fc1": 4, "clip-text": 2, "nobody": 3}
-    values = [
-        None if stream is None else event([row + 1] * dimensions[stream], stream=stream, timestamp=time_ms)
-        for row, (stream, time_ms) in enumerate(plan)
-    ]
-    decoded = decode(*values)
-    for batch in decoded.batches:
-        rows = [row for row, (stream, _) in enumerate(plan) if stream == batch.stream]
-        assert batch.row.tolist() == rows
-        assert batch.partition.tolist() == [row % 3 for row in rows]
-        assert batch.offset.tolist() == [row + 100 for row in rows]
-        assert batch.time_ms.tolist() == [plan[row][1] for row in rows]
-        assert batch.vectors.tolist() == [[row + 1.0] * dimensions[batch.stream] for row in rows]
-    assert {rejection.row: rejection.stream for rejection in decoded.rejections} == {
-        row: None for row, (stream, _) in enumerate(plan) if stream in (None, "nobody")
-    }
-
-
+DIMENSIONS = {"resnet18-fc1": 4, "clip-text": 2, "nobody": 3}
+STREAMS = st.sampled_from([*DIMENSIONS, None])
 NAMES = st.none() | st.text(max_size=3)
 SEGMENTS = st.none() | st.dictionaries(st.sampled_from(["country", "device", ""]), st.text(max_size=2))
 
 
-@given(plan=st.lists(st.tuples(st.booleans(), NAMES, SEGMENTS), min_size=1))
-def test_event_ids_and_segments_align_with_rows(plan):
+@given(st.lists(st.tuples(STREAMS, st.integers(0, LATEST_MS), st.booleans(), NAMES, SEGMENTS)))
+def test_columns_of_mixed_streams_stay_aligned(plan):
     values = [
-        event([row, 0 if is_sound else 1e39, 0, 0], event_id=name, segments=segments)
-        for row, (is_sound, name, segments) in enumerate(plan)
+        None
+        if stream is None
+        else event(
+            [row + 1 if is_sound else 1e39] * DIMENSIONS[stream],
+            stream=stream,
+            timestamp=time_ms,
+            event_id=name,
+            segments=segments,
+        )
+        for row, (stream, time_ms, is_sound, name, segments) in enumerate(plan)
     ]
     decoded = decode(*values)
+    known = {stream: [] for stream in ("resnet18-fc1", "clip-text", "nobody", None)}
+    for row, (stream, _, is_sound, *_) in enumerate(plan):
+        known[stream] += [row] if is_sound else []
     for batch in decoded.batches:
-        assert batch.row.tolist() == [row for row, (is_sound, _, _) in enumerate(plan) if is_sound]
-        names = [plan[row][1] for row in batch.row.tolist()]
-        segments = [plan[row][2] for row in batch.row.tolist()]
+        rows = known[batch.stream]
+        assert batch.row.tolist() == rows
+        assert batch.partition.tolist() == [row % 3 for row in rows]
+        assert batch.offset.tolist() == [row + 100 for row in rows]
+        assert batch.time_ms.tolist() == [plan[row][1] for row in rows]
+        assert batch.vectors.tolist() == [[row + 1.0] * DIMENSIONS[batch.stream] for row in rows]
+        names, segments = ([plan[row][column] for row in rows] for column in (3, 4))
         assert list(batch.event_ids) == names or not (batch.event_ids or any(names))
         assert list(batch.segments) == segments or not (batch.segments or any(segments))
-    assert sum(map(len, decoded.batches)) == sum(is_sound for is_sound, _, _ in plan)
-
-
-def test_event_ids_and_segments_are_empty_without_any():
-    (batch,) = decode(event([1, 2, 3, 4]), event([1, 2, 3, 4], event_id="", segments={})).batches
-    assert (batch.event_ids, batch.segments) == ((), ())
+    assert {rejection.row: rejection.stream for rejection in decoded.rejections} == {
+        row: stream if stream in {"resnet18-fc1", "clip-text"} else None
+        for row, (stream, _, is_sound, *_) in enumerate(plan)
+        if stream in {"nobody", None} or not is_sound
+    }
 
 
 def test_event_may_be_ahead_of_its_record_and_behind_it_as_far_as_allowed():
@@ -176,30 +168,14 @@ MOVED = (
 )
 
 
-@given(plan=st.lists(st.tuples(st.sampled_from([999, 1_000]), st.sampled_from([2, 4]), st.booleans())))
-def test_batch_is_checked_by_metric_of_its_baseline(plan):
-    values = [
-        event([float(is_long)] * dimension, stream="moved", timestamp=time_ms)
-        for time_ms, dimension, is_long in plan
-    ]
-    decoded = decode(*values, contracts=MOVED)
-    first = [row for row, (time_ms, dimension, _) in enumerate(plan) if (time_ms, dimension) == (999, 4)]
-    second = [row for row, (*at, is_long) in enumerate(plan) if at == [1_000, 2] and is_long]
-    found = {batch.baseline: batch.row.tolist() for batch in decoded.batches}
-    assert found == {name: rows for name, rows in (("first", first), ("second", second)) if rows}
-    assert len(decoded.rejections) == len(plan) - len(first) - len(second)
-    for rejection in decoded.rejections:
-        time_ms, dimension, _ = plan[rejection.row]
-        is_fit = (time_ms, dimension) == (1_000, 2)
-        assert rejection.reason is (Reason.ZERO_VECTOR if is_fit else Reason.WRONG_DIMENSION)
-
-
 def test_event_is_checked_by_the_baseline_in_force_at_its_time():
+    """Only the second baseline has a metric for which a vector of zeros is none."""
     values = [
-        event([1.0] * dimension, stream="moved", timestamp=time_ms, model_version=version)
-        for time_ms, dimension, version in [
-            *[(999, 4, "v1"), (1_000, 2, "v2"), (999, 4, None), (1_000, 2, None)],
-            *[(999, 4, "v2"), (1_000, 2, "v1"), (999, 2, "v1"), (1_000, 4, "v2"), (999, 2, "v2")],
+        event([number] * dimension, stream="moved", timestamp=time_ms, model_version=version)
+        for time_ms, dimension, version, number in [
+            *[(999, 4, "v1", 1), (1_000, 2, "v2", 1), (999, 4, None, 0), (1_000, 2, None, 1)],
+            *[(999, 4, "v2", 1), (1_000, 2, "v1", 1), (999, 2, "v1", 1), (1_000, 4, "v2", 0)],
+            *[(999, 2, "v2", 0), (1_000, 2, "v2", 0)],
         ]
     ]
     decoded = decode(*values, contracts=MOVED)
@@ -210,6 +186,7 @@ def test_event_is_checked_by_the_baseline_in_force_at_its_time():
     assert [rejection.reason for rejection in decoded.rejections] == [
         *[Reason.WRONG_MODEL, Reason.WRONG_MODEL],
         *[Reason.WRONG_DIMENSION, Reason.WRONG_DIMENSION, Reason.WRONG_MODEL],
+        Reason.ZERO_VECTOR,
     ]
 
 
@@ -237,13 +214,13 @@ class Script(Reader):
 
     unit, stream = "ms", "images"
 
-    def __init__(self):
-        self.runs = []
+    def __init__(self, ids=()):
+        self.ids, self.runs = dict(ids), []
 
     def read(self, records, first, columns, largest_bytes=0):
         self.runs.append([record.offset() for record in records])
         for row, record in enumerate(records, first):
-            event = Row("images", 1, bytes(8), F32, f"e-{record.offset()}", None, None, None)
+            event = Row("images", 1, bytes(8), F32, self.ids.get(record.offset()), None, None, None)
             match record.value():
                 case b"event" | b"events" as word:
                     for _ in word[4:]:
@@ -258,27 +235,27 @@ class Script(Reader):
                     columns.refuse(row, RecursionError("too deep"))
 
 
+OUTCOMES = ["event", "event", "events", "filtered", "refused", "pending", "broken"]
+IDS = [RECORD_ID, "own", "", None]
+
+
 @given(
     st.lists(
-        st.tuples(
-            st.sampled_from(["a", "b"]),
-            st.integers(0, 1),
-            st.sampled_from(["event", "event", "events", "filtered", "refused", "pending", "broken"]),
-        )
+        st.tuples(st.sampled_from("ab"), st.integers(0, 2), st.sampled_from(OUTCOMES), st.sampled_from(IDS))
     )
 )
 def test_outcomes_of_all_topics_keep_the_order_of_their_records(plan):
-    reader = Script()
+    reader = Script({7 * row: event_id for row, (*_, event_id) in enumerate(plan)})
     raw = [
-        StoredRecord(outcome.encode(), topic, partition, row)
-        for row, (topic, partition, outcome) in enumerate(plan)
+        StoredRecord(outcome.encode(), topic, partition, 7 * row)
+        for row, (topic, partition, outcome, _) in enumerate(plan)
     ]
-    codes = np.array([2 * (topic == "b") + partition for topic, partition, _ in plan], np.int32)
+    codes = np.array([2 * partition + (topic == "b") for topic, partition, *_ in plan], np.int32)
     contract = BaselineContract("images", "first", 2, None, DistanceMetric.EUCLIDEAN)
     decoder = Decoder([contract], lead_ms=0, readers={"a": reader, "b": reader})
-    decoded = decoder.decode(Records(raw, codes, np.arange(len(raw)), np.full(len(raw), 1)))
+    decoded = decoder.decode(Records(raw, codes, 7 * np.arange(len(raw)), np.full(len(raw), 1)))
     waiting, expected = set(), {"event": [], "filtered": [], "refused": [], "pending": []}
-    for row, (topic, partition, outcome) in enumerate(plan):
+    for row, (topic, partition, outcome, _) in enumerate(plan):
         if outcome == "pending" or (topic, partition) in waiting:
             waiting.add((topic, partition))
             expected["pending"].append(row)
@@ -292,39 +269,13 @@ def test_outcomes_of_all_topics_keep_the_order_of_their_records(plan):
         "refused": [rejection.row for rejection in decoded.rejections],
         "pending": list(decoded.pending),
     } == expected
-    assert [batch.event_ids for batch in decoded.batches] == (
-        [[f"e-{row}" for row in expected["event"]]] if expected["event"] else []
+    # Events without an id of their own are named by their records.
+    ids = [default_id(raw[row]) if plan[row][3] is RECORD_ID else plan[row][3] for row in expected["event"]]
+    assert [event_id for batch in decoded.batches for event_id in batch.event_ids] == (
+        ids if any(ids) else []
     )
-    runs = [list(run) for _, run in groupby(range(len(plan)), lambda row: plan[row][0])]
+    runs = [[7 * row for row in run] for _, run in groupby(range(len(plan)), lambda row: plan[row][0])]
     assert reader.runs == runs
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from("ab"), st.integers(0, 2), st.sampled_from([RECORD_ID, "own", "", None])),
-        min_size=1,
-    )
-)
-def test_events_without_own_id_are_named_by_their_records(plan):
-    raw = [StoredRecord(b"", topic, partition, 7 * row) for row, (topic, partition, _) in enumerate(plan)]
-    offsets = np.array([record.offset() for record in raw])
-    codes = np.array([2 * partition + (topic == "b") for topic, partition, _ in plan], np.int32)
-    ids = {record.offset(): event_id for record, (_, _, event_id) in zip(raw, plan, strict=True)}
-
-    class Ids(Script):
-        def read(self, records, first, columns, largest_bytes=0):
-            for row, record in enumerate(records, first):
-                event = Row("images", 1, bytes(8), F32, ids[record.offset()], None, None, None)
-                columns.add(as_columns(row, event))
-
-    contract = BaselineContract("images", "first", 2, None, DistanceMetric.EUCLIDEAN)
-    decoder = Decoder([contract], lead_ms=0, readers={"a": Ids(), "b": Ids()})
-    (batch,) = decoder.decode(Records(raw, codes, offsets, np.full(len(raw), 1))).batches
-    expected = [
-        default_id(record) if event_id is RECORD_ID else event_id
-        for record, (_, _, event_id) in zip(raw, plan, strict=True)
-    ]
-    assert list(batch.event_ids) == (expected if any(expected) else [])
 
 
 def test_record_on_which_the_reader_fails_is_undecodable_and_logged_once(caplog):

@@ -1,29 +1,19 @@
 """Lists of objects: every item is an event, with fields of its own and of its record."""
 
 import json
+from functools import partial
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from driftgauge.config.inputs import InputSettings
+from driftgauge.events import vectors as vectors_module
+from driftgauge.events.encodings.avro import Avro
 from driftgauge.events.mapped_readers import build_readers
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
-from driftgauge.events.schemas import Schema
-from tests.events.both_ways import assert_alike
-from tests.events.mapped import IMAGES, TIME_MS, accept, read_record, read_settings, refuse, value
-from tests.events.schema_records import (
-    Schemas,
-    add_field,
-    avro,
-    avro_schema,
-    framed,
-    protobuf_file,
-    serialized,
-)
+from tests.events.both_ways import VECTOR, assert_alike, read_alike
+from tests.events.mapped import IMAGES, TIME_MS, accept, read_settings, refuse, value
+from tests.events.schema_records import Schemas, add_field, avro, avro_schema, framed, protobuf, protobuf_file
 
 MAPPING = {**IMAGES, "embedding": "data[*].embedding", "event_id": "id"}
 
@@ -84,10 +74,16 @@ def test_events_are_numbered_within_their_record(mapping, raw, ids):
         (value(data=[item(), {"embedding": [1, 2]}]), Reason.WRONG_DIMENSION,
          "embedding: vector 2 of 2 has 2 numbers, the baseline has 4"),
         (value(data=[item()] * 10_001), Reason.INVALID, "embedding: more than 10,000 vectors in one record"),
+        # Numbers are no items that are vectors.
+        *((value(vectors=[first, 2]), Reason.INVALID,
+           "embedding: a number, where a list of numbers, bytes or text is expected; item 0 of vectors")
+          for first in (1, 1.5)),
+        (value(vectors=[1] * 10_001), Reason.INVALID, "embedding: more than 10,000 vectors in one record"),
+        (value(vectors=5), Reason.INVALID, "vectors: a number, where a list is expected"),
     ],
 )  # fmt: skip
 def test_one_wrong_item_refuses_its_record(raw, reason, detail):
-    rejection = refuse(MAPPING, raw)
+    rejection = refuse(MAPPING | ({"embedding": "vectors[*]"} if b"vectors" in raw else {}), raw)
     assert (rejection.reason, rejection.detail) == (reason, detail)
 
 
@@ -115,62 +111,21 @@ def test_mapping_reads_items_of_one_list(fields, message):
         read_settings(MAPPING | fields)
 
 
-@pytest.mark.parametrize(
-    ("embedding", "detail"),
-    [
-        ([1, 2], "embedding: a number, where a list of numbers, bytes or text is expected; item 0 of data"),
-        ([1.5], "embedding: a number, where a list of numbers, bytes or text is expected; item 0 of data"),
-        ([1] * 10_001, "embedding: more than 10,000 vectors in one record"),
-        (5, "data: a number, where a list is expected"),
-    ],
-)
-def test_list_of_numbers_has_no_items_that_are_vectors(embedding, detail):
-    reader = build_readers({"t": read_settings({**IMAGES, "embedding": "data[*]"})})["t"]
-    (outcome,) = assert_alike(reader, StoredRecord(value(data=embedding), "t", 0, 0, stored_ms=TIME_MS))
-    assert outcome[2] == detail
-
-
-ANY_ITEM = st.fixed_dictionaries(
-    {},
-    optional={
-        "embedding": st.sampled_from(
-            [[1, 2, 3, 4], [1.5], [], [True], "AACAPw==", [[1, 2], [3, 4]], None, {}]
-        ),
-        "id": st.sampled_from(["a", 5, "x" * 255, None, [1]]),
-    },
-)
-
-
-@given(
-    st.lists(
-        st.lists(ANY_ITEM | st.just(item()) | st.just(5), max_size=3) | st.none(), min_size=1, max_size=5
-    )
-)
-def test_batch_of_lists_is_judged_as_each(lists):
-    settings = InputSettings.model_validate(
-        MAPPING | {"timestamp": {"record": "timestamp"}, "event_id": "data[*].id"}
-    )
-    reader = build_readers({"t": settings})["t"]
-    records = [
-        StoredRecord(value(data=each), "t", 0, row, stored_ms=TIME_MS) for row, each in enumerate(lists)
-    ]
-    assert_alike(reader, *records)
-
-
 # Less than the limit alone, and more than it twice.
-WIDE = {"embedding": [[1]] * 5_001}
+WIDE = {"embedding": [[1]] * 51}
 
 
 @pytest.mark.parametrize(
     ("embeddings", "items"),
     [
         (["data[*].embedding"], [WIDE] * 2),
-        (["data[*].embedding"], [{"embedding": [[1]] * 10_000}] * 3),
-        (["data[*].embedding", "data[*].other"], [{"embedding": [1], "other": [1]}] * 5_001),
-        (["data[*].embedding", "data[*].other"], [WIDE | {"other": [[1]] * 5_000}]),
+        (["data[*].embedding"], [{"embedding": [[1]] * 100}] * 3),
+        (["data[*].embedding", "data[*].other"], [{"embedding": [1], "other": [1]}] * 51),
+        (["data[*].embedding", "data[*].other"], [WIDE | {"other": [[1]] * 50}]),
     ],
 )
-def test_vectors_of_all_items_count_for_the_limit(embeddings, items):
+def test_vectors_of_all_items_count_for_the_limit(monkeypatch, embeddings, items):
+    monkeypatch.setattr(vectors_module, "MOST_VECTORS", 100)
     vectors = [{**IMAGES, "embedding": each} for each in embeddings]
     settings = read_settings({"vectors": vectors})
     reader = build_readers({"t": settings})["t"]
@@ -180,29 +135,32 @@ def test_vectors_of_all_items_count_for_the_limit(embeddings, items):
     assert type(outcomes[0]) is list
     reason, _, detail = outcomes[1]
     assert reason is Reason.INVALID
-    assert detail.startswith("embedding: more than 10,000 vectors in one record")
+    assert detail.startswith("embedding: more than 100 vectors in one record")
 
 
-def test_items_are_read_in_avro_and_protobuf():
-    numbers = {"type": "array", "items": "float"}
-    element = {"type": "record", "name": "I", "fields": [{"name": "v", "type": numbers}]}
-    data = {"name": "data", "type": {"type": "array", "items": element}}
-    schema = {"type": "record", "name": "E", "fields": [data]}
-    in_avro = framed(avro({"data": [{"v": [1, 2]}, {"v": [3, 4]}]}, schema))
-    none_in_avro = framed(avro({"data": []}, schema))
+NUMBERS = {"type": "array", "items": "float"}
+ITEM = {"type": "record", "name": "I", "fields": [{"name": "v", "type": NUMBERS}]}
+LIST = {"type": "record", "name": "E", "fields": [{"name": "data", "type": {"type": "array", "items": ITEM}}]}
+
+
+def file_with_items():
     file = protobuf_file()
     add_field(file.message_type[0].nested_type[0], "v", 2, "float", repeated=True)
-    inner = b"\x12\x08" + np.array([1, 2], "<f4").tobytes()
-    in_protobuf = framed(b"\0" + b"\x5a\x0a" + inner + b"\x5a\x0a" + inner)
-    for encoding, path, source, raw, empty in (
-        ("avro", "data[*].v", avro_schema(schema), in_avro, none_in_avro),
-        ("protobuf", "inners[*].v", Schema(serialized(file)), in_protobuf, framed(b"\0")),
-    ):
-        mapping = {**IMAGES, "encoding": encoding, "embedding": path, "timestamp": {"record": "timestamp"}}
-        reader = build_readers({"t": InputSettings.model_validate(mapping)}, Schemas(_7=source))["t"]
-        record = StoredRecord(raw, "t", 0, 1, stored_ms=TIME_MS)
-        rows = read_record(reader, record)
-        assert [row.event_id for row in rows] == ["t-0-1#0", "t-0-1#1"]
-        assert rows[0].number.to_float32(rows[0].vector).tolist() == [1, 2]
-        assert_alike(reader, record)
-        assert assert_alike(reader, StoredRecord(empty, "t", 0, 2, stored_ms=TIME_MS)) == [[]]
+    return file
+
+
+@pytest.mark.parametrize(
+    ("encoding", "path", "build", "raw", "empty"),
+    [
+        ("avro", "data[*].v", partial(Avro, Schemas(_7=avro_schema(LIST))),
+         avro({"data": [{"v": [0.5, -1.25]}] * 2}, LIST), avro({"data": []}, LIST)),
+        ("protobuf", "inners[*].v", protobuf(file_with_items()),
+         b"\0" + (b"\x5a\x0a\x12\x08" + VECTOR) * 2, b"\0"),
+    ],
+)  # fmt: skip
+def test_items_are_read_in_avro_and_protobuf(encoding, path, build, raw, empty):
+    mapping = {**IMAGES, "encoding": encoding, "embedding": path, "timestamp": {"record": "timestamp"}}
+    events, nothing = read_alike(mapping, build, [framed(raw), framed(empty)])
+    assert [event.event_id for event in events] == ["embeddings-3-880#0", "embeddings-3-880#1"]
+    assert [event.vector for event in events] == [VECTOR] * 2
+    assert nothing == []

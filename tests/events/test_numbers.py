@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,14 +12,13 @@ from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events.columns import Columns
-from driftgauge.events.encodings import build_encoding
+from driftgauge.events.encodings.avro import Avro
 from driftgauge.events.fields import to_numbers
 from driftgauge.events.needs import find_needs
 from driftgauge.events.records import StoredRecord
-from driftgauge.events.schemas import Schema
 from tests.events.both_ways import exactly, make_reader
 from tests.events.mapped import CONTRACTS, IMAGES, TIME_MS, decode, value
-from tests.events.schema_records import Embedded, Schemas, avro, framed, protobuf, stored
+from tests.events.schema_records import Embedded, Schemas, avro, avro_schema, framed, protobuf, stored
 
 NAMED = [replace(each, numbers=("confidence", "correct")) for each in CONTRACTS]
 OWN = {"stream": "images", "timestamp": TIME_MS, "embedding": [1, 2, 3, 4]}
@@ -55,36 +55,32 @@ def test_own_contract(numbers, expected):
     assert read(None, value(**OWN)) == [(None, None)]
 
 
-@pytest.mark.parametrize("encoding", ["json", "cloudevents"])
-def test_mapping_of_fields_and_headers(encoding):
-    own = {**MAPPED, "encoding": encoding}
-    body = {"v": [1, 2, 3, 4], "out": {"score": 0.5}}
-    headers = [("ok", b"1"), ("content-type", b"application/json")]
-    if encoding == "cloudevents":
-        own |= {"embedding": "data.v", "numbers": {**own["numbers"], "confidence": "data.out.score"}}
-        headers += [("ce_specversion", b"1.0"), ("ce_id", b"a"), ("ce_source", b"b"), ("ce_type", b"c")]
-    records = [
-        StoredRecord(json.dumps(each).encode(), stored_headers=headers[start:], stored_ms=TIME_MS)
-        for each, start in ((body, 0), ({"v": [1, 2, 3, 4]}, 1))
-    ]
-    assert read(own, *records) == [(0.5, 1.0), (None, None)]
+CLOUDEVENT = [("ce_specversion", b"1.0"), ("ce_id", b"a"), ("ce_source", b"b"), ("ce_type", b"c")]
+CONTENT = ("content-type", b"application/json")
+IN_DATA = {"embedding": "data.v", "numbers": {"confidence": "data.out.score", "correct": {"header": "ok"}}}
+BODY = {"v": [1, 2, 3, 4]}
+# Items of a list have numbers of their own, and text that is no JSON is missing.
+ITEMS = {"embedding": "data[*].v", "numbers": {"confidence": "data[*].p", "correct": "ok"}}
+IN_TEXT = {"numbers": {"confidence": "text[json].p", "correct": "ok"}}
 
 
-def test_items_of_a_list_have_numbers_of_their_own():
-    mapping = {**IMAGES, "embedding": "data[*].v", "numbers": {"confidence": "data[*].p", "correct": "ok"}}
-    items = [{"v": [1, 2, 3, 4], "p": 0.5}, {"v": [1, 2, 3, 4]}]
-    assert read(mapping, value(data=items, ok=True)) == [(0.5, 1.0), (None, 1.0)]
-
-
-def test_text_that_is_no_json_is_missing():
-    mapping = {**IMAGES, "embedding": "v", "numbers": {"confidence": "text[json].p"}}
-    found = decode(
-        mapping,
-        *(value(v=[1, 2, 3, 4], text=text) for text in ('{"p": 0.5}', "{", '{"p": 0.25}')),
-        contracts=[replace(each, numbers=("confidence",)) for each in CONTRACTS],
-    )
-    assert found.rejections == ()
-    np.testing.assert_array_equal(found.batches[0].numbers["confidence"], [0.5, np.nan, 0.25])
+@pytest.mark.parametrize(
+    ("mapping", "headers", "bodies", "expected"),
+    [
+        ({}, [("ok", b"1"), CONTENT], [BODY | {"out": {"score": 0.5}}], [(0.5, 1.0)]),
+        ({}, [CONTENT], [BODY], [(None, None)]),
+        ({"encoding": "cloudevents", **IN_DATA}, [("ok", b"1"), CONTENT, *CLOUDEVENT],
+         [BODY | {"out": {"score": 0.5}}], [(0.5, 1.0)]),
+        ({"encoding": "cloudevents", **IN_DATA}, [CONTENT, *CLOUDEVENT], [BODY], [(None, None)]),
+        (ITEMS, [], [{"ok": True, "data": [BODY | {"p": 0.5}, BODY]}], [(0.5, 1.0), (None, 1.0)]),
+        (IN_TEXT, [], [BODY | {"text": text} for text in ('{"p": 0.5}', "{", '{"p": 0.25}')],
+         [(0.5, None), (None, None), (0.25, None)]),
+    ],
+)  # fmt: skip
+def test_mapping_of_fields_and_headers(mapping, headers, bodies, expected):
+    raws = [json.dumps(body).encode() for body in bodies]
+    records = [StoredRecord(raw, stored_headers=headers, stored_ms=TIME_MS) for raw in raws]
+    assert read(MAPPED | mapping, *records) == expected
 
 
 def test_stream_without_numbers_has_none():
@@ -109,49 +105,60 @@ def test_any_column_is_read_value_by_value(values):
     )
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_number_of_protobuf_without_presence_is_zero_where_it_is_not_written(shared):
-    mapping = {
-        **IMAGES,
-        "encoding": "protobuf",
-        "timestamp": "at",
-        "embedding": "numbers",
-        "numbers": {"confidence": "count", "correct": "note"},
-        "where": [{"path": "count", "not_in": [7]}] if shared else [],
-    }
-    settings = InputSettings.model_validate(mapping)
-    reader = make_reader(settings, protobuf()(find_needs(settings)))
-    records = []
-    for fields in ({"count": 3, "note": "0.5"}, {}):
-        message = Embedded(numbers=[1, 2, 3, 4], **fields)
-        message.at.FromMilliseconds(TIME_MS)
-        records.append(stored(framed(b"\0" + message.SerializeToString())))
-    for read_by in (reader, exactly(reader)):
-        columns = Columns()
-        read_by.read(records, 0, columns)
-        assert columns.refused == []
-        np.testing.assert_array_equal(to_numbers(columns.numbers, "confidence"), [3, 0])
-        np.testing.assert_array_equal(to_numbers(columns.numbers, "correct"), [0.5, math.nan])
+AVRO_SCHEMA = {
+    "type": "record",
+    "name": "Embedded",
+    "fields": [
+        {"name": "at", "type": "long"},
+        {"name": "score", "type": ["null", "double"]},
+        {"name": "vector", "type": {"type": "array", "items": "float"}},
+    ],
+}
 
 
-def test_avro_has_numbers_in_both_ways_of_reading():
-    mapping = {**IMAGES, "encoding": "avro", "timestamp": "at", "embedding": "vector"}
-    settings = InputSettings.model_validate(mapping | {"numbers": {"confidence": "score"}})
-    schema = {
-        "type": "record",
-        "name": "Embedded",
-        "fields": [
-            {"name": "at", "type": "long"},
-            {"name": "score", "type": ["null", "double"]},
-            {"name": "vector", "type": {"type": "array", "items": "float"}},
-        ],
-    }
-    source = Schemas(_7=Schema(json.dumps(schema)))
-    reader = make_reader(settings, build_encoding("", settings, source))
-    values = [{"at": TIME_MS, "score": score, "vector": [1.0, 2.0, 3.0, 4.0]} for score in (0.5, None, 0.0)]
-    records = [stored(framed(avro(each, schema))) for each in values]
+def in_avro(**fields):
+    return framed(avro({"at": TIME_MS, "vector": [1.0, 2.0, 3.0, 4.0], **fields}, AVRO_SCHEMA))
+
+
+def in_protobuf(**fields):
+    message = Embedded(numbers=[1, 2, 3, 4], **fields)
+    message.at.FromMilliseconds(TIME_MS)
+    return framed(b"\0" + message.SerializeToString())
+
+
+PROTOBUF = {
+    "encoding": "protobuf",
+    "embedding": "numbers",
+    "numbers": {"confidence": "count", "correct": "note"},
+}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "build", "raws", "expected"),
+    [
+        *(
+            # A number without presence is 0 where it is not written.
+            (
+                PROTOBUF | {"where": where},
+                protobuf(),
+                [in_protobuf(count=3, note="0.5"), in_protobuf()],
+                {"confidence": [3, 0], "correct": [0.5, math.nan]},
+            )
+            for where in ([], [{"path": "count", "not_in": [7]}])
+        ),
+        (
+            {"encoding": "avro", "embedding": "vector", "numbers": {"confidence": "score"}},
+            partial(Avro, Schemas(_7=avro_schema(AVRO_SCHEMA))),
+            [in_avro(score=0.5), in_avro(score=None), in_avro(score=0.0)],
+            {"confidence": [0.5, math.nan, 0.0]},
+        ),
+    ],
+)
+def test_numbers_are_read_alike_in_both_ways(mapping, build, raws, expected):
+    settings = InputSettings.model_validate({**IMAGES, "timestamp": "at", **mapping})
+    reader = make_reader(settings, build(find_needs(settings)))
     for read_by in (reader, exactly(reader)):
-        columns = Columns()
-        read_by.read(records, 0, columns)
+        read_by.read([*map(stored, raws)], 0, columns := Columns())
         assert columns.refused == []
-        np.testing.assert_array_equal(to_numbers(columns.numbers, "confidence"), [0.5, math.nan, 0.0])
+        for name, values in expected.items():
+            np.testing.assert_array_equal(to_numbers(columns.numbers, name), values)

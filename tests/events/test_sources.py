@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -141,6 +143,7 @@ def time(value, unit="ms", **more):
         ("ns", "2025-11-03T00:00:00.250Z"),
         ("s", b"2025-11-03T01:00:00.2509+01:00"),
         ("ns", datetime(2025, 11, 3, 0, 0, 0, 250_999, UTC)),
+        ("s", Timestamp(seconds=MONDAY_S, nanos=250_999_999)),
         ("ms", datetime(2025, 11, 3, 2, 0, 0, 250_000, timezone(timedelta(hours=2)))),
     ],
 )
@@ -176,7 +179,7 @@ def test_decimal_seconds_are_exact_to_the_millisecond(time_ms):
     [
         True, None, [], {}, "", "x", b"\xff", -1, "-1", "1e9", "1.", ".5", "٣", "1_000", " 1", "1" * 5_000,
         float("nan"), float("inf"), -1.0, 1e300, 1e308, 2**63 * 10**9, "2025-11-03", "2025-11-03T00:00:00",
-        datetime(1969, 12, 31, tzinfo=UTC),
+        datetime(1969, 12, 31, tzinfo=UTC), Timestamp(seconds=-1), Duration(seconds=1),
     ],
 )  # fmt: skip
 def test_other_values_are_no_time(unit, value):
