@@ -9,7 +9,6 @@ clustered by baseline: the windows of a baseline are not independent.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -114,7 +113,6 @@ def main() -> None:
     parser = parser_with_data(__doc__)
     parser.add_argument("--baselines", type=int, default=200, help="of each setting (default: 200)")
     options = parser.parse_args()
-    start = time.perf_counter()
     say(
         f"{options.baselines} baselines x {WINDOWS:,} windows a line: the mean rate, its {CONFIDENCE:.0%} "
         "interval clustered by baseline,\nwhether the level lies in it, and the mean of the worst 5 % of "
@@ -145,7 +143,6 @@ def main() -> None:
                         f"k={clusters:<3} n={count:<5,} m={ratio:>2}n  {describe(nominal, NOMINAL, 0.01)}   "
                         f"{describe(budget, BUDGET, BUDGET)}"
                     )
-    say(f"\n{time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""quix-streams on the same topic, in one of two jobs.
+"""quix-streams on the same topic, exactly once.
 
 A process in an environment of its own, since quix-streams pins an older client. Its arguments are BOOTSTRAP
-TOPIC ENCODING EVENTS MATRICES GUARANTEE JOB GROUP; prints processor and wall time in seconds, as JSON.
+TOPIC ENCODING EVENTS MATRICES GROUP; prints processor and wall time in seconds, as JSON.
 
-- `statistics`: what the service counts, without hashes and examples: by cluster the events and those beyond
-  its radius, the sums of the coordinates and of the two spreads; in windows of an hour, in the engine's state
-  with a changelog; closed windows are published.
-- `counts`: the same of the events by cluster alone.
+It counts what the service counts, without hashes and examples: by cluster the events and those beyond its
+radius, the sums of the coordinates and of the two spreads; in windows of an hour, in the engine's state with
+a changelog. Closed windows are published.
 """
 
 import json
@@ -18,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from quixstreams import Application
-from tests.bench.input_values import ENCODINGS, processor_s
+from tests.bench.input_values import ENCODINGS
+from tests.bench.usage import processor_s
 
 HOUR_MS = 3_600_000
 
@@ -42,10 +42,6 @@ class Matrices(NamedTuple):
     components: NDArray[np.float32]
     variances: NDArray[np.float32]
 
-    def assign(self, vector: NDArray[np.float32]) -> int:
-        """Return the nearest cluster of a vector, (d,)."""
-        return int((self.centroids @ vector - self.half_norms).argmax())
-
     def measure(self, vector: NDArray[np.float32]) -> list[float]:
         """Return cluster, 1 beyond its radius, coordinates, and spreads along and beside the components."""
         closeness = self.centroids @ vector - self.half_norms
@@ -60,7 +56,7 @@ class Matrices(NamedTuple):
 
 
 def main() -> None:
-    bootstrap, topic, encoding, events, path, guarantee, job, group = sys.argv[1:]
+    bootstrap, topic, encoding, events, path, group = sys.argv[1:]
     read = ENCODINGS[encoding].read
     with np.load(path) as arrays:
         matrices = Matrices(*(arrays[name] for name in Matrices._fields))
@@ -70,18 +66,8 @@ def main() -> None:
     first_event = int(events) // 10
     marks: list[tuple[float, float]] = []
 
-    def assign(value: bytes) -> int:
-        return matrices.assign(read(value))
-
     def measure(value: bytes) -> list[float]:
         return matrices.measure(read(value))
-
-    def count(counts: list[int], cluster: int) -> list[int]:
-        counts[cluster] += 1
-        return counts
-
-    def count_first(cluster: int) -> list[int]:
-        return count([0] * clusters, cluster)
 
     def add(sums: list[list[float]], event: list[float]) -> list[list[float]]:
         (counts, outliers, totals), (cluster, is_outlier, *measures) = sums, event
@@ -106,7 +92,7 @@ def main() -> None:
             broker_address=bootstrap,
             consumer_group=group,
             auto_offset_reset="earliest",
-            processing_guarantee=guarantee,
+            processing_guarantee="exactly-once",
             commit_interval=1.0,
             state_dir=folder,
             loglevel="WARNING",
@@ -114,13 +100,9 @@ def main() -> None:
             consumer_extra_config={"fetch.queue.backoff.ms": 20, "queued.min.messages": 10_000},
         )
         source = application.topic(topic, value_deserializer="bytes", key_deserializer="bytes")
-        frame = application.dataframe(source).apply(measure if job == "statistics" else assign)
-        windows = frame.tumbling_window(HOUR_MS, grace_ms=HOUR_MS)
-        reduced = (
-            windows.reduce(add, add_first) if job == "statistics" else windows.reduce(count, count_first)
-        )
         target = application.topic(f"{group}.windows", value_serializer="json")
-        reduced.final().to_topic(target, key=lambda _: b"bench")
+        windows = application.dataframe(source).apply(measure).tumbling_window(HOUR_MS, grace_ms=HOUR_MS)
+        windows.reduce(add, add_first).final().to_topic(target, key=lambda _: b"bench")
         application.run()
     (processor, wall), (processor_end, wall_end) = marks
     share = int(events) / (int(events) - first_event)

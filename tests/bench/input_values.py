@@ -3,7 +3,6 @@
 The environment of quix-streams also runs this module, so it imports NumPy, orjson and pybase64 alone.
 """
 
-import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,12 +11,6 @@ import orjson
 from pybase64 import b64decode, b64encode
 
 STREAM = "bench"
-
-
-def processor_s() -> float:
-    """Return the processor time of this process, librdkafka's threads included."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
-from tests.bench.embeddings import IMAGES, TEXTS, load, load_vectors
+from tests.bench.embeddings import IMAGES, TEXTS, Array, Rows, Vectors, load, load_vectors
 from tests.bench.weights import factors, rectified, sphere, words
 
 SEED = 40
@@ -27,10 +27,8 @@ LEVELS = 15  # of a float in four bits, over six standard deviations
 DEAD = 8
 TRAILING = 50
 
-Array = NDArray[np.float64]
-Vectors = NDArray[np.float32]
 Classes = NDArray[np.int64]
-Draw = Callable[[np.random.Generator, int], NDArray[np.intp]]
+Draw = Callable[[np.random.Generator, int], Rows]
 """Draws a window of so many events: the rows of its vectors."""
 
 
@@ -111,7 +109,7 @@ def weighted(weights: Array) -> Draw:
 def some_replaced(available: int, share: float, by: Draw) -> Draw:
     """Return a draw without replacement, of which others replace a share."""
 
-    def draw(random: np.random.Generator, count: int) -> NDArray[np.intp]:
+    def draw(random: np.random.Generator, count: int) -> Rows:
         rows = whole(available)(random, count)
         taken = random.random(len(rows)) < share
         rows[taken] = by(random, int(taken.sum()))
@@ -212,11 +210,11 @@ def _cases(
     yield "heavier tails", "spread", mean + (live - mean) * stretched[:, None], draw
 
 
-def splits_of(family: str, folder: Path, splits: int, first: int = 0) -> Iterator[Split]:
-    """Yield splits of a family, from a number on."""
+def splits_of(family: str, folder: Path, splits: int) -> Iterator[Split]:
+    """Yield splits of a family."""
     vectors, classes = FAMILIES[family](np.random.default_rng([SEED, sum(family.encode())]), folder)
     axes = _Axes(vectors)
-    for number in range(first, first + splits):
+    for number in range(splits):
         random = np.random.default_rng([SEED, number])
         fitted, rows = np.split(random.permutation(len(vectors)), [len(vectors) // 2])
         cases = {

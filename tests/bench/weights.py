@@ -8,7 +8,6 @@ power by the best single test of each case, less the power of the weights; the c
 the kinds and a part of the largest.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_sample_images
-from tests.bench.embeddings import IMAGES, load, load_vectors, parser_with_data
-from tests.bench.power import LEVEL, Scored, mean_and_error
+from tests.bench.embeddings import IMAGES, Array, load, load_vectors, parser_with_data
+from tests.bench.judged import LEVEL, Scored
+from tests.bench.tables import mean_and_error, say_header, say_row
 from tests.output import say
 
 from driftgauge.core.statistics import registry
@@ -32,7 +32,6 @@ WORST = 0.5  # the part of the largest loss in the criterion
 STEP = 2.0  # between the weights that are tried
 STEPS = 2  # of a search; more gained nothing more on the family that is left out
 
-Array = NDArray[np.float64]
 Family = tuple[Array, NDArray[np.int64]]
 """Vectors, (N, d), and their classes, (N,)."""
 
@@ -264,11 +263,9 @@ def main() -> None:
     parser = parser_with_data(__doc__)
     parser.add_argument("--splits", type=int, default=4, help="default: 4")
     options = parser.parse_args()
-    start = time.perf_counter()
     families = [measure(family, options.data, options.splits) for family in FAMILIES]
     say("By weights searched for on the other families, less those as shipped\n")
-    say("| family | criterion | " + " | ".join(CASES) + " | weights times |")
-    say("|---" * (3 + len(CASES)) + "|")
+    say_header("family", "criterion", *CASES, "weights times")
     rows = []
     for number, family in enumerate(families):
         found = search(families[:number] + families[number + 1 :])
@@ -277,14 +274,12 @@ def main() -> None:
         changed = [
             f"{name} {factor:g}" for name, factor in zip(NAMES, found / SHIPPED, strict=True) if factor != 1
         ]
-        cells = [FAMILIES[number].__name__, *(f"{value:+.3f}" for value in rows[-1]), ", ".join(changed)]
-        say("| " + " | ".join(cells) + " |")
-    say("| mean [standard error] | " + " | ".join(map(mean_and_error, np.transpose(rows).tolist())) + " | |")
+        say_row(FAMILIES[number].__name__, *(f"{value:+.3f}" for value in rows[-1]), ", ".join(changed))
+    say_row("mean [standard error]", *map(mean_and_error, np.transpose(rows).tolist()), "")
     for name, weights in {"shipped": SHIPPED, "equal": np.ones(len(SHIPPED))}.items():
         losses = np.mean([each.losses(weights) for each in families], axis=0)
         kinds = ", ".join(f"{kind} {loss:.3f}" for kind, loss in zip(CASES, losses, strict=True))
         say(f"\n{name}: criterion {criterion(weights, families):.3f}; losses {kinds}")
-    say(f"{time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":
