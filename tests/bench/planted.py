@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from tests.bench.embeddings import IMAGES, TEXTS, Array, Rows, Vectors, load, load_vectors
-from tests.bench.weights import factors, rectified, sphere, words
 
 SEED = 40
 VECTORS = 10_000
+CLASSES = 8
 HEAVY_FLOATS, HEAVY_DEGREES = 64, 4
 # Far from the mean, near another item, and the planes that are rotated.
 FAR = 5.0
@@ -30,6 +30,12 @@ TRAILING = 50
 Classes = NDArray[np.int64]
 Draw = Callable[[np.random.Generator, int], Rows]
 """Draws a window of so many events: the rows of its vectors."""
+
+
+def draw_classes(random: np.random.Generator) -> Classes:
+    """Return the classes of vectors, the last seven times as frequent as the first."""
+    shares = np.linspace(1, 7, CLASSES)
+    return random.choice(CLASSES, VECTORS, p=shares / shares.sum())
 
 
 def images(_: np.random.Generator, folder: Path) -> tuple[Array, Classes]:
@@ -56,6 +62,34 @@ def heavy_tails(random: np.random.Generator, _: Path) -> tuple[Array, Classes]:
     return (random.standard_normal((8, HEAVY_FLOATS))[classes] + own) * scale, classes
 
 
+def rectified(random: np.random.Generator, _: Path) -> tuple[Array, Classes]:
+    """Return a random layer of rectified units over normal distributions."""
+    classes = draw_classes(random)
+    inner = 1.2 * random.standard_normal((CLASSES, 24))[classes] + random.standard_normal((VECTORS, 24))
+    return np.maximum(inner @ random.standard_normal((24, 96)) / 5, 0), classes
+
+
+def sphere(random: np.random.Generator, _: Path) -> tuple[Array, Classes]:
+    """Return unit vectors about directions, as embeddings of texts are."""
+    classes = draw_classes(random)
+    vectors = 0.5 * random.standard_normal((CLASSES, 128))[classes] + random.standard_normal((VECTORS, 128))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), classes
+
+
+def factors(random: np.random.Generator, _: Path) -> tuple[Array, Classes]:
+    """Return skewed factors with noise."""
+    classes = draw_classes(random)
+    inner = random.gamma(2.0, size=(VECTORS, 10)) + 2 * np.eye(CLASSES, 10)[classes]
+    return inner @ random.standard_normal((10, 48)) + random.standard_normal((VECTORS, 48)), classes
+
+
+def words(random: np.random.Generator, _: Path) -> tuple[Array, Classes]:
+    """Return the roots of counts of 64 words, in documents of topics."""
+    classes = draw_classes(random)
+    rates = random.gamma(0.5, 4.0, size=(CLASSES, 64))[classes] * random.gamma(8.0, 1 / 8, (VECTORS, 1))
+    return np.sqrt(random.poisson(rates)), classes
+
+
 FAMILIES: Mapping[str, Callable[[np.random.Generator, Path], tuple[Array, Classes]]] = {
     "images": images,
     "texts": texts,
@@ -63,7 +97,7 @@ FAMILIES: Mapping[str, Callable[[np.random.Generator, Path], tuple[Array, Classe
     "cosine": sphere,
     "digits": digits,
     "heavy tails": heavy_tails,
-    # Written for `weights.py` by somebody without part in any tuning here, in which they were not looked at.
+    # Written by somebody without part in any tuning, in which they were not looked at.
     "factors": factors,
     "words": words,
 }
