@@ -1,91 +1,182 @@
-"""How fast events are read, by encoding and dimension, beside other engines: `make inputs`.
+"""How fast events are read, by encoding and dimension: `make inputs`, half an hour.
 
-Every engine reads all events of the same topics on a real broker, each in a process of its own, in turns
-within one run. Measured is the processor time an event of the whole process, librdkafka's threads included,
-and wall time. The service runs as in production: both roles, transactions, all statistics, windows of an hour
-and a day. The others are Kafka's client, which does not look at the values, and quix-streams.
+The service and Kafka's client, which does not look at the values, read all events of the same topics on a
+real broker, each in a process of its own, in turns. Measured is the processor time an event of the whole
+process, librdkafka's threads included, and wall time. The service runs as in production: both roles,
+transactions, all statistics, windows of an hour and a day.
 
 A full run needs about 10 GB of disk in the temporary folder.
 """
 
 import argparse
+import json
 import statistics
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tests.bench.input_case import Case, prepare
-from tests.bench.input_engines import Spent, quix_python, run_client, run_quix, run_service
-from tests.bench.input_framed import FRAMED
-from tests.bench.input_values import ENCODINGS
+import numpy as np
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from tests.bench.input_encodings import ENCODINGS, STREAM
 from tests.bench.tables import say_header, say_row
+from tests.bench.usage import processor_s
+from tests.bench.workload import (
+    DISTINCT,
+    PARTITIONS,
+    Publisher,
+    create_topics,
+    draw_vectors,
+    save_fitted,
+    write_config,
+)
+from tests.builders.clocks import DAY_MS, MONDAY_MS
 from tests.harness.broker import Broker
 from tests.harness.registry import Registry
+from tests.harness.service import ReplicaProcess
+from tests.harness.topics import committed
 from tests.output import say
+from tests.waiting import wait_for
 
-ALL = [*ENCODINGS, *FRAMED]
 DIMENSIONS = (128, 512)
-MEASURES = {
-    "processor": "processor time an event, us: median [least, most]",
-    "wall": "time an event, us",
-    "fixed": "processor time a second without events, ms",
-}
+LIMIT_S = 600
+# The last windows close and are published; then nothing is left to do.
+SETTLE_S, IDLE_S = 5.0, 20.0
 
-Runs = dict[str, list[Spent]]
-"""The runs of a case by engine."""
+Spent = Mapping[str, float]
+"""The processor time and the wall time of an event, us; of the service also processor time when idle."""
 
 
-def measure(bootstrap: str, case: Case, number: int, quix: Path | None) -> dict[str, Spent]:
-    """Run each engine once."""
-    found = {"client only": run_client(bootstrap, case), "driftgauge": run_service(bootstrap, case, number)}
-    if quix is not None and not case.is_framed:
-        found["quix-streams"] = run_quix(quix, bootstrap, case, number)
-    return found
+@dataclass(frozen=True)
+class Case:
+    """An encoding and a dimension, with their topic.
+
+    Attributes:
+        encoding: A key of `ENCODINGS`.
+        dimension: The length of a vector.
+        events: The number of events in the topic.
+        folder: Where the baseline and the configuration are.
+        bootstrap: The broker's address.
+        registry: The URL of the schema registry.
+    """
+
+    encoding: str
+    dimension: int
+    events: int
+    folder: Path
+    bootstrap: str
+    registry: str
+
+    @property
+    def topic(self) -> str:
+        return f"bench-{self.encoding}-{self.dimension}"
+
+    def prepare(self) -> None:
+        """Fit the baseline, and fill the topic with events of two days."""
+        create_topics(self.bootstrap, {self.topic: PARTITIONS})
+        vectors = draw_vectors(self.dimension)
+        save_fitted(vectors, STREAM, self.folder / f"{self.topic}.safetensors")
+        publisher = Publisher(self.bootstrap, self.topic)
+        client = SchemaRegistryClient({"url": self.registry})
+        write, size = ENCODINGS[self.encoding].make_write(client, self.topic), 0
+        for number in range(self.events):
+            time_ms = MONDAY_MS + number * 2 * DAY_MS // self.events
+            value = write(vectors[number % DISTINCT], time_ms)
+            size += len(value)
+            publisher.send(value, timestamp=time_ms, partition=number % PARTITIONS)
+        publisher.flush()
+        say(f"{self.topic}: {size / self.events:,.0f} bytes of a value")
+
+    def run_client(self) -> Spent:
+        """Return what Kafka's client alone takes."""
+        arguments = [self.bootstrap, self.topic, str(self.events)]
+        command = [sys.executable, "-m", "tests.bench.input_client", *arguments]
+        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=LIMIT_S, check=True)
+        return {name: seconds / self.events * 1e6 for name, seconds in json.loads(done.stdout).items()}
+
+    def run_service(self, number: int) -> Spent:
+        """Return what the service takes, both roles in one process, from the first commit to the last event.
+
+        Commits are read from the broker: a scrape of the service would take processor time of its own. So
+        does a second without events, which does not count.
+        """
+        group = f"{self.topic}-{number}"
+        with ReplicaProcess(self._config(group), self.folder / f"{group}.log") as service:
+
+            def look(events: int) -> tuple[float, float, int] | None:
+                """Return the time, the processor time and the committed events, if these are enough."""
+                offsets = committed(self.bootstrap, group, self.topic, range(PARTITIONS), "read_uncommitted")
+                seen = sum(offsets.values())
+                return (time.monotonic(), processor_s(service.pid), seen) if seen >= events else None
+
+            first, last = (
+                np.array(wait_for(f"{events} events", partial(look, events), within_s=LIMIT_S))
+                for events in (1, self.events)
+            )
+            time.sleep(SETTLE_S)
+            began_s, used_s = time.monotonic(), processor_s(service.pid)
+            time.sleep(IDLE_S)
+            idle = (processor_s(service.pid) - used_s) / (time.monotonic() - began_s)
+            service.stop()
+        wall_s, processor, events = last - first
+        return {
+            "processor": (processor - idle * wall_s) / events * 1e6,
+            "wall": wall_s / events * 1e6,
+            "idle": idle * 1e3,
+        }
+
+    def _config(self, group: str) -> Path:
+        settings = ENCODINGS[self.encoding].settings
+        stream = {"name": STREAM, "baseline": f"{self.topic}.safetensors", "windows": ["1h", "1d"]}
+        stream["allowed_disorder"] = "1h"
+        further: dict[str, object] = {} if settings is None else {"inputs": {self.topic: settings}}
+        if self.encoding in {"avro", "protobuf"}:
+            further["schema_registry"] = {"url": self.registry}
+        return write_config(
+            self.folder, self.bootstrap, group, self.topic, stream, allowed_age="10000d", **further
+        )
 
 
-def show(measure: str, runs: Mapping[Case, Runs]) -> None:
-    """Print a table of a measure."""
-    engines = list(dict.fromkeys(engine for own in runs.values() for engine in own))
-    say("")
-    say_header(MEASURES[measure], *engines)
-    for case, own in runs.items():
-        cells = []
-        for engine in engines:
-            values = [spent[measure] for spent in own.get(engine, ()) if measure in spent]
-            text = f"{statistics.median(values):.1f} [{min(values):.1f}, {max(values):.1f}]" if values else ""
-            cells.append(text)
-        say_row(case.title, *cells)
+def median(runs: list[Spent], measure: str) -> str:
+    """Return the median of the runs, and in brackets the least and the most."""
+    values = [spent[measure] for spent in runs]
+    return f"{statistics.median(values):.1f} [{min(values):.1f}, {max(values):.1f}]"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--encodings", nargs="+", choices=ALL, default=ALL, help="default: all")
-    parser.add_argument("--rounds", type=int, default=2, help="turns of every engine (default: 2)")
     parser.add_argument(
-        "--events", type=int, default=300_000, help="of a case; 80,000 at least for quix-streams (300,000)"
+        "--encodings", nargs="+", choices=ENCODINGS, default=[*ENCODINGS], help="default: all"
     )
-    parser.add_argument("--no-quix", action="store_true", help="leave quix-streams out")
+    parser.add_argument("--rounds", type=int, default=2, help="turns of both (default: 2)")
+    parser.add_argument("--events", type=int, default=300_000, help="of every case (default: 300,000)")
     options = parser.parse_args()
-    quix = None if options.no_quix else quix_python()
-    with ExitStack() as stack:
-        broker = stack.enter_context(Broker())
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        registry = stack.enter_context(Registry()).url if FRAMED.keys() & set(options.encodings) else None
+    with ExitStack() as running:
+        bootstrap = running.enter_context(Broker()).bootstrap
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
+        registry = running.enter_context(Registry()).url
         cases = [
-            Case(encoding, dimension, options.events, folder, registry)
+            Case(encoding, dimension, options.events, folder, bootstrap, registry)
             for dimension in DIMENSIONS
             for encoding in options.encodings
         ]
-        prepare(broker.bootstrap, cases)
-        runs: dict[Case, Runs] = {case: {} for case in cases}
+        for case in cases:
+            case.prepare()
+        runs: dict[Case, tuple[list[Spent], list[Spent]]] = {case: ([], []) for case in cases}
         for number in range(options.rounds):
-            for case in cases:
-                for engine, spent in measure(broker.bootstrap, case, number, quix).items():
-                    runs[case].setdefault(engine, []).append(spent)
-                    say(f"{case.title}, {engine}: {spent['processor']:.1f} us of processor time an event")
-    for name in MEASURES:
-        show(name, runs)
+            for case, (client, service) in runs.items():
+                client.append(case.run_client())
+                service.append(case.run_service(number))
+    say("us an event, and ms of processor time a second without events: median [least, most]\n")
+    say_header("topic", "client only", "driftgauge", "client only, wall", "driftgauge, wall", "idle")
+    for case, both in runs.items():
+        cells = [median(each, measure) for measure in ("processor", "wall") for each in both]
+        say_row(case.topic, *cells, median(both[1], "idle"))
 
 
 if __name__ == "__main__":
