@@ -1,4 +1,4 @@
-"""What a process has used, by the system. It imports nothing that quix-streams' environment lacks."""
+"""What a process has used, by the system. Its clients and threads are included."""
 
 import os
 from pathlib import Path
