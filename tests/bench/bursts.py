@@ -12,12 +12,10 @@ whether the published windows hold each event once.
 """
 
 import argparse
-import os
-import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,7 +172,6 @@ class Observed:
         self.closed = self.panes = self.counted = 0
         self.firing: dict[str, float] = {}
         self.peak_mib = 0
-        self._loads: list[float] = []
 
     @property
     def seconds(self) -> float:
@@ -183,13 +180,11 @@ class Observed:
 
     def sample(self) -> None:
         """Read metrics, memory and alerts; print a line now and then."""
-        scrape = self._replica.scrape()
-        total = scrape.total
+        total = self._replica.scrape().total
         self.closed = int(total("driftgauge_windows_closed_total"))
         self.panes = int(total("driftgauge_shard_panes"))
         self.counted = int(total("driftgauge_events_total"))
         self.peak_mib = read_status(self._replica.pid, "VmHWM") // 1024
-        self._loads.append(os.getloadavg()[0])
         for alert in self._prometheus.alerts():
             if alert["state"] == "firing":
                 labels = alert["labels"]
@@ -199,7 +194,7 @@ class Observed:
             self._said_s = time.monotonic()
             say(
                 f"{self.seconds:5.0f} s: {self.counted:,} counted, {self.panes:,} panes, {self.closed:,} "
-                f"closed, {self.peak_mib} MiB at most, load {self._loads[-1]:.1f}"
+                f"closed, {self.peak_mib} MiB at most"
             )
 
     def until(self, what: str, is_met: Callable[[], bool]) -> float:
@@ -215,11 +210,10 @@ class Observed:
         say(f"{self.seconds:5.0f} s: {what}")
         return time.monotonic() - began_s
 
-    def report(self) -> Iterator[str]:
-        """Yield the lines of what was seen at most."""
-        yield f"memory at most {self.peak_mib} MiB; load {statistics.median(self._loads):.1f} (median)"
+    def describe(self) -> str:
+        """Return the most memory, and the alerts."""
         fired = ", ".join(f"{name} at {at_s:.0f} s" for name, at_s in self.firing.items())
-        yield f"alerts: {fired or 'none'}"
+        return f"memory at most {self.peak_mib} MiB; alerts: {fired or 'none'}"
 
 
 def read_status(pid: int, field: str) -> int:
@@ -273,8 +267,8 @@ def main() -> None:
         prometheus = running.enter_context(Prometheus(folder, targets, rules, every="15s"))
         observed = Observed(replica, prometheus)
         play(burst, observed, relay, replica.pid)
-        for line in (*observed.report(), check(broker.bootstrap, burst, scenario.expected(burst.start_ms))):
-            say(line)
+        say(observed.describe())
+        say(check(broker.bootstrap, burst, scenario.expected(burst.start_ms)))
         say(f"the replica stopped in {replica.stop():.1f} s")
 
 

@@ -8,7 +8,7 @@ that the service names in runs of windows.
 import argparse
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tests.bench.detectors import Detectors, standings
@@ -21,10 +21,10 @@ from tests.output import say
 from driftgauge.baseline.fitting import Provenance
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.judging.scoring import Score
+from driftgauge.core.judging.verdict import VerdictMemory
 
 EVENTS = 200  # of a window
 RUN = 6  # windows of a run, whose kind is named
-KEPT = 0.75  # of the evidence a window later; see `VerdictMemory`
 
 
 @dataclass
@@ -78,10 +78,10 @@ def name_runs(scores: Sequence[Score]) -> list[str]:
     named = []
     significant = [score.evidence for score in scores if score.p_value < LEVEL]
     for first in range(0, len(significant) - RUN + 1, RUN):
-        total: dict[str, float] = {}
-        for evidence in significant[first : first + RUN]:
-            total = {kind: KEPT * total.get(kind, 0.0) + share for kind, share in evidence.items()}
-        named.append(max(total, key=total.__getitem__))
+        memory = VerdictMemory(recent=(True,))
+        for own in significant[first : first + RUN]:
+            memory = replace(memory, evidence=memory.add_evidence(own, is_significant=True))
+        named.append(max(memory.evidence, key=memory.evidence.__getitem__))
     return named
 
 

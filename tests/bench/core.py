@@ -28,7 +28,6 @@ from driftgauge.core.counting.projection import MINOR_COMPONENTS, SPREAD_STEP, S
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import PaneCounts, PaneKey
 from driftgauge.core.windows.completeness import Completeness
@@ -83,18 +82,6 @@ def build_step(spec: StreamSpec, reference: Reference, batch: EventBatch) -> Cal
     """Return what counts a batch."""
     accumulator = Accumulator("counted", spec, reference)
     return lambda: accumulator.add(batch, accumulator.assign(batch))
-
-
-def count_relations(random: np.random.Generator, dimension: int, clusters: int) -> None:
-    """Measure what relations add to the counting of a batch."""
-    reference = build_random_reference("counted", random, dimension=dimension, clusters=clusters)
-    batch = draw_batch(random, dimension)
-    others = {name: each for name, each in reference.arrays.items() if name not in RELATIONS.arrays}
-    references = {"without": replace(reference, arrays=others), "with": reference}
-    steps = {
-        name: build_step(build_hourly("counted", each), each, batch) for name, each in references.items()
-    }
-    measure(f"relations, {dimension} numbers, {clusters} clusters", steps)
 
 
 def count_numbers(random: np.random.Generator, dimension: int) -> None:
@@ -201,7 +188,6 @@ def main() -> None:
     with threadpool_limits(1):
         for dimension in (128, 512):
             count_batch(random, dimension)
-        count_relations(random, 512, 64)
         count_numbers(random, 128)
         for clusters in (CLUSTERS, 300):
             for keys in ((), ("country",)):

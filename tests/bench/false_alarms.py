@@ -23,8 +23,6 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull
 
 CLUSTERS = (5, 20, 50)
-FILLED = (5, 10)  # clusters with events, of the greatest number of clusters
-MANY_CLUSTERS = 300  # for Zipf's law
 COUNTS = (100, 500, 2_000)
 RATIOS = (10, 50)  # baseline events per window event
 
@@ -119,20 +117,17 @@ def main() -> None:
         f"baselines\n(at the budget's level mostly chance: {WINDOWS:,} windows make {WINDOWS * BUDGET:.1f} "
         f"pages)\n\n{'':>17}   {'per cent, nominal 1':<33}   pages a year, budget 1 (hourly windows)"
     )
-    *_, most = CLUSTERS
-    sources: list[tuple[str, Callable[[int], Draw], tuple[int, ...]]] = [
-        ("shares from Dirichlet(3)", lambda clusters: dirichlet(clusters, 3.0), CLUSTERS),
-        ("shares from Dirichlet(1/2)", lambda clusters: dirichlet(clusters, 0.5), CLUSTERS),
-        ("equal shares", lambda clusters: lambda _: np.full(clusters, 1 / clusters), CLUSTERS),
-        *(
-            (f"shares from Dirichlet(3) of {filled} clusters", partial(few_filled, filled=filled), (most,))
-            for filled in FILLED
-        ),
-        ("shares of Zipf's law", zipf, (most, MANY_CLUSTERS)),
-    ]
     (vectors,) = load_vectors(options.data, IMAGES, "train")
-    sources.append(("shares of k-means on images", lambda clusters: real(vectors, clusters), CLUSTERS))
-    for source, draw, sizes in sources:
+    sources: dict[str, tuple[Callable[[int], Draw], tuple[int, ...]]] = {
+        "shares from Dirichlet(3)": (partial(dirichlet, concentration=3.0), CLUSTERS),
+        "shares from Dirichlet(1/2)": (partial(dirichlet, concentration=0.5), CLUSTERS),
+        "equal shares": (lambda clusters: lambda _: np.full(clusters, 1 / clusters), CLUSTERS),
+        "shares from Dirichlet(3) of 5 clusters": (partial(few_filled, filled=5), (50,)),
+        "shares from Dirichlet(3) of 10 clusters": (partial(few_filled, filled=10), (50,)),
+        "shares of Zipf's law": (zipf, (50, 300)),
+        "shares of k-means on images": (partial(real, vectors), CLUSTERS),
+    }
+    for source, (draw, sizes) in sources.items():
         say(f"\n{source}")
         for clusters in sizes:
             shares = draw(clusters)

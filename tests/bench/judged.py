@@ -1,6 +1,7 @@
 """The service's judgement of drawn vectors, without Kafka: scores of windows, and streams of windows."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from driftgauge.core.counting.tally import Tally, tally_batch
 from driftgauge.core.judging.calibration import Calibration
 from driftgauge.core.judging.judge import Judgement, WindowJudge
 from driftgauge.core.judging.scoring import Score, WindowScorer
-from driftgauge.core.judging.verdict import VerdictMemory
+from driftgauge.core.judging.verdict import Verdict, VerdictMemory
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics import registry
@@ -102,3 +103,8 @@ class Stream:
         self._number += 1
         tally = Tally(self._tallies[rows].sum(axis=0), registry.fields_of(self._reference))
         return self._judge.judge(window, tally, {}, self._reference, None, is_incomplete=False)
+
+    def judge_until_drift(self, windows: Iterable[Rows]) -> float:
+        """Return the number of windows until the verdict is drift; infinite if it never is."""
+        verdicts = (self.judge(rows).verdict for rows in windows)
+        return next((number for number, each in enumerate(verdicts, 1) if each is Verdict.DRIFT), math.inf)

@@ -152,7 +152,7 @@ def some_replaced(available: int, share: float, by: Draw) -> Draw:
     return draw
 
 
-class _Axes:
+class Axes:
     """The principal axes of a family, by which vectors become coordinates of unit variance."""
 
     def __init__(self, vectors: Array) -> None:
@@ -173,7 +173,8 @@ def _shift(coordinates: Array, direction: Array) -> None:
     coordinates[:, : len(direction)] += direction
 
 
-def _correlate(coordinates: Array, _: Array) -> None:
+def correlate(coordinates: Array, _: Array) -> None:
+    """Correlate the second coordinate with the first by one half."""
     coordinates[:, 1] = 0.5 * coordinates[:, 0] + np.sqrt(0.75) * coordinates[:, 1]
 
 
@@ -196,7 +197,7 @@ def _new_kind(live: Array, random: np.random.Generator) -> tuple[Array, Draw]:
 
 
 def _cases(
-    live: Array, classes: Classes, axes: _Axes, random: np.random.Generator, near: str | None
+    live: Array, classes: Classes, axes: Axes, random: np.random.Generator, near: str | None
 ) -> Iterator[tuple[str, str | None, Array, Draw]]:
     draw, mean, one = whole(len(live)), axes.mean, random.choice(np.unique(classes))
     of_one = np.flatnonzero(classes == one)
@@ -230,7 +231,7 @@ def _cases(
         np.r_[live, live[item] + noise],
         some_replaced(len(live), 0.05, lambda random, count: len(live) + random.integers(1_000, size=count)),
     )
-    yield "correlation .5", "relations", axes.change(live, _correlate), draw
+    yield "correlation .5", "relations", axes.change(live, correlate), draw
     yield "four planes by 20°", "relations", axes.change(live, _rotate), draw
     step = 6 * live.std(axis=0) / LEVELS
     yield "four bits a float", None, np.rint(live / np.where(step, step, 1)) * step, draw
@@ -247,7 +248,7 @@ def _cases(
 def splits_of(family: str, folder: Path, splits: int) -> Iterator[Split]:
     """Yield splits of a family."""
     vectors, classes = FAMILIES[family](np.random.default_rng([SEED, sum(family.encode())]), folder)
-    axes = _Axes(vectors)
+    axes = Axes(vectors)
     for number in range(splits):
         random = np.random.default_rng([SEED, number])
         fitted, rows = np.split(random.permutation(len(vectors)), [len(vectors) // 2])

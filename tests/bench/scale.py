@@ -8,7 +8,6 @@ simulation.
 
 import argparse
 import tracemalloc
-from collections.abc import Mapping
 
 import numpy as np
 from tests.bench.live import Setting, count_series, measure
@@ -110,8 +109,9 @@ def simulate(setting: Setting) -> dict[str, float]:
     }
 
 
-def show(found: Mapping[Setting, Mapping[str, float]]) -> None:
+def show() -> None:
     """Print every figure and, in brackets, figures share of the first setting's."""
+    found = {setting: simulate(setting) for setting in SIMULATED}
     first, *_ = found.values()
     say_header("one replica, a second", *(f"R = {setting.replicas}" for setting in found))
     for name in first:
@@ -136,14 +136,11 @@ def compare() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--no-broker", action="store_true", help="omit the run on a real broker")
-    parser.add_argument("--only-broker", action="store_true", help="omit the simulation of many replicas")
-    options = parser.parse_args()
+    parts = {"simulated": show, "compared": compare}
+    parser.add_argument("--only", choices=parts, nargs="*", default=[*parts], help="default: both parts")
     with threadpool_limits(1):
-        if not options.only_broker:
-            show({setting: simulate(setting) for setting in SIMULATED})
-        if not options.no_broker:
-            compare()
+        for part in parser.parse_args().only:
+            parts[part]()
 
 
 if __name__ == "__main__":

@@ -148,9 +148,13 @@ def load_images(folder: Path) -> tuple[Vectors, Rows]:
 
 
 class Installation:
-    """A stream with a baseline of its own, judged window by window."""
+    """A stream with a baseline of its own.
 
-    def __init__(self, folder: Path, size: str, warm_up: int, days: int, number: int) -> None:
+    Attributes:
+        stream: What judges its windows.
+    """
+
+    def __init__(self, folder: Path, size: Size, warm_up: int, days: int, number: int) -> None:
         """Fit the baseline, and judge the warm-up.
 
         Args:
@@ -161,42 +165,38 @@ class Installation:
             number: That of the stream, its seed.
         """
         vectors, alike = load_images(folder)
-        self._size = SIZES[size]
-        self._hours = self._size.length_ms // HOUR_MS
+        self._hours = size.length_ms // HOUR_MS
         self._hour = BASELINE_DAYS * HOURS_A_DAY
         random = np.random.default_rng([number, 39])
-        self._traffic = Traffic(
-            random, alike, BASELINE_DAYS + warm_up + days, self._size.events / self._hours
-        )
+        self._traffic = Traffic(random, alike, BASELINE_DAYS + warm_up + days, size.events / self._hours)
         sample = random.choice(self._traffic.draw(0, self._hour), BASELINE, replace=False)
         reference = to_reference(fit(vectors[sample], clusters=CLUSTERS, seed=number))
-        windows = warm_up * self._size.a_day
-        self._stream = Stream(reference, tally_each(reference, vectors), self._size.length_ms, windows)
-        for _ in range(windows):
-            self.judge()
+        windows = warm_up * size.a_day
+        self.stream = Stream(reference, tally_each(reference, vectors), size.length_ms, windows)
+        self.judge_clean(windows)
 
-    def judge(self, drift: Drift = NONE) -> Verdict:
-        """Draw and judge the next window."""
+    def draw(self, drift: Drift = NONE) -> Rows:
+        """Draw the next window."""
         first, self._hour = self._hour, self._hour + self._hours
-        return self._stream.judge(self._traffic.draw(first, self._hour, drift)).verdict
+        return self._traffic.draw(first, self._hour, drift)
+
+    def judge_clean(self, windows: int) -> list[Verdict]:
+        """Return the verdicts of the next windows."""
+        return [self.stream.judge(self.draw()).verdict for _ in range(windows)]
 
 
-def judge_clean(folder: Path, size: str, warm_up: int, days: int, number: int) -> list[Verdict]:
+def judge_clean(folder: Path, size: Size, warm_up: int, days: int, number: int) -> list[Verdict]:
     """Return the verdicts of the days after the warm-up of a stream."""
-    installation = Installation(folder, size, warm_up, days, number)
-    return [installation.judge() for _ in range(days * SIZES[size].a_day)]
+    return Installation(folder, size, warm_up, days, number).judge_clean(days * size.a_day)
 
 
-def windows_until_drift(folder: Path, size: str, warm_up: int, drift: Drift, number: int) -> float:
+def windows_until_drift(folder: Path, size: Size, warm_up: int, drift: Drift, number: int) -> float:
     """Return the windows of drift until the verdict is drift; infinite if it never is."""
-    clean, windows = max(CLEAN_DAYS - warm_up, DAYS_A_WEEK), SIZES[size].a_day
-    lasting = SIZES[size].lasting
-    installation = Installation(folder, size, warm_up, clean + 1 + lasting // windows, number)
+    clean, lasting = max(CLEAN_DAYS - warm_up, DAYS_A_WEEK), size.lasting
+    installation = Installation(folder, size, warm_up, clean + 1 + lasting // size.a_day, number)
     # Streams begin to drift at different hours.
-    for _ in range(clean * windows + number % windows):
-        installation.judge()
-    verdicts = (installation.judge(drift) for _ in range(lasting))
-    return next((until for until, each in enumerate(verdicts, 1) if each is Verdict.DRIFT), np.inf)
+    installation.judge_clean(clean * size.a_day + number % size.a_day)
+    return installation.stream.judge_until_drift(installation.draw(drift) for _ in range(lasting))
 
 
 def count_pages(verdicts: list[Verdict]) -> int:
@@ -210,24 +210,24 @@ def pages(pool: Executor, options: argparse.Namespace) -> None:
     others = [each for each in Verdict if each is not Verdict.INCOMPLETE]
     say_header("windows", "stream-years", "pages", "a year [upper 95 %]", *others)
     years = options.streams * options.days / DAYS_A_YEAR
-    for size in SIZES:
+    for name, size in SIZES.items():
         judged = partial(judge_clean, options.data, size, options.warm_up, options.days)
         verdicts = list(pool.map(judged, range(options.streams)))
         total = sum(count_pages(each) for each in verdicts)
         limit = gammaincinv(total + 1, 0.95) / years
         shares = [f"{np.mean(np.array(verdicts) == each):.2%}" for each in others]
-        say_row(size, f"{years:.1f}", total, f"{total / years:.2f} [{limit:.2f}]", *shares)
+        say_row(name, f"{years:.1f}", total, f"{total / years:.2f} [{limit:.2f}]", *shares)
 
 
 def delays(pool: Executor, options: argparse.Namespace) -> None:
     """Print the windows from the beginning of drift until it is found."""
     say_header("windows", "drift", "median", "90 %", "never")
-    for size in SIZES:
-        for name, drift in DRIFTS.items():
+    for name, size in SIZES.items():
+        for kind, drift in DRIFTS.items():
             judged = partial(windows_until_drift, options.data, size, options.warm_up, drift)
             until = list(pool.map(judged, range(options.streams)))
             half, most = np.quantile(until, (0.5, 0.9), method="inverted_cdf")
-            say_row(size, name, f"{half:g}", f"{most:g}", f"{np.mean(np.isinf(until)):.2f}")
+            say_row(name, kind, f"{half:g}", f"{most:g}", f"{np.mean(np.isinf(until)):.2f}")
 
 
 PARTS: dict[str, Callable[[Executor, argparse.Namespace], None]] = {"pages": pages, "delays": delays}
