@@ -12,38 +12,31 @@ whether the published windows hold each event once.
 """
 
 import argparse
-import json
-import os
-import statistics
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import orjson
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from tests.bench.usage import processor_s
+from tests.bench.workload import Publisher, draw_vectors, save_fitted, write_config
 from tests.builders.clocks import MINUTE_MS
 from tests.deploy.servers import RULES, Prometheus, load
 from tests.harness.broker import Broker
-from tests.harness.node import free_ports
 from tests.harness.relay import Relay
 from tests.harness.service import ReplicaProcess
 from tests.harness.topics import read
 from tests.output import say
 from tests.waiting import wait_for
 
-from driftgauge.baseline.artifact import save
-from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.durations import parse_duration
+from driftgauge.events.timestamps import format_timestamp
 
 DIMENSION = 16
-STREAMS = "s*"
 EVENTS, RESULTS = "burst.events", "burst.windows"
 LEAST_EVENTS = 5
 LONGEST_S = 3_600.0
@@ -96,38 +89,30 @@ class Burst:
     """The events of a scenario on a broker, each vector near a centre of the baseline.
 
     Attributes:
-        bootstrap: The broker's address.
         start_ms: The time of the first event.
         sent: The number of events up to `end_ms`.
+        config: The configuration of the replicas.
     """
 
-    def __init__(self, bootstrap: str, scenario: Scenario, folder: Path, clusters: int) -> None:
+    def __init__(
+        self, bootstrap: str, scenario: Scenario, folder: Path, clusters: int, **settings: object
+    ) -> None:
+        """Write the configuration, with further settings, for a service that reads from this address."""
         self.scenario = scenario
-        random = np.random.default_rng(clusters)
-        centres = 3 * random.standard_normal((clusters, DIMENSION))
-        vectors = centres[np.arange(20_000) % clusters] + random.standard_normal((20_000, DIMENSION))
-        save(
-            fit_baseline(
-                vectors.astype(np.float32), stream="s0", clusters=clusters, created_ms=0, progress=_quiet
-            ),
-            folder / "baseline.safetensors",
-        )
-        self._vectors = [np.round(each, 3).tolist() for each in vectors[:2_000]]
+        vectors = draw_vectors(DIMENSION, clusters, 20_000)
+        save_fitted(vectors, "s0", folder / "s.safetensors", clusters)
+        self._vectors = [np.round(each, 3).tolist() for each in vectors[:2_000].astype(float)]
         # It ends before now with its last window of the longest size.
-        now_ms = time.time_ns() // 1_000_000
         size_ms = max(parse_duration(each) for each in scenario.windows)
-        start_ms = now_ms - (scenario.minutes + 5) * MINUTE_MS - size_ms
+        start_ms = time.time_ns() // 1_000_000 - (scenario.minutes + 5) * MINUTE_MS - size_ms
         self.start_ms = start_ms // size_ms * size_ms
-        config = {"retention.ms": "-1"}
-        topics = [NewTopic(EVENTS, scenario.partitions, config=config), NewTopic(RESULTS, 4)]
-        admin = AdminClient({"bootstrap.servers": bootstrap})
-        for created in admin.create_topics(topics).values():
-            created.result(60)
-        self.bootstrap = bootstrap
-        self.sent = 0
-        self._producer = Producer(
-            {"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
+        stream = {"match": "s*", "most": scenario.streams, "baseline": "s.safetensors"}
+        stream |= {"windows": scenario.windows, "min_events": LEAST_EVENTS, "idle_timeout": "5s"}
+        self.config = write_config(
+            folder, bootstrap, "burst", EVENTS, stream, scenario.partitions, **settings
         )
+        self.sent = 0
+        self._publisher = Publisher(bootstrap, EVENTS)
 
     @property
     def end_ms(self) -> int:
@@ -142,12 +127,11 @@ class Burst:
             for stream in range(scenario.streams):
                 for event in range(scenario.events):
                     self.send(stream, time_ms + event)
-            self._producer.poll(0)
             if scenario.is_held and time_ms % (1_000 * MINUTE_MS) == 0:
                 self.hold()
         if not scenario.is_held:
             self.pass_end()
-        self._flush()
+        self._publisher.flush()
         say(f"published: {self.sent:,} events")
 
     def hold(self) -> None:
@@ -160,54 +144,16 @@ class Burst:
             at = self.scenario.partitions - 1 if self.scenario.is_held else None
             self.send(stream, self.end_ms + 2 * MINUTE_MS, at)
         self.sent -= self.scenario.streams
-        self._flush()
+        self._publisher.flush()
 
     def send(self, stream: int, time_ms: int, partition: int | None = None) -> None:
         """Publish an event of a stream, to its partition unless another is named."""
         vector = self._vectors[self.sent % len(self._vectors)]
         self.sent += 1
         event = orjson.dumps({"stream": f"s{stream}", "timestamp": time_ms, "embedding": vector})
-        at = (
-            stream % max(self.scenario.partitions - self.scenario.is_held, 1)
-            if partition is None
-            else partition
-        )
-        while True:
-            try:
-                self._producer.produce(EVENTS, event, partition=at)
-            except BufferError:
-                self._producer.poll(1)
-            else:
-                return
-
-    def _flush(self) -> None:
-        if self._producer.flush(120):
-            sys.exit("the broker did not accept all events")
-
-
-def write_config(
-    folder: Path, bootstrap: str, scenario: Scenario, port: int, **settings: Mapping[str, object]
-) -> Path:
-    """Write the configuration of the replica, with further settings, and return its file."""
-    document = {
-        "kafka": {"bootstrap.servers": bootstrap, "group.id": "burst"},
-        "topics": {"events": [EVENTS], "windows": RESULTS, "dead_letters": "burst.dead-letters"},
-        "streams": [
-            {
-                "match": STREAMS,
-                "most": scenario.streams,
-                "baseline": "baseline.safetensors",
-                "windows": scenario.windows,
-                "min_events": LEAST_EVENTS,
-                "idle_timeout": "5s",
-            }
-        ],
-        "http": {"port": port},
-        **settings,
-    }
-    config = folder / "driftgauge.yaml"
-    config.write_text(json.dumps(document))
-    return config
+        if partition is None:
+            partition = stream % max(self.scenario.partitions - self.scenario.is_held, 1)
+        self._publisher.send(event, partition=partition)
 
 
 class Observed:
@@ -226,30 +172,19 @@ class Observed:
         self.closed = self.panes = self.counted = 0
         self.firing: dict[str, float] = {}
         self.peak_mib = 0
-        self._loads: list[float] = []
 
     @property
     def seconds(self) -> float:
         """The seconds since the start."""
         return time.monotonic() - self._began_s
 
-    @property
-    def processor_s(self) -> float:
-        """The processor time that the replica has used, s."""
-        stat = Path(f"/proc/{self._replica.pid}/stat").read_text()
-        user, system = stat.rsplit(")", 1)[1].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
     def sample(self) -> None:
         """Read metrics, memory and alerts; print a line now and then."""
-        scrape = self._replica.scrape()
-        total = scrape.total
+        total = self._replica.scrape().total
         self.closed = int(total("driftgauge_windows_closed_total"))
         self.panes = int(total("driftgauge_shard_panes"))
         self.counted = int(total("driftgauge_events_total"))
-        status = Path(f"/proc/{self._replica.pid}/status").read_text()
-        self.peak_mib = int(status.split("VmHWM:")[1].split()[0]) // 1024
-        self._loads.append(os.getloadavg()[0])
+        self.peak_mib = read_status(self._replica.pid, "VmHWM") // 1024
         for alert in self._prometheus.alerts():
             if alert["state"] == "firing":
                 labels = alert["labels"]
@@ -257,12 +192,9 @@ class Observed:
                 self.firing.setdefault(name, self.seconds)
         if time.monotonic() - self._said_s >= LINE_S:
             self._said_s = time.monotonic()
-            aborted = int(total("driftgauge_commits_total", role="windows", outcome="aborted"))
-            bound = total("driftgauge_commit_limit_ratio", role="windows")
             say(
                 f"{self.seconds:5.0f} s: {self.counted:,} counted, {self.panes:,} panes, {self.closed:,} "
-                f"closed ({aborted} aborts), bound {bound:.3f}, "
-                f"{self.peak_mib} MiB at most, load {self._loads[-1]:.1f}"
+                f"closed, {self.peak_mib} MiB at most"
             )
 
     def until(self, what: str, is_met: Callable[[], bool]) -> float:
@@ -278,11 +210,16 @@ class Observed:
         say(f"{self.seconds:5.0f} s: {what}")
         return time.monotonic() - began_s
 
-    def report(self) -> Iterator[str]:
-        """Yield the lines of what was seen at most."""
-        yield f"memory at most {self.peak_mib} MiB; load {statistics.median(self._loads):.1f} (median)"
+    def describe(self) -> str:
+        """Return the most memory, and the alerts."""
         fired = ", ".join(f"{name} at {at_s:.0f} s" for name, at_s in self.firing.items())
-        yield f"alerts: {fired or 'none'}"
+        return f"memory at most {self.peak_mib} MiB; alerts: {fired or 'none'}"
+
+
+def read_status(pid: int, field: str) -> int:
+    """Return a number of the status of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(dict(line.split(":", 1) for line in lines)[field].split()[0])
 
 
 def check(bootstrap: str, burst: Burst, expected: int) -> str:
@@ -290,9 +227,10 @@ def check(bootstrap: str, burst: Burst, expected: int) -> str:
     newest: dict[tuple[str, str, str], tuple[int, int]] = {}
     verdicts: Counter[str] = Counter()
     twice = 0
+    first, last = format_timestamp(burst.start_ms), format_timestamp(burst.end_ms)
     for message in read(bootstrap, RESULTS, within_s=600):
         result = orjson.loads(message.value() or b"")
-        if result["start"] < _utc(burst.start_ms) or result["start"] >= _utc(burst.end_ms):
+        if not first <= result["start"] < last:
             continue
         key = result["stream"], result["window"], result["start"]
         twice += key in newest and newest[key][0] == result["revision"]
@@ -307,43 +245,34 @@ def check(bootstrap: str, burst: Burst, expected: int) -> str:
     )
 
 
-def _quiet(_: str) -> None:
-    """Say nothing."""
-
-
-def _utc(time_ms: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_ms / 1_000))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("scenario", choices=SCENARIOS)
     parser.add_argument("--clusters", type=int, default=8)
     parser.add_argument("--share", type=float, default=1.0, help="of the minutes (default: 1)")
     options = parser.parse_args()
-    whole = SCENARIOS[options.scenario]
-    scenario = Scenario(**{**vars(whole), "minutes": int(whole.minutes * options.share)})
+    scenario = SCENARIOS[options.scenario]
+    scenario = replace(scenario, minutes=int(scenario.minutes * options.share))
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
         broker = running.enter_context(Broker())
         relay = running.enter_context(Relay(broker.bootstrap))
-        burst = Burst(broker.bootstrap, scenario, folder, options.clusters)
+        burst = Burst(relay.bootstrap, scenario, folder, options.clusters)
         if not scenario.is_held:
             burst.publish()
-        (port,) = free_ports(1)
-        config = write_config(folder, relay.bootstrap, scenario, port)
-        replica = running.enter_context(ReplicaProcess(config, folder / "replica.log"))
+        replica = running.enter_context(ReplicaProcess(burst.config, folder / "replica.log"))
         replica.wait_until_ready(within_s=120)
         rules = {path.name: load(path) for path in RULES}
-        prometheus = running.enter_context(Prometheus(folder, [f"127.0.0.1:{port}"], rules, every="15s"))
+        targets = [f"127.0.0.1:{replica.port}"]
+        prometheus = running.enter_context(Prometheus(folder, targets, rules, every="15s"))
         observed = Observed(replica, prometheus)
-        play(burst, observed, relay)
-        for line in (*observed.report(), check(broker.bootstrap, burst, scenario.expected(burst.start_ms))):
-            say(line)
+        play(burst, observed, relay, replica.pid)
+        say(observed.describe())
+        say(check(broker.bootstrap, burst, scenario.expected(burst.start_ms)))
         say(f"the replica stopped in {replica.stop():.1f} s")
 
 
-def play(burst: Burst, observed: Observed, relay: Relay) -> None:
+def play(burst: Burst, observed: Observed, relay: Relay, pid: int) -> None:
     """Drive a scenario to its end."""
     scenario = burst.scenario
     expected = scenario.expected(burst.start_ms)
@@ -363,9 +292,9 @@ def play(burst: Burst, observed: Observed, relay: Relay) -> None:
         relay.slow_to(STUCK_BYTES)
         observed.until("the alert fires", lambda: any("CommitsFailing" in each for each in observed.firing))
         relay.slow_to(SLOW_BYTES)
-    used_s, closed = observed.processor_s, observed.closed
+    used_s, closed = processor_s(pid), observed.closed
     took_s = observed.until(f"{expected:,} windows closed", lambda: observed.closed >= expected)
-    closed, used_s = expected - closed, observed.processor_s - used_s
+    closed, used_s = expected - closed, processor_s(pid) - used_s
     say(
         f"{closed:,} windows in {took_s:.0f} s: {closed / took_s:.0f} a second, "
         f"{closed / used_s:.0f} a second of processor time"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+from tests.bench.embeddings import Array, Rows, Vectors
 
 REFERENCES = 1_000  # vectors of the baseline that kernels and classifiers compare with
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the median squared distance
@@ -19,11 +20,10 @@ CLASSIFIER_AXES, SQUARED_AXES, PAIRED_AXES = 128, 32, 8
 RIDGE = 0.05
 BLOCK = 1_000
 
-Array = NDArray[np.float64]
-Windows = Sequence[NDArray[np.intp]]
+Windows = Sequence[Rows]
 
 
-def squared(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+def squared(one: Vectors, other: Vectors) -> Vectors:
     """Return squared distances of all pairs."""
     lengths = [np.square(each).sum(axis=1) for each in (one, other)]
     return np.maximum(lengths[0][:, None] + lengths[1] - 2 * one @ other.T, 0)
@@ -51,7 +51,7 @@ class Frechet:
 class Detectors:
     """The detectors of one baseline."""
 
-    def __init__(self, vectors: NDArray[np.float32], classes: NDArray[np.int64], seed: int) -> None:
+    def __init__(self, vectors: Vectors, classes: NDArray[np.int64], seed: int) -> None:
         self._random = np.random.default_rng([seed, 7])
         self._mean = vectors.mean(axis=0)
         centred = vectors - self._mean
@@ -74,27 +74,25 @@ class Detectors:
         self._whitening = directions[:held].T / lengths[:held] * np.sqrt(len(vectors))
         self._white = self._references @ self._whitening
 
-    def measure(self, vectors: NDArray[np.float32], windows: Windows) -> dict[str, Array]:
+    def measure(self, vectors: Vectors, windows: Windows) -> dict[str, Array]:
         """Return the numbers of each detector of windows, each the rows of its vectors.
 
         Those that combine several have a column for each.
         """
         centred = vectors - self._mean
         white, labels = centred @ self._whitening, self._label(centred)
-        kernels, energy = self._kernels(centred, windows)
         return {
             "quadratic": np.array([self._classify(white[rows], _quadratic) for rows in windows]),
             "linear": np.array([self._classify(white[rows], lambda own: own) for rows in windows]),
-            "MMD": kernels,
-            "energy": energy,
+            "MMD": self._kernels(centred, windows),
             "DriftLens": np.array([self._by_class(centred[rows], labels[rows]) for rows in windows]),
         }
 
-    def _label(self, centred: NDArray[np.float32]) -> NDArray[np.intp]:
+    def _label(self, centred: Vectors) -> NDArray[np.intp]:
         means = self._class_means
         return (centred @ means.T * 2 - np.square(means).sum(axis=1)).argmax(axis=1)
 
-    def _by_class(self, centred: NDArray[np.float32], labels: NDArray[np.intp]) -> list[float]:
+    def _by_class(self, centred: Vectors, labels: NDArray[np.intp]) -> list[float]:
         """Return the distances of the batch and of its classes; NaN of those with too few events."""
         own = [
             found.distance(centred[labels == label]) if (labels == label).sum() >= FEWEST else np.nan
@@ -102,30 +100,27 @@ class Detectors:
         ]
         return [self._whole.distance(centred), *own]
 
-    def _kernels(self, centred: NDArray[np.float32], windows: Windows) -> tuple[Array, Array]:
-        """Return the squared mean discrepancy at each scale, and the energy distance, up to constants."""
+    def _kernels(self, centred: Vectors, windows: Windows) -> Array:
+        """Return the squared mean discrepancy at each scale, up to constants."""
         used, inverse = np.unique(np.concatenate(windows), return_inverse=True)
         weights = np.zeros((len(used), len(windows)), np.float32)
         start = 0
         for number, rows in enumerate(windows):
             np.add.at(weights[:, number], inverse[start : start + len(rows)], 1 / len(rows))
             start += len(rows)
-        drawn, parts = centred[used], len(SCALES) + 1
-        within, across = np.zeros((len(windows), parts)), np.zeros((len(windows), parts))
+        drawn, result = centred[used], np.zeros((len(windows), len(SCALES)))
         for first in range(0, len(drawn), BLOCK):
             block = slice(first, first + BLOCK)
-            distances = [squared(drawn[block], other) for other in (drawn, self._references)]
             # From the widest kernel on each is a power of the one before.
-            found = [np.exp(each / (-2 * SCALES[-1] * self._width)) for each in distances]
+            within, across = (
+                np.exp(squared(drawn[block], other) / (-2 * SCALES[-1] * self._width))
+                for other in (drawn, self._references)
+            )
             for part in reversed(range(len(SCALES))):
-                within[:, part] += (weights[block] * (found[0] @ weights)).sum(axis=0)
-                across[:, part] += weights[block].T @ found[1].mean(axis=1)
-                found = [np.square(each) for each in found]
-            roots = [np.sqrt(each) for each in distances]
-            within[:, -1] -= (weights[block] * (roots[0] @ weights)).sum(axis=0)
-            across[:, -1] -= weights[block].T @ roots[1].mean(axis=1)
-        result = within - 2 * across
-        return result[:, :-1], result[:, -1]
+                result[:, part] += (weights[block] * (within @ weights)).sum(axis=0)
+                result[:, part] -= 2 * weights[block].T @ across.mean(axis=1)
+                within, across = np.square(within), np.square(across)
+        return result
 
     def _classify(self, window: Array, features: Callable[[Array], Array]) -> float:
         """Return the area under the curve of a ridge classifier, in two folds, of window and baseline."""

@@ -1,135 +1,182 @@
-"""How fast events are read, by encoding and dimension, beside other engines: `make inputs`.
+"""How fast events are read, by encoding and dimension: `make inputs`, half an hour.
 
-Every engine reads all events of the same topics on a real broker, each in a process of its own, in turns
-within one run. Measured is the processor time an event of the whole process, librdkafka's threads included,
-and wall time. The service runs as in production: both roles, transactions, all statistics, windows of an hour
-and a day. `tests/bench/README.md` says what each engine does.
+The service and Kafka's client, which does not look at the values, read all events of the same topics on a
+real broker, each in a process of its own, in turns. Measured is the processor time an event of the whole
+process, librdkafka's threads included, and wall time. The service runs as in production: both roles,
+transactions, all statistics, windows of an hour and a day.
 
 A full run needs about 10 GB of disk in the temporary folder.
 """
 
 import argparse
-import os
+import json
 import statistics
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tests.bench.input_case import Case, prepare
-from tests.bench.input_engines import QUIX_JOBS, quix_python, run_consumers, run_quix, run_service
-from tests.bench.input_framed import FRAMED
-from tests.bench.input_values import ENCODINGS
+import numpy as np
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from tests.bench.input_encodings import ENCODINGS, STREAM
+from tests.bench.tables import say_header, say_row
+from tests.bench.usage import processor_s
+from tests.bench.workload import (
+    DISTINCT,
+    PARTITIONS,
+    Publisher,
+    create_topics,
+    draw_vectors,
+    save_fitted,
+    write_config,
+)
+from tests.builders.clocks import DAY_MS, MONDAY_MS
 from tests.harness.broker import Broker
 from tests.harness.registry import Registry
+from tests.harness.service import ReplicaProcess
+from tests.harness.topics import committed
 from tests.output import say
+from tests.waiting import wait_for
 
-Engines = Mapping[str, Sequence[Mapping[str, float]]]
-"""The runs of each engine."""
+DIMENSIONS = (128, 512)
+LIMIT_S = 600
+# The last windows close and are published; then nothing is left to do.
+SETTLE_S, IDLE_S = 5.0, 20.0
 
-Runs = Mapping[Case, Engines]
-"""The runs of each engine by case."""
-
-OWN = "driftgauge"
-
-
-def tables(runs: Runs) -> str:
-    """Return tables in Markdown of processor time, its ratio to the service's, rate and memory."""
-
-    def spent(engines: Engines, name: str) -> str:
-        values = [run["processor"] for run in engines[name]]
-        return f"{statistics.median(values):.1f} [{min(values):.1f}, {max(values):.1f}]"
-
-    def ratio(engines: Engines, name: str) -> str:
-        return f"{median(engines, name, 'processor') / median(engines, OWN, 'processor'):.2f}"
-
-    def rate(engines: Engines, name: str) -> str:
-        return f"{1e6 / median(engines, name, 'wall'):,.0f}"
-
-    def fixed(engines: Engines, name: str) -> str:
-        return f"{median(engines, name, 'fixed'):.0f}" if "fixed" in engines[name][0] else ""
-
-    def memory(engines: Engines, name: str) -> str:
-        return f"{max(run['memory'] for run in engines[name]):.0f}" if "memory" in engines[name][0] else ""
-
-    return "\n\n".join(
-        [
-            _table("processor time an event, us: median [least, most]", runs, spent),
-            _table(f"the same over {OWN}'s", runs, ratio),
-            _table("events a second of wall time", runs, rate),
-            _table("processor time a second without events, ms", runs, fixed),
-            _table("memory, MiB", runs, memory),
-        ]
-    )
+Spent = Mapping[str, float]
+"""The processor time and the wall time of an event, us; of the service also processor time when idle."""
 
 
-def median(engines: Engines, name: str, measure: str) -> float:
-    return statistics.median(run[measure] for run in engines[name])
+@dataclass(frozen=True)
+class Case:
+    """An encoding and a dimension, with their topic.
+
+    Attributes:
+        encoding: A key of `ENCODINGS`.
+        dimension: The length of a vector.
+        events: The number of events in the topic.
+        folder: Where the baseline and the configuration are.
+        bootstrap: The broker's address.
+        registry: The URL of the schema registry.
+    """
+
+    encoding: str
+    dimension: int
+    events: int
+    folder: Path
+    bootstrap: str
+    registry: str
+
+    @property
+    def topic(self) -> str:
+        return f"bench-{self.encoding}-{self.dimension}"
+
+    def prepare(self) -> None:
+        """Fit the baseline, and fill the topic with events of two days."""
+        create_topics(self.bootstrap, {self.topic: PARTITIONS})
+        vectors = draw_vectors(self.dimension)
+        save_fitted(vectors, STREAM, self.folder / f"{self.topic}.safetensors")
+        publisher = Publisher(self.bootstrap, self.topic)
+        client = SchemaRegistryClient({"url": self.registry})
+        write, size = ENCODINGS[self.encoding].make_write(client, self.topic), 0
+        for number in range(self.events):
+            time_ms = MONDAY_MS + number * 2 * DAY_MS // self.events
+            value = write(vectors[number % DISTINCT], time_ms)
+            size += len(value)
+            publisher.send(value, timestamp=time_ms, partition=number % PARTITIONS)
+        publisher.flush()
+        say(f"{self.topic}: {size / self.events:,.0f} bytes of a value")
+
+    def run_client(self) -> Spent:
+        """Return what Kafka's client alone takes."""
+        arguments = [self.bootstrap, self.topic, str(self.events)]
+        command = [sys.executable, "-m", "tests.bench.input_client", *arguments]
+        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=LIMIT_S, check=True)
+        return {name: seconds / self.events * 1e6 for name, seconds in json.loads(done.stdout).items()}
+
+    def run_service(self, number: int) -> Spent:
+        """Return what the service takes, both roles in one process, from the first commit to the last event.
+
+        Commits are read from the broker: a scrape of the service would take processor time of its own. So
+        does a second without events, which does not count.
+        """
+        group = f"{self.topic}-{number}"
+        with ReplicaProcess(self._config(group), self.folder / f"{group}.log") as service:
+
+            def look(events: int) -> tuple[float, float, int] | None:
+                """Return the time, the processor time and the committed events, if these are enough."""
+                offsets = committed(self.bootstrap, group, self.topic, range(PARTITIONS), "read_uncommitted")
+                seen = sum(offsets.values())
+                return (time.monotonic(), processor_s(service.pid), seen) if seen >= events else None
+
+            first, last = (
+                np.array(wait_for(f"{events} events", partial(look, events), within_s=LIMIT_S))
+                for events in (1, self.events)
+            )
+            time.sleep(SETTLE_S)
+            began_s, used_s = time.monotonic(), processor_s(service.pid)
+            time.sleep(IDLE_S)
+            idle = (processor_s(service.pid) - used_s) / (time.monotonic() - began_s)
+            service.stop()
+        wall_s, processor, events = last - first
+        return {
+            "processor": (processor - idle * wall_s) / events * 1e6,
+            "wall": wall_s / events * 1e6,
+            "idle": idle * 1e3,
+        }
+
+    def _config(self, group: str) -> Path:
+        settings = ENCODINGS[self.encoding].settings
+        stream = {"name": STREAM, "baseline": f"{self.topic}.safetensors", "windows": ["1h", "1d"]}
+        stream["allowed_disorder"] = "1h"
+        further: dict[str, object] = {} if settings is None else {"inputs": {self.topic: settings}}
+        if self.encoding in {"avro", "protobuf"}:
+            further["schema_registry"] = {"url": self.registry}
+        return write_config(
+            self.folder, self.bootstrap, group, self.topic, stream, allowed_age="10000d", **further
+        )
 
 
-def _table(title: str, runs: Runs, cell: Callable[[Engines, str], str]) -> str:
-    names = list(dict.fromkeys(name for engines in runs.values() for name in engines))
-    lines = [f"| {title} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for case, engines in runs.items():
-        cells = [cell(engines, name) if name in engines else "" for name in names]
-        lines.append(f"| {case.title} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-ALL = [*ENCODINGS, *FRAMED]
-# With fewer, an engine's windows would hold too few events for their opening and closing to weigh little.
-FEWEST_EVENTS = 80_000
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "driftgauge"
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--encodings", nargs="+", choices=ALL, default=ALL)
-    parser.add_argument("--dimensions", nargs="+", type=int, default=[128, 512], help="default: 128 512")
-    parser.add_argument("--rounds", type=int, default=2, help="turns of every engine (default: 2)")
-    parser.add_argument("--events", type=int, default=300_000, help="of every case (default: 300,000)")
-    parser.add_argument("--no-quix", action="store_true", help="leave quix-streams out")
-    parser.add_argument("--before", type=Path, help="a checkout of an earlier commit, to compare with")
-    parser.add_argument("--cache", type=Path, default=CACHE, help=f"for environments (default: {CACHE})")
-    options = parser.parse_args()
-    if not options.no_quix and options.events < FEWEST_EVENTS:
-        parser.error(f"beside quix-streams at least {FEWEST_EVENTS:,} events are compared")
-    return options
+def median(runs: list[Spent], measure: str) -> str:
+    """Return the median of the runs, and in brackets the least and the most."""
+    values = [spent[measure] for spent in runs]
+    return f"{statistics.median(values):.1f} [{min(values):.1f}, {max(values):.1f}]"
 
 
 def main() -> None:
-    options = parse()
-    quix = None if options.no_quix else quix_python(options.cache)
-    with ExitStack() as stack:
-        broker = stack.enter_context(Broker())
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        registry = None
-        if FRAMED.keys() & set(options.encodings):
-            registry = stack.enter_context(Registry()).url
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--encodings", nargs="+", choices=ENCODINGS, default=[*ENCODINGS], help="default: all"
+    )
+    parser.add_argument("--rounds", type=int, default=2, help="turns of both (default: 2)")
+    parser.add_argument("--events", type=int, default=300_000, help="of every case (default: 300,000)")
+    options = parser.parse_args()
+    with ExitStack() as running:
+        bootstrap = running.enter_context(Broker()).bootstrap
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
+        registry = running.enter_context(Registry()).url
         cases = [
-            Case(encoding, dimension, options.events, folder, registry, options.before)
-            for dimension in options.dimensions
+            Case(encoding, dimension, options.events, folder, bootstrap, registry)
+            for dimension in DIMENSIONS
             for encoding in options.encodings
         ]
-        prepare(broker.bootstrap, cases)
-        runs: dict[Case, dict[str, list]] = {case: {} for case in cases}
+        for case in cases:
+            case.prepare()
+        runs: dict[Case, tuple[list[Spent], list[Spent]]] = {case: ([], []) for case in cases}
         for number in range(options.rounds):
-            for case in cases:
-                measure(broker.bootstrap, case, number, quix, runs[case])
-            say(f"\nRound {number + 1} of {options.rounds}\n\n{tables(runs)}")
-
-
-def measure(bootstrap: str, case: Case, run: int, quix: Path | None, engines: dict[str, list]) -> None:
-    found = run_consumers(bootstrap, case)
-    found[OWN] = run_service(bootstrap, case, run)
-    if case.before is not None:
-        found[f"{OWN} before"] = run_service(bootstrap, case, run, is_before=True)
-    if quix is not None and not case.is_framed:
-        found |= {engine: run_quix(quix, bootstrap, case, engine, run) for engine in QUIX_JOBS}
-    for name, spent in found.items():
-        engines.setdefault(name, []).append(spent)
-    times = ", ".join(f"{name} {spent['processor']:.1f}" for name, spent in found.items())
-    say(f"{case.title}, us of processor time an event: {times}")
+            for case, (client, service) in runs.items():
+                client.append(case.run_client())
+                service.append(case.run_service(number))
+    say("us an event, and ms of processor time a second without events: median [least, most]\n")
+    say_header("topic", "client only", "driftgauge", "client only, wall", "driftgauge, wall", "idle")
+    for case, both in runs.items():
+        cells = [median(each, measure) for measure in ("processor", "wall") for each in both]
+        say_row(case.topic, *cells, median(both[1], "idle"))
 
 
 if __name__ == "__main__":

@@ -1,25 +1,26 @@
-"""What live traffic costs one replica: `python -m tests.bench.live`.
+"""What live traffic costs a replica: `python -m tests.bench.live`.
 
-A real broker, one replica of both roles, scraped every 15 s, and events at a pace. Over a minute in which
-each stream closes one window are told: processor time, memory, series, and the bytes of the partials.
+A real broker, one replica of both roles, scraped every 15 s, and events at a pace. Of a minute in which each
+stream closes one window it shows processor time, memory, series, and the bytes of the partials.
 """
 
 import argparse
 import tempfile
 import time
 from base64 import b64encode
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-from confluent_kafka import Producer
-from tests.bench.input_engines import PAGE, processor_s
-from tests.bench.workload import DISTINCT, PARTITIONS, create_topics, draw_vectors, save_fitted
+import numpy as np
+from tests.bench.tables import say_header, say_row
+from tests.bench.usage import processor_s, resident_mib
+from tests.bench.workload import DISTINCT, PARTITIONS, Publisher, draw_vectors, save_fitted, write_config
 from tests.builders.clocks import MINUTE_MS
 from tests.harness.broker import Broker
 from tests.harness.service import ReplicaProcess
-from tests.output import say
+from tests.waiting import wait_for
 
 # The first window of each stream has closed by then.
 WARM_UP_S, MEASURED_S = 90.0, 60.0
@@ -29,15 +30,14 @@ TICK_S = 0.1
 
 @dataclass(frozen=True)
 class Setting:
-    """Streams, and events of all of them together a second, with so many numbers each."""
+    """Streams, and events of all of them together a second, with so many numbers each, on some replicas."""
 
     streams: int
     rate: int
     dimension: int
-
-    @property
-    def name(self) -> str:
-        return f"live-{self.streams}-{self.rate}-{self.dimension}"
+    replicas: int = 1
+    partitions: int = PARTITIONS
+    shards: int = 16
 
 
 SETTINGS = [
@@ -49,108 +49,120 @@ SETTINGS = [
 ]
 
 
-def write_config(setting: Setting, bootstrap: str, folder: Path) -> Path:
-    """Fit the baseline, create the topics and write the configuration of a setting; return its file."""
-    baseline = folder / f"{setting.dimension}.safetensors"
-    save_fitted(draw_vectors(setting.dimension), "s0", baseline)
-    name = setting.name
-    own = [f"{name}.windows", f"{name}.dead-letters"]
-    create_topics(bootstrap, [name], own)
-    document = {
-        "kafka": {"bootstrap.servers": bootstrap, "group.id": name},
-        "topics": {"events": [name], "windows": own[0], "dead_letters": own[1]},
-        "streams": [
-            {
-                "match": "s*",
-                "most": setting.streams,
-                "baseline": baseline.name,
-                "windows": ["1m", "1h"],
-                "allowed_disorder": "5s",
-            }
-        ],
-        "http": {"port": 0},
-    }
-    config = folder / f"{name}.yaml"
-    config.write_text(yaml.safe_dump(document))
-    return config
+@dataclass(frozen=True)
+class Load:
+    """What one replica takes: processor time in ms a second, memory, series, and kB that it writes a second.
 
+    Attributes:
+        counted: The events that all replicas counted a second.
+    """
 
-def written(data: Path, name: str) -> int:
-    """Return the bytes of a deployment's partials in the broker's logs."""
-    return sum(log.stat().st_size for log in data.glob(f"*{name}.partials.*/*.log"))
+    processor_ms: float
+    memory_mib: float
+    series: int
+    partials_kb: float
+    changelog_kb: float
+    counted: float
 
 
 class Traffic:
-    """Publishes the events of a setting at their pace, the streams in turn."""
+    """Publishes the events of a setting at their pace, the streams in turn, spread over the partitions."""
 
-    def __init__(self, setting: Setting, bootstrap: str) -> None:
+    def __init__(self, setting: Setting, bootstrap: str, topic: str) -> None:
         self._setting = setting
         self._texts = [b64encode(row.tobytes()).decode() for row in draw_vectors(setting.dimension)]
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
+        self._publisher = Publisher(bootstrap, topic, linger_ms=5)
+        self._random = np.random.default_rng(0)
         self._began_s = time.monotonic()
-        self.sent = 0
+        self._sent = 0
 
-    def run(self, seconds: float, replica: ReplicaProcess) -> None:
-        """Publish for so long; scrape the replica meanwhile, as Prometheus would."""
-        end_s = time.monotonic() + seconds
+    def run(self, seconds: float, replicas: Sequence[ReplicaProcess]) -> None:
+        """Publish for so long; scrape the replicas meanwhile, as Prometheus would."""
         scrape_s = time.monotonic()
+        end_s = scrape_s + seconds
         while (now_s := time.monotonic()) < end_s:
-            while self.sent < (now_s - self._began_s) * self._setting.rate:
+            while self._sent < (now_s - self._began_s) * self._setting.rate:
                 self._send()
-            self._producer.poll(0)
             if now_s >= scrape_s:
                 scrape_s += SCRAPED_EVERY_S
-                replica.get("/metrics")
+                for replica in replicas:
+                    replica.get("/metrics")
             time.sleep(TICK_S)
-        self._producer.flush()
+        self._publisher.flush()
 
     def _send(self) -> None:
-        stream, text = self.sent % self._setting.streams, self._texts[self.sent % DISTINCT]
+        stream, text = self._sent % self._setting.streams, self._texts[self._sent % DISTINCT]
         time_ms = time.time_ns() // 1_000_000
         event = f'{{"stream": "s{stream}", "timestamp": {time_ms}, "embedding_b64": "{text}"}}'
-        # Each stream is on each partition.
-        partition = self.sent // self._setting.streams % PARTITIONS
-        self._producer.produce(self._setting.name, event.encode(), partition=partition)
-        self.sent += 1
+        self._publisher.send(event.encode(), partition=int(self._random.integers(self._setting.partitions)))
+        self._sent += 1
 
 
-def measure(setting: Setting, broker: Broker, folder: Path) -> str:
-    """Return a row of the table."""
-    config = write_config(setting, broker.bootstrap, folder)
-    with ReplicaProcess(config, config.with_suffix(".log")) as replica:
-        replica.wait_until_ready()
+def measure(setting: Setting, broker: Broker) -> Load:
+    """Run a setting on a broker, and return the load of one of its replicas."""
+    name = f"live-{setting.streams}-{setting.rate}-{setting.dimension}"
+    with ExitStack() as running:
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
+        save_fitted(draw_vectors(setting.dimension), "s0", folder / "s.safetensors")
+        stream = {"match": "s*", "most": setting.streams, "baseline": "s.safetensors"}
+        stream |= {"windows": ["1m", "1h"], "allowed_disorder": "5s"}
+        bootstrap, shards = broker.bootstrap, setting.shards
+        config = write_config(folder, bootstrap, name, "events", stream, setting.partitions, shards=shards)
+        replicas = [
+            running.enter_context(ReplicaProcess(config, folder / f"{number}.log"))
+            for number in range(setting.replicas)
+        ]
+        shared = setting.partitions // setting.replicas, shards // setting.replicas
+        wait_for(
+            "the replicas to share the partitions",
+            lambda: all((each.assigned_partitions(), each.assigned_shards()) == shared for each in replicas),
+        )
         # The measured minute begins with a minute, so that it holds one closing of each stream.
         time.sleep((MINUTE_MS - time.time_ns() // 1_000_000 % MINUTE_MS) / 1_000)
-        traffic = Traffic(setting, broker.bootstrap)
-        traffic.run(WARM_UP_S, replica)
-        counted, before = replica.counted(), written(broker.data, setting.name)
-        began_s, spent_s = time.monotonic(), processor_s(replica.pid)
-        traffic.run(MEASURED_S, replica)
-        took_s, spent_s = time.monotonic() - began_s, processor_s(replica.pid) - spent_s
-        partials = (written(broker.data, setting.name) - before) / took_s / 1e3
-        counted = replica.counted() - counted
-        memory = int(Path(f"/proc/{replica.pid}/statm").read_text("ascii").split()[1]) * PAGE / 2**20
-        series = sum(
-            not line.startswith("#") for line in replica.get("/metrics")[1].splitlines() if line.strip()
-        )
-        replica.stop()
-    return (
-        f"| {setting.rate:,} | {setting.dimension} | {setting.streams} | {spent_s / took_s * 1e3:.0f} | "
-        f"{spent_s / counted * 1e6:,.0f} | {memory:.0f} | {series:,} | {partials:.0f} |"
-    )
+        traffic = Traffic(setting, bootstrap, "events")
+        traffic.run(WARM_UP_S, replicas)
+        began_s, before = time.monotonic(), used(replicas, broker.data, name)
+        traffic.run(MEASURED_S, replicas)
+        spent = (used(replicas, broker.data, name) - before) / (time.monotonic() - began_s)
+        processor, partials, changelog = spent[:3] / setting.replicas * (1e3, 1e-3, 1e-3)
+        memory = np.mean([resident_mib(each.pid) for each in replicas])
+        series = count_series(replicas[0].get("/metrics")[1])
+        for replica in replicas:
+            replica.stop()
+    return Load(processor, float(memory), series, partials, changelog, spent[3])
+
+
+def used(replicas: Sequence[ReplicaProcess], data: Path, name: str) -> np.ndarray:
+    """Return the processor time so far, s, the bytes of partials and changelog, and the counted events."""
+    written = [
+        sum(log.stat().st_size for log in data.glob(f"driftgauge.{name}.{topic}.*/*.log"))
+        for topic in ("partials", "changelog")
+    ]
+    processor = sum(processor_s(each.pid) for each in replicas)
+    return np.array([processor, *written, sum(each.counted() for each in replicas)])
+
+
+def count_series(text: str) -> int:
+    """Return the number of series of a scrape."""
+    return sum(bool(line) and not line.startswith("#") for line in text.splitlines())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", type=int, nargs="+", help="these settings of the list, from 0")
     options = parser.parse_args()
-    say("| events/s | numbers | streams | ms/s | s a million events | MiB | series | partials, kB/s |")
-    say("|---|---|---|---|---|---|---|---|")
-    with ExitStack() as running:
-        folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
-        broker = running.enter_context(Broker())
-        for number in options.only or range(len(SETTINGS)):
-            say(measure(SETTINGS[number], broker, folder))
+    say_header(
+        *("events/s", "numbers", "streams", "ms/s", "s a million events", "MiB", "series", "partials, kB/s")
+    )
+    for number in options.only or range(len(SETTINGS)):
+        setting = SETTINGS[number]
+        with Broker() as broker:
+            load = measure(setting, broker)
+        say_row(
+            *(setting.rate, setting.dimension, setting.streams, f"{load.processor_ms:.0f}"),
+            *(f"{load.processor_ms / load.counted * 1e3:,.0f}", f"{load.memory_mib:.0f}", f"{load.series:,}"),
+            f"{load.partials_kb:.0f}",
+        )
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
-from tests.bench.embeddings import IMAGES, TEXTS, load, load_vectors
-from tests.bench.weights import factors, rectified, sphere, words
+from tests.bench.embeddings import IMAGES, TEXTS, Array, Rows, Vectors, load, load_vectors
 
 SEED = 40
 VECTORS = 10_000
+CLASSES = 8
 HEAVY_FLOATS, HEAVY_DEGREES = 64, 4
 # Far from the mean, near another item, and the planes that are rotated.
 FAR = 5.0
@@ -27,11 +27,15 @@ LEVELS = 15  # of a float in four bits, over six standard deviations
 DEAD = 8
 TRAILING = 50
 
-Array = NDArray[np.float64]
-Vectors = NDArray[np.float32]
 Classes = NDArray[np.int64]
-Draw = Callable[[np.random.Generator, int], NDArray[np.intp]]
+Draw = Callable[[np.random.Generator, int], Rows]
 """Draws a window of so many events: the rows of its vectors."""
+
+
+def draw_classes(random: np.random.Generator) -> Classes:
+    """Return the classes of vectors, the last seven times as frequent as the first."""
+    shares = np.linspace(1, 7, CLASSES)
+    return random.choice(CLASSES, VECTORS, p=shares / shares.sum())
 
 
 def images(_: np.random.Generator, folder: Path) -> tuple[Array, Classes]:
@@ -58,6 +62,34 @@ def heavy_tails(random: np.random.Generator, _: Path) -> tuple[Array, Classes]:
     return (random.standard_normal((8, HEAVY_FLOATS))[classes] + own) * scale, classes
 
 
+def rectified(random: np.random.Generator, _: Path) -> tuple[Array, Classes]:
+    """Return a random layer of rectified units over normal distributions."""
+    classes = draw_classes(random)
+    inner = 1.2 * random.standard_normal((CLASSES, 24))[classes] + random.standard_normal((VECTORS, 24))
+    return np.maximum(inner @ random.standard_normal((24, 96)) / 5, 0), classes
+
+
+def sphere(random: np.random.Generator, _: Path) -> tuple[Array, Classes]:
+    """Return unit vectors about directions, as embeddings of texts are."""
+    classes = draw_classes(random)
+    vectors = 0.5 * random.standard_normal((CLASSES, 128))[classes] + random.standard_normal((VECTORS, 128))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), classes
+
+
+def factors(random: np.random.Generator, _: Path) -> tuple[Array, Classes]:
+    """Return skewed factors with noise."""
+    classes = draw_classes(random)
+    inner = random.gamma(2.0, size=(VECTORS, 10)) + 2 * np.eye(CLASSES, 10)[classes]
+    return inner @ random.standard_normal((10, 48)) + random.standard_normal((VECTORS, 48)), classes
+
+
+def words(random: np.random.Generator, _: Path) -> tuple[Array, Classes]:
+    """Return the roots of counts of 64 words, in documents of topics."""
+    classes = draw_classes(random)
+    rates = random.gamma(0.5, 4.0, size=(CLASSES, 64))[classes] * random.gamma(8.0, 1 / 8, (VECTORS, 1))
+    return np.sqrt(random.poisson(rates)), classes
+
+
 FAMILIES: Mapping[str, Callable[[np.random.Generator, Path], tuple[Array, Classes]]] = {
     "images": images,
     "texts": texts,
@@ -65,7 +97,7 @@ FAMILIES: Mapping[str, Callable[[np.random.Generator, Path], tuple[Array, Classe
     "cosine": sphere,
     "digits": digits,
     "heavy tails": heavy_tails,
-    # Written for `weights.py` by somebody without part in any tuning here, in which they were not looked at.
+    # Written by somebody without part in any tuning, in which they were not looked at.
     "factors": factors,
     "words": words,
 }
@@ -111,7 +143,7 @@ def weighted(weights: Array) -> Draw:
 def some_replaced(available: int, share: float, by: Draw) -> Draw:
     """Return a draw without replacement, of which others replace a share."""
 
-    def draw(random: np.random.Generator, count: int) -> NDArray[np.intp]:
+    def draw(random: np.random.Generator, count: int) -> Rows:
         rows = whole(available)(random, count)
         taken = random.random(len(rows)) < share
         rows[taken] = by(random, int(taken.sum()))
@@ -120,7 +152,7 @@ def some_replaced(available: int, share: float, by: Draw) -> Draw:
     return draw
 
 
-class _Axes:
+class Axes:
     """The principal axes of a family, by which vectors become coordinates of unit variance."""
 
     def __init__(self, vectors: Array) -> None:
@@ -141,7 +173,8 @@ def _shift(coordinates: Array, direction: Array) -> None:
     coordinates[:, : len(direction)] += direction
 
 
-def _correlate(coordinates: Array, _: Array) -> None:
+def correlate(coordinates: Array, _: Array) -> None:
+    """Correlate the second coordinate with the first by one half."""
     coordinates[:, 1] = 0.5 * coordinates[:, 0] + np.sqrt(0.75) * coordinates[:, 1]
 
 
@@ -164,7 +197,7 @@ def _new_kind(live: Array, random: np.random.Generator) -> tuple[Array, Draw]:
 
 
 def _cases(
-    live: Array, classes: Classes, axes: _Axes, random: np.random.Generator, near: str | None
+    live: Array, classes: Classes, axes: Axes, random: np.random.Generator, near: str | None
 ) -> Iterator[tuple[str, str | None, Array, Draw]]:
     draw, mean, one = whole(len(live)), axes.mean, random.choice(np.unique(classes))
     of_one = np.flatnonzero(classes == one)
@@ -198,7 +231,7 @@ def _cases(
         np.r_[live, live[item] + noise],
         some_replaced(len(live), 0.05, lambda random, count: len(live) + random.integers(1_000, size=count)),
     )
-    yield "correlation .5", "relations", axes.change(live, _correlate), draw
+    yield "correlation .5", "relations", axes.change(live, correlate), draw
     yield "four planes by 20°", "relations", axes.change(live, _rotate), draw
     step = 6 * live.std(axis=0) / LEVELS
     yield "four bits a float", None, np.rint(live / np.where(step, step, 1)) * step, draw
@@ -212,11 +245,11 @@ def _cases(
     yield "heavier tails", "spread", mean + (live - mean) * stretched[:, None], draw
 
 
-def splits_of(family: str, folder: Path, splits: int, first: int = 0) -> Iterator[Split]:
-    """Yield splits of a family, from a number on."""
+def splits_of(family: str, folder: Path, splits: int) -> Iterator[Split]:
+    """Yield splits of a family."""
     vectors, classes = FAMILIES[family](np.random.default_rng([SEED, sum(family.encode())]), folder)
-    axes = _Axes(vectors)
-    for number in range(first, first + splits):
+    axes = Axes(vectors)
+    for number in range(splits):
         random = np.random.default_rng([SEED, number])
         fitted, rows = np.split(random.permutation(len(vectors)), [len(vectors) // 2])
         cases = {

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,12 +15,10 @@ from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS, Manu
 from tests.builders.references import build_random_reference
 from tests.builders.specs import ALARM, DEFAULTS, build_spec
 
-from driftgauge.clock import Clock
 from driftgauge.config import StreamLabels
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
 from driftgauge.core.counting.partial import CommitId
-from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.engine.count.source_partition import SourcePartition
@@ -34,7 +32,6 @@ from driftgauge.telemetry.snapshot import WatchedStream
 TOPIC = "events"
 PARTIALS = "partials"
 TOPIC_ID = "0f" * 16
-DIMENSION = 32
 # The service's limit.
 PART_BYTES = 500_000
 
@@ -43,10 +40,9 @@ _RANDOM = np.random.default_rng(1)
 
 @dataclass(slots=True)
 class Costs:
-    """The costs of a replica: processor seconds by stage, records and bytes by topic."""
+    """The costs of a replica: processor seconds by stage, and bytes by topic."""
 
     seconds: defaultdict[str, float] = field(default_factory=partial(defaultdict, float))
-    records: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
@@ -55,20 +51,16 @@ class Costs:
         yield
         self.seconds[stage] += time.process_time() - started
 
-    def add(self, where: str, sizes: Collection[int]) -> None:
-        self.records[where] += len(sizes)
-        self.bytes[where] += sum(sizes)
 
-
-def _build_reference(number: int) -> Reference:
-    return build_random_reference(f"{number:016}", np.random.default_rng(0), dimension=DIMENSION)
-
-
-def build_specs(streams: int) -> list[StreamSpec]:
+def build_specs(streams: int, dimension: int) -> list[StreamSpec]:
     """Return streams with windows of a minute and an hour, and the default configuration otherwise."""
     changes = {**DEFAULTS, "sizes_ms": (MINUTE_MS, HOUR_MS), "alarm": replace(ALARM, level=1e-5)}
     return [
-        build_spec(f"stream-{number:04}", reference=_build_reference(number), **changes)
+        build_spec(
+            f"stream-{number:04}",
+            reference=build_random_reference(f"{number:016}", np.random.default_rng(0), dimension=dimension),
+            **changes,
+        )
         for number in range(streams)
     ]
 
@@ -76,22 +68,10 @@ def build_specs(streams: int) -> list[StreamSpec]:
 def draw_stream_batch(
     spec: StreamSpec, partition: NDArray[np.int32], offset: NDArray[np.int64], time_ms: NDArray[np.int64]
 ) -> EventBatch:
-    vectors = _RANDOM.standard_normal((len(time_ms), DIMENSION), np.float32)
-    baseline = spec.baselines[0].reference.key
-    return build_columns(spec.name, partition, offset, time_ms, vectors, baseline=baseline)
-
-
-class ReplicaMetrics:
-    """The metrics of a replica of one role."""
-
-    def __init__(self, specs: Iterable[StreamSpec], shards: int, role: Role, clock: Clock) -> None:
-        streams = [WatchedStream(spec, {}, StreamLabels(), lambda size_ms: 2 * size_ms) for spec in specs]
-        telemetry = Telemetry("0", streams, [TOPIC], PARTIALS, Health([role], clock), [role], clock)
-        self._registry = telemetry.registry
-        self.role = RoleTelemetry(telemetry, role, shards)
-
-    def render(self) -> bytes:
-        return generate_latest(self._registry)
+    """Return events of a stream with random vectors."""
+    reference = spec.baselines[0].reference
+    vectors = _RANDOM.standard_normal((len(time_ms), reference.centroids.dimension), np.float32)
+    return build_columns(spec.name, partition, offset, time_ms, vectors, baseline=reference.key)
 
 
 class CountReplica:
@@ -101,22 +81,19 @@ class CountReplica:
         self, specs: Sequence[StreamSpec], held: Collection[int], partitions: int, shards: int, number: int
     ) -> None:
         self.costs = Costs()
-        self._time = ManualClock()
-        self._specs, self._partitions, self._shards = specs, partitions, shards
+        self._partitions, self._shards = partitions, shards
         self._name, self._commits = f"driftgauge.scale.{number}.count", 0
         self._counter = IntervalCounter(specs)
         self._sources = [
             SourcePartition((TOPIC, index), TOPIC_ID, 0, 0, since_ms=MONDAY_MS, begins=True) for index in held
         ]
         self._names = {code: source.partition for code, source in enumerate(self._sources)}
-        self._accepted: Counter[str] = Counter()
 
     def count(self, batches: Sequence[EventBatch], now_ms: int) -> None:
         """Count batches, whose partitions are indices into the assigned ones."""
         with self.costs.timed("events"):
             self._counter.count(batches, now_ms)
         for batch in batches:
-            self._accepted[batch.stream] += len(batch)
             for code in batch.partition.tolist():
                 self._sources[code].position += 1
 
@@ -142,18 +119,8 @@ class CountReplica:
             for source in self._sources:
                 source.commit()
         self._commits += 1
-        for each in parts.values():
-            self.costs.add("partials", [len(part) for part in each])
+        self.costs.bytes["partials"] += sum(len(part) for each in parts.values() for part in each)
         return parts
-
-    def render(self) -> bytes:
-        """Return the text of a scrape."""
-        metrics = ReplicaMetrics(self._specs, self._shards, Role.COUNT, self._time.clock)
-        metrics.role.assigned([], {source.partition for source in self._sources})
-        metrics.role.counted(self._accepted, self._accepted, {}, {})
-        for source in self._sources:
-            metrics.role.read_to(*source.partition, position=source.position, end=source.position)
-        return metrics.render()
 
 
 class WindowsReplica:
@@ -163,19 +130,15 @@ class WindowsReplica:
         self.costs = Costs()
         self._time = ManualClock()
         self._specs, self._shards = specs, shards
-        self._metrics = ReplicaMetrics(specs, shards, Role.WINDOWS, self._time.clock)
+        self._telemetry = self._build_telemetry()
+        self._shown = RoleTelemetry(self._telemetry, Role.WINDOWS, shards)
         self.states = {shard: self._begin() for shard in held}
         self._offsets = Counter(dict.fromkeys(held, 0))
         self._kept: dict[int, dict[bytes, bytes]] = {shard: {} for shard in held}
 
-    @property
-    def streams(self) -> int:
-        return sum(len(state.streams) for state in self.states.values())
-
     def apply(self, parts: Mapping[int, Sequence[bytes]], now_ms: int) -> None:
         """Apply the parts of a count replica's commit, by shard."""
         for shard, state in self.states.items():
-            self.costs.add("partials", [len(part) for part in parts[shard]])
             for part in parts[shard]:
                 with self.costs.timed("decode"):
                     decoded = decode_part(part)
@@ -183,42 +146,44 @@ class WindowsReplica:
                     state.apply(self._offsets[shard], now_ms, decoded)
                 self._offsets[shard] += 1
 
-    def commit(self, now_ms: int) -> int:
-        """Close due windows and write the changelog; return the number of published windows."""
+    def commit(self, now_ms: int) -> None:
+        """Close due windows and write the changelog."""
         self._time.advance((now_ms - self._time.wall_ms) / SECOND_MS)
         with self.costs.timed("close"):
-            rounds = [state.close_windows() for state in self.states.values()]
+            for state in self.states.values():
+                state.close_windows()
         for shard, state in self.states.items():
             with self.costs.timed("write"):
                 written = [
                     (encode_key(key), None if value is None else encode_value(value))
                     for key, value in state.drain_changes()
                 ]
-            self.costs.add("changelog", [len(key) + len(value or b"") for key, value in written])
+            self.costs.bytes["changelog"] += sum(len(key) + len(value or b"") for key, value in written)
             kept = self._kept[shard]
             kept.update((key, value) for key, value in written if value is not None)
             for key in (key for key, value in written if value is None):
                 kept.pop(key, None)
             with self.costs.timed("show"):
-                self._metrics.role.show(shard, state)
-        return sum(len(round_.results) for round_ in rounds)
+                self._shown.show(shard, state)
 
     def restore(self) -> list[ShardState]:
         """Restore all shards from the changelog, as another replica does; return their states."""
-        states = []
-        for kept in self._kept.values():
-            with self.costs.timed("restore"):
-                state = self._begin()
-                for record in kept.items():
-                    state.restore(*decode(*record))
-                states.append(state)
-            self.costs.add("restore", [len(key) + len(value) for key, value in kept.items()])
+        states = [self._begin() for _ in self._kept]
+        for state, kept in zip(states, self._kept.values(), strict=True):
+            for record in kept.items():
+                state.restore(*decode(*record))
         return states
 
-    def render(self) -> bytes:
+    def render(self) -> str:
         """Return the text of a scrape."""
-        with self.costs.timed("scrape"):
-            return self._metrics.render()
+        return generate_latest(self._telemetry.registry).decode()
+
+    def _build_telemetry(self) -> Telemetry:
+        streams = [
+            WatchedStream(spec, {}, StreamLabels(), lambda size_ms: 2 * size_ms) for spec in self._specs
+        ]
+        clock, roles = self._time.clock, [Role.WINDOWS]
+        return Telemetry("0", streams, [TOPIC], PARTIALS, Health(roles, clock), roles, clock)
 
     def _begin(self) -> ShardState:
         return ShardState(self._specs, [TOPIC], self._shards)

@@ -19,10 +19,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 from scipy.stats import linregress, t
-from tests.bench.bursts import RESULTS, Burst, Scenario, check, write_config
+from tests.bench.bursts import RESULTS, Burst, Scenario, check, read_status
+from tests.bench.usage import resident_mib
 from tests.builders.clocks import DAY_MS, MINUTE_MS
 from tests.harness.broker import Broker
-from tests.harness.node import free_ports
 from tests.harness.service import ReplicaProcess
 from tests.harness.topics import read
 from tests.output import say
@@ -62,8 +62,8 @@ class Sample:
 class Soak:
     """A run: publishes events at their pace, restarts the replica, samples it."""
 
-    def __init__(self, burst: Burst, config: Path, folder: Path, minutes: float) -> None:
-        self._burst, self._config, self._folder = burst, config, folder
+    def __init__(self, burst: Burst, bootstrap: str, folder: Path, minutes: float) -> None:
+        self._burst, self._bootstrap, self._folder = burst, bootstrap, folder
         self._seconds = 60 * minutes
         self._replicas = 0
         self._next_ms = burst.start_ms
@@ -95,7 +95,7 @@ class Soak:
 
     def _start(self) -> ReplicaProcess:
         self._replicas += 1
-        replica = ReplicaProcess(self._config, self._folder / f"replica-{self._replicas}.log")
+        replica = ReplicaProcess(self._burst.config, self._folder / f"replica-{self._replicas}.log")
         replica.wait_until_ready(within_s=120)
         return replica
 
@@ -116,13 +116,11 @@ class Soak:
             # No stream is known before its first window closed.
             if status != 200 and self.samples:
                 sys.exit(f"{path} answered with {status}")
-        process = Path(f"/proc/{replica.pid}")
-        fields = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
         sample = Sample(
             self._passed_s / 60,
-            int(fields["VmRSS"].split()[0]) / 1024,
-            len(list((process / "fd").iterdir())),
-            int(fields["Threads"]),
+            resident_mib(replica.pid),
+            len(list(Path(f"/proc/{replica.pid}/fd").iterdir())),
+            read_status(replica.pid, "Threads"),
             self._count_keys(),
         )
         self.samples.append(sample)
@@ -136,12 +134,12 @@ class Soak:
         """Return the live keys of the changelog, as counted with every so many samples."""
         if len(self.samples) % LINE_EVERY:
             return self.samples[-1].keys
-        records = read(self._burst.bootstrap, "driftgauge.burst.changelog.16")
+        records = read(self._bootstrap, "driftgauge.burst.changelog.16")
         keys = {(record.partition(), record.key()): record.value() is not None for record in records}
         return sum(keys.values())
 
     def _closed(self) -> int:
-        results = (orjson.loads(each.value() or b"") for each in read(self._burst.bootstrap, RESULTS))
+        results = (orjson.loads(each.value() or b"") for each in read(self._bootstrap, RESULTS))
         return len({(each["stream"], each["window"], each["start"]) for each in results})
 
 
@@ -201,12 +199,10 @@ def main() -> None:
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
         broker = running.enter_context(Broker())
-        burst = Burst(broker.bootstrap, scenario, folder, CLUSTERS)
-        (port,) = free_ports(1)
         # The page has as many windows throughout the second half as it ever has.
         page = {"history": f"{round(10 * options.minutes)}s"}
-        config = write_config(folder, broker.bootstrap, scenario, port, page=page)
-        soak = Soak(burst, config, folder, options.minutes)
+        burst = Burst(broker.bootstrap, scenario, folder, CLUSTERS, page=page)
+        soak = Soak(burst, broker.bootstrap, folder, options.minutes)
         soak.run()
         if options.picture:
             options.picture.write_text(draw(soak.samples, options.minutes / 2))

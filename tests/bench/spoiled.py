@@ -9,16 +9,14 @@ same windows; each a mean over splits with its standard error.
 
 import math
 import re
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from tests.bench.embeddings import IMAGES, load_vectors, parser_with_data
-from tests.bench.power import LEVEL, Scored, mean_and_error
-from tests.output import say
+from tests.bench.embeddings import IMAGES, Rows, Vectors, load_vectors, parser_with_data
+from tests.bench.judged import CLUSTERS, Scored
+from tests.bench.tables import mean_and_error, say_header, say_row
 
 from driftgauge.baseline.fitting import split_indices
 from driftgauge.errors import BaselineError
@@ -27,7 +25,6 @@ ROWS = 5_000  # of a baseline
 LIVE = 20_000  # that windows are drawn from; of the images those that are left
 COUNT = 200  # events of a window
 WINDOWS = 200  # of a case and split
-SPLITS = 6
 DIMENSION = 64
 GROWTHS = (1.1, 1.05)
 LIGHT = ("mixture", "images")
@@ -39,20 +36,17 @@ RARE = {
     for share, floats, width in ((0.008, 384, 0.3), (0.003, 64, 0.3), (0.002, 384, 0.6))
 }
 TOPICS = 12
-FEW_BASELINES = 40
 FEW_WINDOWS = 1_000
-FEW_FAMILIES = ("mixture", "images")
 # Vectors of a baseline, half of them counted; clusters; events of a window.
 FEW = ((600, 20, 50), (300, 10, 50), (5_000, 20, 20))
 
-Rows = NDArray[np.float32]
-Spoil = Callable[[Rows, NDArray[np.intp]], Rows]
+Spoil = Callable[[Vectors, Rows], Vectors]
 
 
 def scaled(count: int, factor: float) -> Spoil:
     """Return what scales the first of some rows."""
 
-    def spoil(vectors: Rows, rows: NDArray[np.intp]) -> Rows:
+    def spoil(vectors: Vectors, rows: Rows) -> Vectors:
         spoiled = vectors.copy()
         spoiled[rows[:count]] *= np.float32(factor)
         return spoiled
@@ -75,7 +69,7 @@ class Families:
     def __init__(self, folder: Path) -> None:
         (self._images,) = load_vectors(folder, IMAGES, "test")
 
-    def draw(self, family: str, rows: int, seed: int) -> tuple[Rows, Rows]:
+    def draw(self, family: str, rows: int, seed: int) -> tuple[Vectors, Vectors]:
         """Return the rows of a baseline, and others that windows are drawn from."""
         random = np.random.default_rng([seed, sum(family.encode())])
         if family == "images":
@@ -99,7 +93,7 @@ class Families:
         return vectors[:rows].astype(np.float32), vectors[rows:].astype(np.float32)
 
 
-def _topics(random: np.random.Generator, total: int, share: float, floats: int, width: float) -> Rows:
+def _topics(random: np.random.Generator, total: int, share: float, floats: int, width: float) -> Vectors:
     """Return vectors of topics, the last of which has exactly a share of every 1,000 rows."""
     centres = random.normal(size=(TOPICS, floats))
     topics = random.integers(TOPICS - 1, size=(total // 1_000, 1_000))
@@ -110,56 +104,52 @@ def _topics(random: np.random.Generator, total: int, share: float, floats: int, 
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A baseline, and what its fit said of rows that it left out."""
+class Fitted(Scored):
+    """A baseline that knows which rows its fit left out."""
 
-    scored: Scored
-    lines: tuple[str, ...]
-
-    @classmethod
-    def on(cls, vectors: Rows, seed: int, clusters: int = 20) -> "Fitted":
+    def __init__(self, vectors: Vectors, seed: int, clusters: int = CLUSTERS) -> None:
         lines: list[str] = []
-        scored = Scored(vectors, seed, clusters, lines.append)
-        return cls(scored, tuple(line for line in lines if "left out" in line))
+        super().__init__(vectors, seed, clusters, progress=lines.append)
+        self._lines = " ".join(line for line in lines if "left out" in line)
 
     @property
     def left_out(self) -> int:
         """The number of rows left out, by the lines "left out 25 of 5,000 vectors"."""
-        found = re.findall(r"left out ([\d,]+) of", " ".join(self.lines))
+        found = re.findall(r"left out ([\d,]+) of", self._lines)
         return sum(int(number.replace(",", "")) for number in found)
 
-    def names(self, planted: NDArray[np.intp]) -> bool:
+    def names(self, planted: Rows) -> bool:
         """Return whether as many rows are left out as were planted, and all that are named are planted."""
-        text = " ".join(re.findall(r"rows? ([\d, ]+)", " ".join(self.lines)))
-        named = {int(number) for number in re.findall(r"\d+", text)}
+        named = {
+            int(number)
+            for text in re.findall(r"rows? ([\d, ]+)", self._lines)
+            for number in re.findall(r"\d+", text)
+        }
         return self.left_out == len(planted) and bool(named) and named <= set(planted.tolist())
 
-    def found(self, vectors: Rows, windows: NDArray[np.intp]) -> float:
-        """Return the share of windows, rows of vectors, that are found."""
-        scores = self.scored.scores(vectors, windows)
-        return float(np.mean([score.p_value < LEVEL for score in scores]))
 
-
-def draw_windows(live: Rows, count: int, windows: int, seed: int) -> NDArray[np.intp]:
-    """Return the rows of windows, (windows, count), without replacement within a window."""
+def draw_windows(live: Vectors, count: int, windows: int, seed: int) -> list[Rows]:
+    """Return the rows of windows, drawn without replacement within a window."""
     random = np.random.default_rng([seed, count])
-    return np.stack([random.choice(len(live), count, replace=False) for _ in range(windows)])
+    return [random.choice(len(live), count, replace=False) for _ in range(windows)]
 
 
-def powers(fitted: Fitted, live: Rows, windows: NDArray[np.intp]) -> dict[str, float]:
-    """Return the share of windows found of each growth of the distances from the mean."""
-    mean = live.mean(axis=0)
-    return {
-        f"x {growth}": fitted.found(mean + (live - mean) * np.float32(growth), windows) for growth in GROWTHS
-    }
+def find(fitted: Fitted, live: Vectors, windows: list[Rows]) -> dict[str, float]:
+    """Return the rows left out, and the share found of clean windows and of each growth of the distances."""
+    mean, found = (
+        live.mean(axis=0),
+        {"left out": float(fitted.left_out), "clean": fitted.share_found(live, windows)},
+    )
+    for growth in GROWTHS:
+        found[f"x {growth}"] = fitted.share_found(mean + (live - mean) * np.float32(growth), windows)
+    return found
 
 
-def measure(families: Families, family: str, splits: int, cases: dict[str, tuple[int, Spoil]]) -> None:
+def measure(families: Families, family: str, splits: int, cases: Mapping[str, tuple[int, Spoil]]) -> None:
     """Print a family without planted rows, and with each of the cases in each half."""
     results: dict[str, dict[str, list[float]]] = {}
 
-    def keep(case: str, **values: float) -> None:
+    def keep(case: str, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             results.setdefault(case, {}).setdefault(name, []).append(value)
 
@@ -167,77 +157,50 @@ def measure(families: Families, family: str, splits: int, cases: dict[str, tuple
     for split in range(splits):
         vectors, live = families.draw(family, count, split)
         windows = draw_windows(live, COUNT, WINDOWS, split)
-        try:
-            sound = Fitted.on(vectors, split)
-        except BaselineError as error:
-            say(f"{family}, split {split}, nothing planted: {error}")
-            continue
-        unspoiled = powers(sound, live, windows)
-        keep("nothing planted", left_out=sound.left_out, clean=sound.found(live, windows), **unspoiled)
+        unspoiled = find(Fitted(vectors, split), live, windows)
+        keep("nothing planted", unspoiled)
         for half, rows in zip(("fitted", "counted"), split_indices(count, split), strict=True):
             planted = np.random.default_rng([split, 1]).permutation(rows)
             for name, (number, spoil) in cases.items():
-                case = f"{name}, {half}"
-                try:
-                    spoiled = Fitted.on(spoil(vectors, planted), split)
-                except BaselineError as error:
-                    keep(case, refused=1.0)
-                    say(f"{family}, split {split}, {case}: {error}")
-                    continue
-                own = powers(spoiled, live, windows)
-                keep(
-                    case,
-                    refused=0.0,
-                    named=float(spoiled.names(planted[:number])),
-                    left_out=spoiled.left_out,
-                    clean=spoiled.found(live, windows),
-                    **own,
-                    **{f"less sound, {name}": own[name] - unspoiled[name] for name in own},
-                )
-    say(f"\n{family}: {splits} splits x {WINDOWS} windows of {COUNT} events, mean [standard error]\n")
-    found = [f"{kind}x {growth}" for kind in ("", "less sound, ") for growth in GROWTHS]
-    names = ("refused", "named", "left_out", "clean", *found)
-    say("| planted | " + " | ".join(names) + " |")
-    say("|---" * (len(names) + 1) + "|")
+                spoiled = Fitted(spoil(vectors, planted), split)
+                own = find(spoiled, live, windows)
+                less = {f"less, {key}": own[key] - unspoiled[key] for key in own if key.startswith("x")}
+                named = {"exactly left out": float(spoiled.names(planted[:number]))}
+                keep(f"{name}, {half}", own | less | named)
+    names = list(dict.fromkeys(name for row in results.values() for name in row))
+    say_header(family, *names)
     for case, row in results.items():
-        cells = (mean_and_error(row[name]) if name in row else "" for name in names)
-        say(f"| {case} | " + " | ".join(cells) + " |")
+        say_row(case, *(mean_and_error(row[name]) if name in row else "" for name in names))
 
 
-def measure_few(families: Families, family: str, rows: int, clusters: int, count: int) -> None:
+def measure_few(families: Families, baselines: int) -> None:
     """Print the clean windows that are found against few vectors, or in windows of few events."""
-    found, refused = [], 0
-    for baseline in range(FEW_BASELINES):
-        vectors, live = families.draw(family, rows, 100 + baseline)
-        try:
-            fitted = Fitted.on(vectors, baseline, clusters)
-        except BaselineError:
-            refused += 1
-            continue
-        found.append(fitted.found(live, draw_windows(live, count, FEW_WINDOWS, baseline)))
-    worst = max(found, default=math.nan)
-    say(
-        f"{family}, {rows:,} vectors, {clusters} clusters, windows of {count}: clean windows found "
-        f"{mean_and_error(found)}, worst baseline {worst:.3f}; {refused} of {FEW_BASELINES} refused"
-    )
+    say_header("few", "vectors", "clusters", "events", "clean", "worst baseline", "refused")
+    for family in LIGHT:
+        for rows, clusters, count in FEW:
+            found = []
+            for baseline in range(baselines):
+                vectors, live = families.draw(family, rows, 100 + baseline)
+                windows = draw_windows(live, count, FEW_WINDOWS, baseline)
+                with suppress(BaselineError):
+                    found.append(Fitted(vectors, baseline, clusters).share_found(live, windows))
+            worst, refused = max(found, default=math.nan), baselines - len(found)
+            say_row(family, rows, clusters, count, mean_and_error(found), f"{worst:.3f}", refused)
 
 
 def main() -> None:
     parser = parser_with_data(__doc__)
-    parser.add_argument("--splits", type=int, default=SPLITS, help=f"default: {SPLITS}")
-    parser.add_argument("--only", nargs="*", help="the parts to run: families, and few (default: all)")
+    parts = [*LIGHT, *HEAVY, *RARE, "few"]
+    parser.add_argument("--splits", type=int, default=6, help="of each family (default: 6)")
+    parser.add_argument("--baselines", type=int, default=40, help="of few vectors (default: 40)")
+    parser.add_argument("--only", nargs="*", choices=parts, default=parts, help="default: all parts")
     options = parser.parse_args()
-    start, families = time.perf_counter(), Families(options.data)
-    parts = options.only or (*LIGHT, *HEAVY, *RARE, "few")
-    for family in (*LIGHT, *HEAVY, *RARE):
-        if family in parts:
-            measure(families, family, options.splits, CASES if family not in HEAVY else {})
-    if "few" in parts:
-        say(f"\n{FEW_BASELINES} baselines x {FEW_WINDOWS:,} clean windows\n")
-        for family in FEW_FAMILIES:
-            for setting in FEW:
-                measure_few(families, family, *setting)
-    say(f"{time.perf_counter() - start:.0f} s")
+    families = Families(options.data)
+    for family in options.only:
+        if family == "few":
+            measure_few(families, options.baselines)
+        else:
+            measure(families, family, options.splits, {} if family in HEAVY else CASES)
 
 
 if __name__ == "__main__":

@@ -10,29 +10,41 @@ classes, cycles and baseline, which is a random sample of the events of the week
 """
 
 import argparse
-import time
+from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import lfilter
-from scipy.spatial.distance import jensenshannon
 from scipy.special import gammaincinv
-from tests.bench.dependence import Rows, Stream
-from tests.bench.embeddings import IMAGES, load, load_vectors, parser_with_data
-from tests.bench.population import CLASSES, CLUSTERS, DAY_MS, HOUR_MS, Population
-from tests.bench.power import mean_and_error
-from tests.output import say
+from tests.bench.embeddings import IMAGES, Array, Rows, Vectors, load, load_vectors, parser_with_data
+from tests.bench.judged import CLUSTERS, Stream, tally_each
+from tests.bench.tables import say_header, say_row
+from tests.builders.baselines import fit
+from tests.builders.clocks import DAY_MS, HOUR_MS
 from threadpoolctl import threadpool_limits
 
-from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.streams import to_reference
 
-# Of each size of windows: its length, ms, and the mean number of events.
-SIZES = {"1h": (HOUR_MS, 200), "1d": (DAY_MS, 1_200)}
+
+@dataclass(frozen=True)
+class Size:
+    """A size of windows: its length, the mean number of events, and the windows of drift in a stream."""
+
+    length_ms: int
+    events: int
+    lasting: int
+
+    @property
+    def a_day(self) -> int:
+        return DAY_MS // self.length_ms
+
+
+SIZES = {"1h": Size(HOUR_MS, 200, 336), "1d": Size(DAY_MS, 1_200, 40)}
+CLASSES = 10
 BASELINE = 5_000  # events; half of them are in the histogram
 BASELINE_DAYS = 28  # before the stream begins
 DAYS_A_YEAR, HOURS_A_DAY, DAYS_A_WEEK = 365.25, 24, 7
@@ -50,13 +62,26 @@ OF_DAYS = 0.15  # of the own offset of a day, an AR(1) process
 CORRELATION = 0.6  # of the offsets of two days in a row
 
 CLEAN_DAYS = 21  # before drift, those of a warm-up included, but at least a week after it
-LASTING = 14  # days of drift
-# Of all sessions are moved to one class, whose share of .1 becomes .28, or of all events are blurred.
-DRIFTED = 0.2
-A_CLASS, BLURRED = "a class more frequent", "blurred"
 
 
-def draw_shares(random: np.random.Generator, days: int) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class Drift:
+    """The share of all sessions that one class takes over, and of the events that are blurred."""
+
+    of_class: float = 0.0
+    blurred: float = 0.0
+
+
+NONE = Drift()
+DRIFTS = {
+    "all blurred": Drift(blurred=1.0),
+    "20 % blurred": Drift(blurred=0.2),
+    "a class +20 %": Drift(of_class=0.2),
+    "a class +10 %": Drift(of_class=0.1),
+}
+
+
+def draw_shares(random: np.random.Generator, days: int) -> Array:
     """Draw the share of each class in each hour of a stream from Monday on, (hours, CLASSES)."""
     day = np.arange(days * HOURS_A_DAY)[:, np.newaxis] / HOURS_A_DAY
     of_stream, amplitudes, of_weekends = (
@@ -90,25 +115,24 @@ class Traffic:
         hours = np.arange(days * HOURS_A_DAY)
         self._volume = events * (1 - NIGHT * np.cos(2 * np.pi * hours / HOURS_A_DAY))
 
-    def draw(self, first: int, last: int, drift: str | None = None) -> Rows:
+    def draw(self, first: int, last: int, drift: Drift = NONE) -> Rows:
         """Draw the rows of the events of the hours from `first` until before `last`."""
         random, volume = self._random, self._volume[first:last]
         number = random.poisson(volume.sum() / SESSION)
         hours = first + random.choice(len(volume), number, p=volume / volume.sum())
         ends = self._shares[hours, :-1].cumsum(axis=1)
         labels = (random.random((number, 1)) > ends).sum(axis=1)
-        if drift == A_CLASS:
-            labels[random.random(number) < DRIFTED] = self._class
+        labels[random.random(number) < drift.of_class] = self._class
         of_class = len(self._alike) // CLASSES
         items = labels * of_class + random.integers(0, of_class, number)
         lengths = np.minimum(1 + random.poisson(SESSION - 1, number), LONGEST)
         positions = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
         rows = self._alike[np.repeat(items, lengths), positions]
-        return rows + len(self._alike) * (drift == BLURRED) * (random.random(len(rows)) < DRIFTED)
+        return rows + len(self._alike) * (random.random(len(rows)) < drift.blurred)
 
 
 @cache
-def load_images(folder: Path) -> tuple[NDArray[np.float32], Rows]:
+def load_images(folder: Path) -> tuple[Vectors, Rows]:
     """Return images by class and the same blurred, (2 N, d), and the sessions of each image, (N, LONGEST)."""
     vectors, blurred = load_vectors(folder, IMAGES, "test", "blurred")
     (labels,) = load(folder, IMAGES, "test_label")
@@ -124,9 +148,13 @@ def load_images(folder: Path) -> tuple[NDArray[np.float32], Rows]:
 
 
 class Installation:
-    """A stream with a baseline of its own, judged window by window."""
+    """A stream with a baseline of its own.
 
-    def __init__(self, folder: Path, size: str, warm_up: int, days: int, number: int) -> None:
+    Attributes:
+        stream: What judges its windows.
+    """
+
+    def __init__(self, folder: Path, size: Size, warm_up: int, days: int, number: int) -> None:
         """Fit the baseline, and judge the warm-up.
 
         Args:
@@ -137,120 +165,84 @@ class Installation:
             number: That of the stream, its seed.
         """
         vectors, alike = load_images(folder)
-        size_ms, events = SIZES[size]
-        self._hours = size_ms // HOUR_MS
+        self._hours = size.length_ms // HOUR_MS
         self._hour = BASELINE_DAYS * HOURS_A_DAY
         random = np.random.default_rng([number, 39])
-        self._traffic = Traffic(random, alike, BASELINE_DAYS + warm_up + days, events / self._hours)
-        baseline = fit_baseline(
-            vectors[random.choice(self._traffic.draw(0, self._hour), BASELINE, replace=False)],
-            stream="bench",
-            clusters=CLUSTERS,
-            seed=number,
-            created_ms=0,
-            progress=lambda _: None,
-        )
-        reference, centroids = to_reference(baseline), baseline.centroids
-        tallies = Population(vectors, centroids.assign(vectors), centroids).tallies(reference)
-        windows = warm_up * DAY_MS // size_ms
-        self._stream = Stream(reference, tallies, size_ms, windows)
-        for _ in range(windows):
-            self.judge()
+        self._traffic = Traffic(random, alike, BASELINE_DAYS + warm_up + days, size.events / self._hours)
+        sample = random.choice(self._traffic.draw(0, self._hour), BASELINE, replace=False)
+        reference = to_reference(fit(vectors[sample], clusters=CLUSTERS, seed=number))
+        windows = warm_up * size.a_day
+        self.stream = Stream(reference, tally_each(reference, vectors), size.length_ms, windows)
+        self.judge_clean(windows)
 
-    def judge(self, drift: str | None = None) -> Verdict:
-        """Draw and judge the next window."""
+    def draw(self, drift: Drift = NONE) -> Rows:
+        """Draw the next window."""
         first, self._hour = self._hour, self._hour + self._hours
-        return self._stream.judge(self._traffic.draw(first, self._hour, drift)).verdict
+        return self._traffic.draw(first, self._hour, drift)
+
+    def judge_clean(self, windows: int) -> list[Verdict]:
+        """Return the verdicts of the next windows."""
+        return [self.stream.judge(self.draw()).verdict for _ in range(windows)]
 
 
-def judge_clean(folder: Path, size: str, warm_up: int, days: int, number: int) -> list[Verdict]:
+def judge_clean(folder: Path, size: Size, warm_up: int, days: int, number: int) -> list[Verdict]:
     """Return the verdicts of the days after the warm-up of a stream."""
-    installation = Installation(folder, size, warm_up, days, number)
-    return [installation.judge() for _ in range(days * DAY_MS // SIZES[size][0])]
+    return Installation(folder, size, warm_up, days, number).judge_clean(days * size.a_day)
 
 
-def windows_until_drift(folder: Path, size: str, warm_up: int, drift: str, number: int) -> tuple[float, bool]:
-    """Return the windows until drift is found, infinite: never, and whether an alarm was on before."""
-    clean = max(CLEAN_DAYS - warm_up, DAYS_A_WEEK)
-    installation = Installation(folder, size, warm_up, clean + 1 + LASTING, number)
-    windows = DAY_MS // SIZES[size][0]
+def windows_until_drift(folder: Path, size: Size, warm_up: int, drift: Drift, number: int) -> float:
+    """Return the windows of drift until the verdict is drift; infinite if it never is."""
+    clean, lasting = max(CLEAN_DAYS - warm_up, DAYS_A_WEEK), size.lasting
+    installation = Installation(folder, size, warm_up, clean + 1 + lasting // size.a_day, number)
     # Streams begin to drift at different hours.
-    before = [installation.judge() for _ in range(clean * windows + number % windows)]
-    verdicts = (installation.judge(drift) for _ in range(LASTING * windows))
-    until = next((until for until, each in enumerate(verdicts, 1) if each is Verdict.DRIFT), np.inf)
-    return until, before[-1] is Verdict.DRIFT
+    installation.judge_clean(clean * size.a_day + number % size.a_day)
+    return installation.stream.judge_until_drift(installation.draw(drift) for _ in range(lasting))
 
 
 def count_pages(verdicts: list[Verdict]) -> int:
     """Return how often an alarm begins; a window that is not judged ends none."""
-    inconclusive = {Verdict.INSUFFICIENT, Verdict.INCOMPLETE}
-    is_drift = np.array([each is Verdict.DRIFT for each in verdicts if each not in inconclusive])
+    is_drift = np.array([each is Verdict.DRIFT for each in verdicts if each.is_conclusive])
     return int((is_drift & np.diff(is_drift, prepend=False)).sum())
 
 
 def pages(pool: Executor, options: argparse.Namespace) -> None:
     """Print the false pages of clean traffic, and the share of its windows by verdict."""
     others = [each for each in Verdict if each is not Verdict.INCOMPLETE]
-    say("| windows | pages | a year [upper 95 %] | by stream | most of one | " + " | ".join(others) + " |")
-    say("|---" * (5 + len(others)) + "|")
-    years = options.days / DAYS_A_YEAR
-    for size in SIZES:
+    say_header("windows", "stream-years", "pages", "a year [upper 95 %]", *others)
+    years = options.streams * options.days / DAYS_A_YEAR
+    for name, size in SIZES.items():
         judged = partial(judge_clean, options.data, size, options.warm_up, options.days)
         verdicts = list(pool.map(judged, range(options.streams)))
-        counts = [count_pages(each) for each in verdicts]
-        total, all_years = sum(counts), options.streams * years
-        limit = gammaincinv(total + 1, 0.95) / all_years
-        shares = " | ".join(f"{np.mean(np.array(verdicts) == each):.2%}" for each in others)
-        say(
-            f"| {size} | {total} | {total / all_years:.2f} [{limit:.2f}] "
-            f"| {mean_and_error([count / years for count in counts])} | {max(counts)} | {shares} |"
-        )
+        total = sum(count_pages(each) for each in verdicts)
+        limit = gammaincinv(total + 1, 0.95) / years
+        shares = [f"{np.mean(np.array(verdicts) == each):.2%}" for each in others]
+        say_row(name, f"{years:.1f}", total, f"{total / years:.2f} [{limit:.2f}]", *shares)
 
 
 def delays(pool: Executor, options: argparse.Namespace) -> None:
     """Print the windows from the beginning of drift until it is found."""
-    say("| windows | drift | median | 90 % | never | in alarm before |\n" + "|---" * 6 + "|")
-    for size in SIZES:
-        for drift in (A_CLASS, BLURRED):
+    say_header("windows", "drift", "median", "90 %", "never")
+    for name, size in SIZES.items():
+        for kind, drift in DRIFTS.items():
             judged = partial(windows_until_drift, options.data, size, options.warm_up, drift)
-            until, alarms = zip(*pool.map(judged, range(options.streams)), strict=True)
+            until = list(pool.map(judged, range(options.streams)))
             half, most = np.quantile(until, (0.5, 0.9), method="inverted_cdf")
-            say(
-                f"| {size} | {drift} | {half:g} | {most:g} | {np.mean(np.isinf(until)):.2f} "
-                f"| {np.mean(alarms):.2f} |"
-            )
+            say_row(name, kind, f"{half:g}", f"{most:g}", f"{np.mean(np.isinf(until)):.2f}")
 
 
-def describe(streams: int) -> str:
-    """Return how the mix of clean streams varies."""
-    weeks = np.stack(
-        [draw_shares(np.random.default_rng([number, 40]), 8 * DAYS_A_WEEK) for number in range(streams)]
-    ).reshape(streams, 8, DAYS_A_WEEK * HOURS_A_DAY, CLASSES)
-    means = weeks.mean(axis=2)
-    low, high = (np.median(extreme / means) for extreme in (weeks.min(axis=2), weeks.max(axis=2)))
-    of_weeks, of_hours = (
-        np.median(np.square(jensenshannon(*mixes, base=2, axis=-1)))
-        for mixes in ((means[:, 1:], means[:, :-1]), (weeks, means[:, :, np.newaxis]))
-    )
-    return (
-        f"Medians: a class's share in an hour is {low:.2f} to {high:.2f} of its week's mean; two weeks in a "
-        f"row diverge by {of_weeks:.4f} bits, an hour and its week by {of_hours:.4f}.\n"
-    )
+PARTS: dict[str, Callable[[Executor, argparse.Namespace], None]] = {"pages": pages, "delays": delays}
 
 
 def main() -> None:
     parser = parser_with_data(__doc__)
-    parser.add_argument("part", choices=["pages", "delays"])
+    parser.add_argument("part", choices=PARTS)
     parser.add_argument("--streams", type=int, default=2, help="default: 2")
     parser.add_argument("--days", type=int, default=60, help="clean days of each for pages (default: 60)")
     parser.add_argument("--warm-up", type=int, default=0, help="days declared clean before (default: 0)")
     parser.add_argument("--processes", type=int, default=1, help="default: 1")
     options = parser.parse_args()
-    start = time.perf_counter()
-    say(describe(options.streams))
     with ProcessPoolExecutor(options.processes, initializer=threadpool_limits, initargs=(1,)) as pool:
-        (pages if options.part == "pages" else delays)(pool, options)
-    say(f"{time.perf_counter() - start:.0f} s")
+        PARTS[options.part](pool, options)
 
 
 if __name__ == "__main__":

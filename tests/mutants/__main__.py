@@ -96,7 +96,6 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=NUMBER, help="mutants of a sample (%(default)s)")
     parser.add_argument("--packages", default=",".join(PACKAGES), help="folders of the service (%(default)s)")
     parser.add_argument("--tests", nargs="+", default=["tests"], help="tests that may notice (%(default)s)")
-    parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
     parser.add_argument("--compare", action="store_true", help="judge the mutants of the file again")
     options = parser.parse_args()
     is_whole = (options.number, options.packages) == (NUMBER, ",".join(PACKAGES))
@@ -109,7 +108,7 @@ def main() -> None:
         drawn = read(seed) if options.compare else dict.fromkeys(draw(packages, options.number, seed), False)
         before[seed] = {key: was for key, was in drawn.items() if key.startswith(tuple(packages))}
     wanted = {key for drawn in before.values() for key in drawn}
-    every = judge([*chain(*packages.values())], wanted, options.tests, options.jobs)
+    every = judge([*chain(*packages.values())], wanted, options.tests)
     say(f"{len(every)} mutants in {(time.monotonic() - began) / 60:.0f} minutes")
     passed = True
     for seed, drawn in before.items():

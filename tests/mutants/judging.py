@@ -23,6 +23,7 @@ from tests.mutants.service import Module, Switch
 _TIMEOUT_S: Final = 1800
 _TERMINAL: Final = os.dup(1)
 _MEMORY_BYTES: Final = 6 << 30
+_JOBS: Final = 2
 
 
 def say_aloud(line: str) -> None:
@@ -30,13 +31,13 @@ def say_aloud(line: str) -> None:
     os.write(_TERMINAL, f"{line}\n".encode())
 
 
-def run_forked(tasks: Mapping[str, Callable[[], object]], jobs: int) -> Iterator[tuple[str, Any]]:
+def run_forked(tasks: Mapping[str, Callable[[], object]]) -> Iterator[tuple[str, Any]]:
     """Run each task in a fork; yield its name and its result, None if the fork ended without one."""
     waiting = list(tasks)
     running: dict[int, tuple[str, Path]] = {}
     with tempfile.TemporaryDirectory() as folder:
         while waiting or running:
-            if waiting and len(running) < jobs:
+            if waiting and len(running) < _JOBS:
                 name = waiting.pop(0)
                 path = Path(folder, str(len(waiting)))
                 running[_fork(tasks[name], path)] = name, path.with_suffix(".pickle")
@@ -126,9 +127,7 @@ class Coverage:
         return self.find(module) or self.find(folder)
 
 
-def judge(
-    modules: Collection[Module], wanted: Collection[str], paths: Sequence[str], jobs: int
-) -> dict[str, bool]:
+def judge(modules: Collection[Module], wanted: Collection[str], paths: Sequence[str]) -> dict[str, bool]:
     """Return whether the tests notice each mutant; mutants that the code no longer has are left out."""
     keys = {module: module.mutations.keys() & wanted for module in modules}
     code = {module.dotted: module.compile(keys[module]) for module in modules}
@@ -136,8 +135,8 @@ def judge(
     for library in _LIBRARIES:
         import_module(library)
     collected = partial(collect, code=code, switch=Switch())
-    warm = partial(collected, paths, partial(_judge_calls, in_calls, jobs))
-    ((_, result),) = run_forked({"": warm}, 1)
+    warm = partial(collected, paths, partial(_judge_calls, in_calls))
+    ((_, result),) = run_forked({"": warm})
     if result is None:
         sys.exit("The tests cannot be collected; `make test` shows why")
     coverage, noticed = result
@@ -145,30 +144,28 @@ def judge(
         key: partial(_notice_at_import, key, coverage.find_for_import(key), collected)
         for key in sorted(set().union(*keys.values()) - noticed.keys())
     }
-    return noticed | _judge_all(at_import, jobs)
+    return noticed | _judge_all(at_import)
 
 
-def _judge_calls(keys: Collection[str], jobs: int, tests: CollectedTests) -> tuple[Coverage, dict[str, bool]]:
+def _judge_calls(keys: Collection[str], tests: CollectedTests) -> tuple[Coverage, dict[str, bool]]:
     """Return what the tests reach, and whether they notice mutations of what they call."""
     shared = frozenset(tests.switch.reached)
     files: dict[str, list[str]] = {}
     for name in tests.names:
         files.setdefault(name.partition("::")[0], []).append(name)
     traces: list[Trace] = []
-    for file, result in run_forked(
-        {file: partial(tests.trace, names) for file, names in files.items()}, jobs
-    ):
+    for file, result in run_forked({file: partial(tests.trace, names) for file, names in files.items()}):
         traces += result or [Trace(name, False, 0, frozenset()) for name in files[file]]
     coverage = Coverage(traces, shared)
     for test in coverage.failed:
         say_aloud(f"judges nothing, because it fails without a mutation: {test}")
     tasks = {key: partial(_notice, key, coverage.find(key), tests) for key in sorted(keys - shared)}
-    return coverage, _judge_all(tasks, jobs)
+    return coverage, _judge_all(tasks)
 
 
-def _judge_all(tasks: Mapping[str, Callable[[], object]], jobs: int) -> dict[str, bool]:
+def _judge_all(tasks: Mapping[str, Callable[[], object]]) -> dict[str, bool]:
     noticed: dict[str, bool] = {}
-    for key, result in run_forked(tasks, jobs):
+    for key, result in run_forked(tasks):
         noticed[key] = result is not False
         if result is None:
             say_aloud(f"noticed by a limit: {key}")

@@ -4,14 +4,10 @@ From the first release on, a released version's file stays as it is, and a later
 """
 
 import base64
-import dataclasses
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from driftgauge.records.changelog_records import encode_value
 from driftgauge.records.heartbeat import encode_heartbeat
@@ -20,7 +16,9 @@ from tests.builders.events import SCHEMAS
 from tests.builders.heartbeats import HEARTBEAT
 from tests.builders.partial_records import PART, RECORD
 from tests.output import say
-from tests.tools.golden_baseline import write_baseline
+from tests.tools.golden_baseline import to_json, write_baseline
+
+__all__ = ["FORMATS", "golden_files", "golden_records", "to_json"]
 
 VERSION = "0.1"
 FORMATS = ("changelog", "heartbeat", "partial")
@@ -31,22 +29,6 @@ def golden_files(form: str) -> list[Path]:
     return sorted(
         (SCHEMAS / "golden" / form).glob("*.json"), key=lambda path: [*map(int, path.stem.split("."))]
     )
-
-
-def to_json(value: Any) -> Any:
-    """Return a record as JSON: a mapping without text keys is a list of pairs, and no number is infinite."""
-    if isinstance(value, np.ndarray):
-        return to_json(value.tolist())
-    if dataclasses.is_dataclass(value):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        items = sorted(value.items())
-        if all(isinstance(key, str) for key, _ in items):
-            return {key: to_json(each) for key, each in items}
-        return [[to_json(key), to_json(each)] for key, each in items]
-    if isinstance(value, list | tuple | frozenset):
-        return [to_json(each) for each in (sorted(value) if isinstance(value, frozenset) else value)]
-    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def golden_records(form: str) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,18 +109,21 @@ def golden_baseline() -> Baseline:
 
 
 def to_json(value: Any) -> Any:
-    """Return what a reader reads of a baseline as JSON."""
+    """Return a value as JSON: a mapping without text keys is a list of pairs, and no number is infinite."""
+    if isinstance(value, Centroids):
+        value = value.values
     if isinstance(value, np.ndarray | np.integer):
-        return value.tolist()
+        value = value.tolist()
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
-    if dataclasses.is_dataclass(value) and not isinstance(value, Centroids):
+    if dataclasses.is_dataclass(value):
         return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Centroids):
-        return to_json(value.values)
-    if isinstance(value, dict):
-        return {name: to_json(each) for name, each in sorted(value.items())}
-    return [to_json(each) for each in value] if isinstance(value, tuple) else value
+    if isinstance(value, Mapping):
+        pairs = [[to_json(key), to_json(each)] for key, each in sorted(value.items())]
+        return dict(pairs) if all(isinstance(key, str) for key in value) else pairs
+    if isinstance(value, list | tuple | frozenset):
+        return [to_json(each) for each in (sorted(value) if isinstance(value, frozenset) else value)]
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def golden_files() -> list[Path]:

@@ -100,7 +100,7 @@ class _SpreadStatistic(Statistic[Spread]):
     finding = Spread
     fields: ClassVar = {SPREAD_SUMS: SPREADS}
     smallest = 0.1
-    # Chosen by cross-validation (`tests/bench/weights.py`): at 0.25, as of the residual, a change of all
+    # Chosen by cross-validation over six families: at 0.25, as of the residual, a change of all
     # distances by 3 to 6 % is found less often by 0.03, and other kinds as often. That of typical events
     # finds changes of all distances and of heavy tails (`tests/bench/compared.py`).
     weights = (1.0, 0.25, 1.0)
