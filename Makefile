@@ -150,11 +150,11 @@ pictures: $(STAMP) ## Draw the documents' pictures of the page (needs Chromium)
 
 .PHONY: kafka
 kafka: $(STAMP) ## Run a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (needs Java 17 and Maven; PORT)
-	@$(BIN)/python -m tests.harness.broker $(if $(PORT),--port $(PORT))
+	@$(BIN)/python -m tests.harness.by_hand broker $(if $(PORT),--port $(PORT))
 
 .PHONY: registry
 registry: $(STAMP) ## Run a schema registry, Apicurio's, on 127.0.0.1:8081 until Ctrl-C (needs Java 17 and Maven; PORT)
-	@$(BIN)/python -m tests.harness.registry $(if $(PORT),--port $(PORT))
+	@$(BIN)/python -m tests.harness.by_hand registry $(if $(PORT),--port $(PORT))
 
 .PHONY: clean
 clean: ## Remove the environment and everything generated at run time

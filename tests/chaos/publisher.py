@@ -3,8 +3,8 @@
 import multiprocessing
 import signal
 import time
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +18,7 @@ TICK_S: Final = 0.02
 LONGEST_OUTAGE_S: Final = 900.0
 
 
-class PublisherProcess:
+class PublisherProcess(AbstractContextManager["PublisherProcess"]):
     """A child process that publishes the workload; a context manager that kills it."""
 
     def __init__(self, workload: Workload, bootstrap: str, topic: str) -> None:
@@ -32,15 +32,7 @@ class PublisherProcess:
         self._process.start()
         answers.close()
 
-    def __enter__(self) -> "PublisherProcess":
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.join()
 

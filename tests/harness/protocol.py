@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from io import BytesIO
 from typing import Final, Self
 
 
@@ -76,11 +77,7 @@ class ProtocolRequest:
         return len(answer).to_bytes(LENGTH_BYTES) + answer
 
 
-class _Fields:
-    def __init__(self, frame: bytes) -> None:
-        self._frame = frame
-        self._at = 0
-
+class _Fields(BytesIO):
     def integer(self, size: int) -> int:
         return int.from_bytes(self._take(size), signed=True)
 
@@ -107,7 +104,6 @@ class _Fields:
             shift += 7
 
     def _take(self, size: int) -> bytes:
-        piece = self._frame[self._at : self._at + size]
+        piece = self.read(size)
         assert len(piece) == size, "a request ends before its fields do"
-        self._at += size
         return piece

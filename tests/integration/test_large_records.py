@@ -51,12 +51,11 @@ def test_backlog_of_large_records_stays_below_limit_of_memory(
             producer.produce(case.events_topic, value)
             producer.poll(0)
         assert producer.flush(TIMEOUT_S) == 0
-        with case.serve() as service:
+        with case.serving() as service:
             service.wait_for(
                 "all records to be read", lambda: service.scrape().outcomes().get(outcome) == number
             )
             peak_mib = peak_memory_mib(service)
-            service.stop()
         _log.info("%s: at most %d MiB resident", outcome, peak_mib)
         assert peak_mib < LIMIT_MIB
         assert len(case.dead_letters()) == (0 if outcome == "accepted" else number)

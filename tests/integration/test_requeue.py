@@ -34,10 +34,9 @@ def test_refused_records_are_sent_back_once_and_counted(tmp_path: Path, bootstra
     topic = case.events_topic
     events = make_events("beta", REFUSED, start_ms=START_MS, span_ms=HOUR_MS, seed=1)
     strange = make_events("gamma", STRANGE, start_ms=START_MS, span_ms=HOUR_MS, seed=2)
-    with case.serve() as service:
+    with case.serving() as service:
         case.publish([*strange, *events])
         service.wait_for("the dead letters", lambda: len(case.dead_letters()) == REFUSED + STRANGE)
-        service.stop()
     first = {message.value(): message for message in case.read(topic)}
     own = {"reason": "unknown_stream", "topic": topic, "partition": "0", "offset": "7", "omitted": "5 MB"}
     producer = case.producer()
@@ -77,9 +76,8 @@ def test_refused_records_are_sent_back_once_and_counted(tmp_path: Path, bootstra
     assert "passed by 1, whose letters do not hold them whole" in unmended + sent_first + sent_then
     assert f": {topic}[0]@7" in unmended + sent_first + sent_then
     assert "sent none" in dead_letters(case, *requeue, "--send")
-    with case.serve() as service:
+    with case.serving() as service:
         service.wait_for("the events to be counted", lambda: service.counted() == REFUSED)
-        service.stop()
     assert len(case.dead_letters()) == REFUSED + STRANGE + 1
     sent = [message for message in case.read(topic) if message.headers()]
     assert sorted(message.value() or b"" for message in sent) == sorted(event.value for event in events)
@@ -93,7 +91,7 @@ def test_refused_records_are_sent_back_once_and_counted(tmp_path: Path, bootstra
 def test_refused_record_is_listed_shown_and_keeps_its_first_origin(tmp_path: Path, bootstrap: str) -> None:
     case = Case(tmp_path, bootstrap, partitions=2)
     topic = case.events_topic
-    with case.serve() as service:
+    with case.serving() as service:
         service.wait_until_ready()
         assert "there is nothing to send" in dead_letters(case, "requeue", "--reason", "undecodable")
         assert "no such record in the range" in dead_letters(case, "list")
@@ -123,7 +121,6 @@ def test_refused_record_is_listed_shown_and_keeps_its_first_origin(tmp_path: Pat
             service.wait_for(
                 "it to be refused again", lambda number=number: len(case.dead_letters()) == number
             )
-        service.stop()
     *_, last = case.read(topic)
     assert (last.value(), last.key(), last.partition()) == (VALUE, KEY, 1)
     assert headers(last) == {"trace": b"\xff", FIRST: f"{topic}[1]@0".encode()}

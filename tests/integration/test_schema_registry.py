@@ -110,7 +110,7 @@ def test_only_partitions_that_need_a_new_schema_wait_for_registry(topics: Topics
         b"\0" + UNKNOWN_ID.to_bytes(4, "big") + topics.avro_value(SourceEvent("alpha", START_MS, vector))[5:]
     )
 
-    with case.serve() as service:
+    with case.serving() as service:
         service.wait_until_ready()
         case.publish(events)
         for partition in (0, 1):
@@ -152,4 +152,3 @@ def test_only_partitions_that_need_a_new_schema_wait_for_registry(topics: Topics
         service.wait_for("the waiting partition to be counted", lambda: service.counted() == counted)
         service.wait_for("no partition to wait", lambda: waiting(service) == 0)
         assert len(case.dead_letters()) == 1
-        service.stop()

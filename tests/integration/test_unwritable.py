@@ -11,7 +11,7 @@ from confluent_kafka.admin import NewTopic
 from driftgauge.core.counting.partial import shard_of
 from tests.harness.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
 from tests.harness.closing import close
-from tests.harness.fixtures import running_cluster
+from tests.harness.fixtures import running
 from tests.harness.nodes import BROKER, COMBINED, KafkaCluster
 from tests.harness.service import NO_CHAIN_FAULTS, ReplicaProcess
 from tests.harness.topics import TIMEOUT_S
@@ -63,7 +63,7 @@ AWAY = shard_of("beta", SHARDS)
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[KafkaCluster]:
     """Two nodes; only the first holds the cluster's own topics."""
-    with running_cluster([COMBINED, BROKER]) as cluster:
+    with running(lambda: KafkaCluster([COMBINED, BROKER])) as cluster:
         keep_coordinators_on_first_node(cluster)
         yield cluster
 
@@ -133,7 +133,7 @@ def test_unwritable_changelog_partition_pauses_its_shard_alone(cluster: KafkaClu
         )
 
     parts = [[event for stream in STREAMS for event in events_of(stream, part)] for part in range(2)]
-    with case.serve() as service:
+    with case.serving() as service:
         service.wait_until_ready()
         case.publish(parts[0])
         service.wait_for(
@@ -155,4 +155,3 @@ def test_unwritable_changelog_partition_pauses_its_shard_alone(cluster: KafkaClu
         case.wait_for_counts(service, case.counts_of(parts[0] + parts[1]))
         assert service.chain_faults() == NO_CHAIN_FAULTS
         service.wait_for("the partition to be writable", lambda: not is_blocked())
-        service.stop()
