@@ -8,10 +8,10 @@ from typing import Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, TopicMetadata
 
-from tests.chaos.profiles import BrokerRole
+from tests.chaos.plan import LEADERS, BrokerRole
 from tests.harness.node import Node
 from tests.harness.nodes import KafkaCluster
-from tests.waiting import PATIENCE_S, wait_for
+from tests.waiting import wait_for
 
 REQUEST_TIMEOUT_S: Final = 2.0
 OFFSETS: Final = "__consumer_offsets"
@@ -69,14 +69,10 @@ class BrokerLocator:
         self._await(lambda isr, _: isr == 1, "above one in-sync replica")
 
     def _await(self, is_met: Callable[[int, int], bool], failure: str) -> None:
-        topics = [
-            self._topics[role] for role in (BrokerRole.EVENTS, BrokerRole.PARTIALS, BrokerRole.CHANGELOG)
-        ]
-
         def unmet() -> list[str]:
             return [
                 f"{topic}[{number}]"
-                for topic in topics
+                for topic in (self._topics[role] for role in LEADERS[:3])
                 for number, each in self._describe(topic).partitions.items()
                 if not is_met(len(each.isrs), len(each.replicas))
             ]
@@ -84,7 +80,6 @@ class BrokerLocator:
         wait_for(
             lambda: f"no partition to be {failure}, but these are: {', '.join(unmet())}",
             lambda: not unmet(),
-            within_s=PATIENCE_S,
         )
 
     def _await_leaders(self, topic: str) -> dict[int, int]:
@@ -95,19 +90,22 @@ class BrokerLocator:
             leaders = {number: each.leader for number, each in partitions.items()}
             return leaders if min(leaders.values(), default=-1) >= 0 else {}
 
-        return wait_for(f"each partition of {topic} to have a leader", elected, within_s=PATIENCE_S)
+        return wait_for(f"each partition of {topic} to have a leader", elected)
 
     def _describe(self, topic: str) -> TopicMetadata:
-        client = AdminClient({"bootstrap.servers": self._cluster.bootstrap, "log_level": 0})
+        return describe(self._cluster.bootstrap, topic)
 
-        def described() -> TopicMetadata | None:
-            with suppress(KafkaException):  # the brokers are unavailable
-                return client.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
-            return None
 
-        found = wait_for(f"the metadata of {topic}", described, within_s=PATIENCE_S)
-        assert found is not None
-        return found
+def describe(bootstrap: str, topic: str) -> TopicMetadata:
+    """Return the metadata of a topic, as soon as a broker answers."""
+    client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+
+    def described() -> TopicMetadata | None:
+        with suppress(KafkaException):  # the brokers are unavailable
+            return client.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
+        return None
+
+    return wait_for(f"the metadata of {topic}", described)
 
 
 def java_hash(text: str) -> int:

@@ -1,19 +1,16 @@
 """Starts and stops the replicas of the service as processes, at most one at a time under each name."""
 
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 from tests.harness.scrape import Scrape
 from tests.harness.service import DRIFTGAUGE, ReplicaProcess
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_for
 
-POLL_INTERVAL_S = 0.1
 TAIL_LINES = 5
 # The run stops after this many failures.
 MAX_FAILURES = 10
@@ -21,7 +18,7 @@ MAX_FAILURES = 10
 UNNAMED: Final = ("replica-2", "replica-4")
 
 
-class Replicas:
+class Replicas(AbstractContextManager["Replicas"]):
     """The replicas of one configuration; leaving the context kills the running ones.
 
     Different threads may handle different names. A replica that hangs is aborted, so that its log ends with
@@ -57,22 +54,9 @@ class Replicas:
         self.failures: list[str] = []
         self.dead_clients: list[str] = []
 
-    def __enter__(self) -> "Replicas":
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for service in self._running.values():
             service.kill()
-
-    @property
-    def starts(self) -> int:
-        """The number of processes started so far."""
-        return self._starts.total()
 
     @property
     def running(self) -> dict[str, ReplicaProcess]:
@@ -108,17 +92,14 @@ class Replicas:
 
         A replica that has exited by itself, or is not ready in time, is recorded as a failure and restarted.
         """
-        deadline = time.monotonic() + PATIENCE_S
-        while waiting := [name for name in self.running if not self._is_ready(name)]:
-            if time.monotonic() > deadline:
-                for name in waiting:
-                    if name not in self._running:
-                        continue
+        try:
+            wait_for("all replicas", lambda: all(self._is_ready(name) for name in self.running))
+        except AssertionError:
+            for name, service in self.running.items():
+                if not self._is_ready(name) and self._running.get(name) is service:
                     self.failures.append(f"{name} was not ready within {PATIENCE_S:g} s")
-                    self._running[name].abort()
+                    service.abort()
                     self.start(name)
-                return
-            time.sleep(POLL_INTERVAL_S)
 
     def scrapes(self) -> dict[str, Scrape]:
         """Return the metrics of each replica that answers."""
@@ -132,16 +113,13 @@ class Replicas:
         service = self._running.get(name)
         if service is None:
             return True  # it was stopped meanwhile
-        if not service.is_running():
-            if self._running.get(name) is not service:
-                return True
+        if service.is_running():
+            with suppress(AssertionError):  # it does not serve HTTP yet
+                return service.is_ready()
+        elif self._running.get(name) is service:
             self._record_exit(name, service)
             self.start(name)
-            return False
-        try:
-            return service.is_ready()
-        except AssertionError:
-            return False  # it does not serve HTTP yet
+        return False
 
     def _record_exit(self, name: str, service: ReplicaProcess) -> None:
         status = service.wait_for_exit(within_s=1)
@@ -150,4 +128,5 @@ class Replicas:
             return
         tail = "\n".join(service.log_tail().splitlines()[-TAIL_LINES:])
         self.failures.append(f"{name} exited by itself with status {status}:\n{tail}")
-        assert len(self.failures) < MAX_FAILURES, "\n".join(["replicas keep failing", *self.failures])
+        if len(self.failures) >= MAX_FAILURES:
+            raise RuntimeError("\n".join(["replicas keep failing", *self.failures]))

@@ -5,10 +5,9 @@ report the loss and mark every window with too few or too many events. It is pau
 that afterwards it finds a longer log than it had counted, and offsets alone do not show the loss.
 """
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +15,7 @@ import orjson
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.chaos.broker_locator import describe
 from tests.chaos.checks import Check
 from tests.chaos.environment import Environment
 from tests.chaos.expected_counts import WINDOWS_MS, WindowKey
@@ -80,9 +80,7 @@ class UncleanTopic:
         assert producer.flush(PATIENCE_S) == 0
         assert failures == [], failures[0]
 
-    def lose_log_tail(
-        self, wait_until_counted: Callable[[], object], paused: AbstractContextManager[object]
-    ) -> None:
+    def lose_log_tail(self, wait_until_counted: Callable[[], object], replicas: Replicas) -> None:
         """Publish events, wait until they are counted, and lose the last ones while the service is paused."""
         self.publish(KEPT)
         wait_until_counted()
@@ -90,46 +88,53 @@ class UncleanTopic:
         self._await(lambda leader, isrs: leader == self.first.number and isrs == [self.first.number])
         self.publish(LOST)
         wait_until_counted()
-        with paused:
+        services = replicas.running.values()
+        for service in services:
+            service.pause()
+        try:
             self.first.kill()
             self.second.start()
             self._await(lambda leader, _: leader == self.second.number)
             self.first.start()
             self._await(lambda _, isrs: len(isrs) == 2)
             self.publish(APPENDED)
+        finally:
+            for service in services:
+                service.resume()
 
     def _await(self, is_met: Callable[[int, list[int]], bool]) -> None:
-        client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
-
         def is_reached() -> bool:
-            with suppress(KafkaException):  # the brokers are unavailable
-                found = client.list_topics(self.name, timeout=2.0).topics[self.name].partitions[0]
-                return is_met(found.leader, list(found.isrs))
-            return False
+            found = describe(self.bootstrap, self.name).partitions[0]
+            return is_met(found.leader, list(found.isrs))
 
-        wait_for(f"the expected leader of {self.name}", is_reached, within_s=PATIENCE_S)
+        wait_for(f"the expected leader of {self.name}", is_reached)
 
 
 def check_unclean_election(topic: UncleanTopic, env: Environment, replicas: Replicas) -> Check:
     """Force an unclean election, and check that the service reports the loss and marks the windows."""
 
-    def wait_until_counted() -> None:
-        _await_committed(env, topic.name, len(topic.sent))
+    def is_counted() -> bool:
+        with suppress(KafkaException):  # the coordinator is unavailable
+            found = committed(env.bootstrap, env.name, topic.name, [0], "read_uncommitted")
+            return found.get(0, -1) >= len(topic.sent)
+        return False
 
-    topic.lose_log_tail(wait_until_counted, _paused(replicas))
+    topic.lose_log_tail(lambda: wait_for(f"{topic.name} to be counted", is_counted), replicas)
     expected = Counter(
         (LOSSY, window, time_ms - time_ms % size_ms)
         for window, size_ms in WINDOWS_MS[LOSSY].items()
         for time_ms in topic.sent
     )
     check = Check("unclean election: reported, and every wrong window marked")
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        found = _lossy_windows(env)
-        if found.keys() == expected.keys() and find_loss_metrics(replicas.scrapes().values()):
-            break
-        time.sleep(1.0)
-    reported = find_loss_metrics(replicas.scrapes().values())
+    with suppress(AssertionError):
+        wait_for(
+            "the loss to be shown",
+            lambda: (
+                _lossy_windows(env).keys() == expected.keys()
+                and find_loss_metrics(replicas.scrapes().values())
+            ),
+        )
+    found, reported = _lossy_windows(env), find_loss_metrics(replicas.scrapes().values())
     check.compare("some metric reports the loss", bool(reported), expected=True)
     for key, number in sorted(expected.items()):
         count, is_marked = found.get(key, (0, False))
@@ -138,18 +143,6 @@ def check_unclean_election(topic: UncleanTopic, env: Environment, replicas: Repl
         )
     check.name += f" ({', '.join(sorted(reported)) or 'nothing'})"
     return check
-
-
-@contextmanager
-def _paused(replicas: Replicas) -> Iterator[None]:
-    services = replicas.running.values()
-    for service in services:
-        service.pause()
-    try:
-        yield
-    finally:
-        for service in services:
-            service.resume()
 
 
 def find_loss_metrics(scrapes: Iterable[Scrape]) -> set[str]:
@@ -173,15 +166,3 @@ def _lossy_windows(env: Environment) -> dict[WindowKey, tuple[int, bool]]:
 def is_marked(document: dict[str, object]) -> bool:
     """Return whether a result is marked for too few or too many events."""
     return bool(document["events_lost"] or document["counted_twice"] or document["incomplete"])
-
-
-def _await_committed(env: Environment, topic: str, offset: int) -> None:
-    """Wait until COUNT has committed this offset or a later one."""
-
-    def is_committed() -> bool:
-        with suppress(KafkaException):  # the coordinator is unavailable
-            found = committed(env.bootstrap, env.name, topic, [0], "read_uncommitted")
-            return found.get(0, -1) >= offset
-        return False
-
-    wait_for(f"{topic} to be counted to {offset}", is_committed)
