@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Message
 
-from tests.chaos.expected_counts import Counts, ExpectedCounts, SeriesKey, WindowKey
-from tests.chaos.results import PublishedRevision
+from tests.chaos.windows import Counts, ExpectedCounts, PublishedRevision, SeriesKey, WindowKey
 from tests.chaos.workload import PARTITIONS, Fault, Workload
 from tests.harness.gauges import compare_gauges
 from tests.harness.scrape import Scrape

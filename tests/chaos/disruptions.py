@@ -10,7 +10,7 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from tests.chaos.background_thread import BackgroundThread
-from tests.chaos.broker_locator import BrokerLocator
+from tests.chaos.brokers import BrokerLocator
 from tests.chaos.plan import BrokerRole, Disruption, DisruptionKind, Step
 from tests.chaos.publisher import PublisherProcess
 from tests.chaos.replicas import Replicas

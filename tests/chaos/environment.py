@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import Provenance, fit_baseline
 from driftgauge.baseline.windows import Traffic
-from tests.chaos.expected_counts import WINDOWS_MS
 from tests.chaos.plan import SOCKET_TIMEOUT_S, BrokerRole, Profile
+from tests.chaos.windows import WINDOWS_MS
 from tests.chaos.workload import BURST, CENTRES, LIVE, PARTITIONS, START_MS, STREAMS, blobs
 from tests.harness.case import Case
 

@@ -101,15 +101,13 @@ def lose_producer_in_commit() -> None:
     def lose(transaction: Transaction) -> None:
         failing[transaction.producer] = FAILED_STARTS
         transaction.close()
-        message = "the producer was lost on purpose"
-        raise TransactionFailed(message)
+        raise TransactionFailed("the producer was lost on purpose")
 
     def start_late(self: Transaction, bound_s: float) -> None:
         if failing[self.producer]:
             failing[self.producer] -= 1
             time.sleep(FAILED_START_S)
-            message = "no producer, on purpose"
-            raise TransactionFailed(message)
+            raise TransactionFailed("no producer, on purpose")
         start(self, bound_s)
 
     _fail_in("_deliver", lose)
@@ -151,8 +149,7 @@ def _suspend() -> None:
 
 def _abort(transaction: Transaction) -> None:
     transaction.abort(ABORT_S)
-    message = "aborted on purpose"
-    raise TransactionFailed(message)
+    raise TransactionFailed("aborted on purpose")
 
 
 def _fail_in(

@@ -27,10 +27,14 @@ from tests.chaos.checks import (
 )
 from tests.chaos.committed_reader import CommittedReader, check_reads
 from tests.chaos.environment import SHARDS, Environment
-from tests.chaos.expected_counts import ExpectedCounts, nearest
-from tests.chaos.progress_chain import ProgressChain, check_chain_counters, check_partials
-from tests.chaos.results import PublishedRevision, final_results
-from tests.chaos.verdict_checks import check_verdicts, level_of
+from tests.chaos.history_checks import (
+    ProgressChain,
+    check_chain_counters,
+    check_partials,
+    check_verdicts,
+    level_of,
+)
+from tests.chaos.windows import ExpectedCounts, PublishedRevision, final_results, nearest
 from tests.chaos.workload import BURST, CENTRES, LIVE, LOSSY, STREAMS, Workload
 from tests.harness.scrape import Scrape
 from tests.harness.service import driftgauge

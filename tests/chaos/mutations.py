@@ -23,9 +23,9 @@ from tests.chaos.plan import (
     Step,
 )
 from tests.chaos.report import Finding, Report, summary
-from tests.chaos.scenario import run_chaos
+from tests.chaos.run import run_chaos
+from tests.harness.broker import KafkaCluster
 from tests.harness.jars import BrokerUnavailable
-from tests.harness.nodes import KafkaCluster
 from tests.output import say
 
 PROGRAM: Final = str(Path(__file__).with_name("mutant.py"))

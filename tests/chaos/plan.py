@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from tests.harness.nodes import BROKER, COMBINED, CONTROLLER, KafkaCluster
+from tests.harness.broker import BROKER, COMBINED, CONTROLLER, KafkaCluster
 from tests.harness.service import DRIFTGAUGE
 
 REPLICAS: Final = ("replica-1", "replica-2", "replica-3")

@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import Message
 
 from tests.builders.page import record_tree
+from tests.chaos.brokers import find_loss_metrics, is_marked
 from tests.chaos.checks import (
     FULL_ROUND,
     LATE,
@@ -26,12 +27,10 @@ from tests.chaos.checks import (
     late_totals,
 )
 from tests.chaos.committed_reader import check_reads, fingerprint
-from tests.chaos.expected_counts import ExpectedCounts
 from tests.chaos.final_checks import check_divergences, check_numbers
 from tests.chaos.plan import Options
 from tests.chaos.report import Finding, Report, Status, summary
-from tests.chaos.results import PublishedRevision, final_results
-from tests.chaos.unclean_election import find_loss_metrics, is_marked
+from tests.chaos.windows import ExpectedCounts, PublishedRevision, final_results
 from tests.chaos.workload import CENTRES, PARTITIONS, Fault, Workload, WorkloadSpec
 from tests.harness.gauges import expected_gauges
 from tests.harness.scrape import Scrape

@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.chaos.broker_locator import java_hash
-from tests.chaos.expected_counts import nearest
+from tests.chaos.brokers import java_hash
 from tests.chaos.plan import (
     BELOW_MINIMUM_S,
     EXTRA_REPLICA,
@@ -23,6 +22,7 @@ from tests.chaos.plan import (
     Options,
     Profile,
 )
+from tests.chaos.windows import nearest
 from tests.chaos.workload import (
     BURST,
     CENTRES,

@@ -188,7 +188,8 @@ class Case(TopicOwner):
 
     def send(self, *values: bytes | None, topic: str | None = None, **options: Any) -> None:
         """Send records as they are, with these options of `produce`."""
-        producer = self.producer()
+        # More than any topic of a test takes.
+        producer = self.producer(**{"message.max.bytes": 20_000_000})
         for value in values:
             producer.produce(topic or self.events_topic, value, **options)
         assert producer.flush(TIMEOUT_S) == 0

@@ -7,9 +7,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 
-from tests.harness.held_commits import HOLD_S, Action, HeldCommit
-from tests.harness.protocol import LENGTH_BYTES, ProtocolRequest
-from tests.harness.slow_coordinator import SlowCoordinator
+from tests.harness.held_requests import (
+    HOLD_S,
+    LENGTH_BYTES,
+    Action,
+    HeldCommit,
+    ProtocolRequest,
+    SlowCoordinator,
+)
 
 
 class Relay(AbstractContextManager["Relay"]):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.plan import SHORT, Options
 from tests.chaos.report import Status, line, summary
-from tests.chaos.scenario import run_chaos
+from tests.chaos.run import run_chaos
 from tests.harness.fixtures import running
 from tests.harness.topics import BOOTSTRAP_VARIABLE
 

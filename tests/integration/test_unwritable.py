@@ -9,10 +9,10 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from driftgauge.core.counting.partial import shard_of
+from tests.harness.broker import BROKER, COMBINED, KafkaCluster
 from tests.harness.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
 from tests.harness.closing import close
 from tests.harness.fixtures import running
-from tests.harness.nodes import BROKER, COMBINED, KafkaCluster
 from tests.harness.service import NO_CHAIN_FAULTS, ReplicaProcess
 from tests.harness.topics import TIMEOUT_S
 from tests.waiting import wait_for

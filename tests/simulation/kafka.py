@@ -284,10 +284,6 @@ class SimulatedKafka:
         else:
             self._answers.append(give)
 
-    def begin(self, sent: Sent) -> None:
-        """Open a transaction."""
-        self.open[sent.producer] = sent
-
     def start(self, producer: str) -> int:
         """Fence earlier producers of this id, end their transaction, and return the new one's number."""
         self.producers[producer] = self.producers.get(producer, 0) + 1
@@ -306,16 +302,6 @@ class SimulatedKafka:
         logs = [*self.logs.values()]
         self.answer(lambda: [log.settle(sent, self.now_ms) for log in logs])
         self.on_end(sent)
-
-    def refuse_stale(self, group: str, member: str | None) -> None:
-        """Refuse offsets of somebody who is not a member.
-
-        Raises:
-            TransactionFailed: The member has left, or was expelled.
-        """
-        if member not in self.group(group).members:
-            message = f"{member} is no member of {group}"
-            raise TransactionFailed(message)
 
 
 class SimulatedConsumer:
@@ -499,9 +485,8 @@ class SimulatedConsumer:
             self._kafka.advance(timeout)
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         known = self._group.committed
-        none = OFFSET_INVALID
         return [
-            known.get((at.topic, at.partition)) or TopicPartition(at.topic, at.partition, none)
+            known.get((at.topic, at.partition)) or TopicPartition(at.topic, at.partition, OFFSET_INVALID)
             for at in asked
         ]
 
@@ -530,8 +515,10 @@ class SimulatedAdmin:
         }
 
     def describe_topics(self, asked: TopicCollection, *, request_timeout: float) -> dict[str, Future[Any]]:
-        topics = sorted(asked.topic_names)
-        return {topic: self._answer(lambda topic=topic: self._describe(topic)) for topic in topics}
+        return {
+            topic: self._answer(lambda topic=topic: self._describe(topic))
+            for topic in sorted(asked.topic_names)
+        }
 
     def list_topics(self, timeout: float) -> SimpleNamespace:
         return SimpleNamespace(controller_id=1, brokers={1: None})
@@ -604,11 +591,10 @@ class SimulatedTransaction:
             self.start(bound_s)
         self._require_own()
         if self._is_open:
-            message = "a transaction is open already"
-            raise RuntimeError(message)
+            raise RuntimeError("a transaction is open already")
         self._sent = Sent(self.producer, self._group, self._kafka.now_s, self.tag)
         self._sent_ms = self._clock.wall_ms()
-        self._kafka.begin(self._sent)
+        self._kafka.open[self.producer] = self._sent
         self._is_open = True
 
     def produce(
@@ -646,17 +632,13 @@ class SimulatedTransaction:
             if not outcome:
                 # The sequence numbers of records that were not delivered would be missing.
                 self.close()
-            message = "not in time"
-            raise TransactionFailed(message, is_slow=not outcome)
+            raise TransactionFailed("not in time", is_slow=not outcome)
         if self._consumer is None or self._consumer.memberid() not in {self._member} - {None}:
             self.abort(0)
             raise membership_lost(self._group)
-        try:
-            if offsets:
-                kafka.refuse_stale(self._group, self._member)
-        except TransactionFailed:
+        if offsets and self._member not in kafka.group(self._group).members:
             self.abort(0)
-            raise
+            raise TransactionFailed(f"{self._member} is no member of {self._group}")
         sent.offsets = {(each.topic, each.partition): each for each in offsets}
         self._pause()
         self._require_own()
@@ -665,8 +647,7 @@ class SimulatedTransaction:
             sent.is_prepared = outcome == "prepared"
             if outcome == "lost":
                 kafka.end(sent, is_committed=True)
-            message = f"the commit is {outcome}"
-            raise TransactionFailed(message)
+            raise TransactionFailed(f"the commit is {outcome}")
         kafka.end(sent, is_committed=True)
         self.append = Append(self._sent_ms, self._clock.wall_ms(), kafka.now_ms)
         self._is_open, self.needs_producer = False, bool(outcome)
@@ -691,5 +672,4 @@ class SimulatedTransaction:
         """
         if self._kafka.producers[self.producer] != self._number:
             self.close()
-            message = f"{self.producer} is fenced"
-            raise TransactionFailed(message, is_fenced=True)
+            raise TransactionFailed(f"{self.producer} is fenced", is_fenced=True)

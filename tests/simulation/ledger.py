@@ -23,12 +23,12 @@ from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.records.changelog_records import decode
 from driftgauge.records.partials import decode_part
 from tests.builders.batches import partitions_of
-from tests.simulation.deployments import Deployment
 from tests.simulation.kafka import Sent as SentTransaction
 from tests.simulation.kafka import SimulatedKafka
 from tests.simulation.page import Page
 from tests.simulation.plan import START_MS, Plan
 from tests.simulation.producers import Sent, encode
+from tests.simulation.replicas import Deployment
 
 WindowKey = tuple[str, int, int]
 """Stream, size in ms, start in ms."""

@@ -1,4 +1,4 @@
-"""Unclean leader election: a log loses its tail after it was counted, and grows past the loss.
+"""Brokers of a chaos run: those of a role now, and a topic that loses its tail in an unclean leader election.
 
 A topic allows it by `unclean.leader.election.enable`. The service cannot recover the records, so it must
 report the loss and mark every window with too few or too many events. It is paused during the election, so
@@ -6,27 +6,129 @@ that afterwards it finds a longer log than it had counted, and offsets alone do 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic, TopicMetadata
 
-from tests.chaos.broker_locator import describe
 from tests.chaos.checks import Check
 from tests.chaos.environment import Environment
-from tests.chaos.expected_counts import WINDOWS_MS, WindowKey
+from tests.chaos.plan import LEADERS, BrokerRole
 from tests.chaos.replicas import Replicas
-from tests.chaos.results import PublishedRevision, final_results
+from tests.chaos.windows import WINDOWS_MS, PublishedRevision, WindowKey, final_results
 from tests.chaos.workload import DIMENSION, LOSSY, START_MS
+from tests.harness.broker import KafkaCluster
 from tests.harness.node import Node
-from tests.harness.nodes import KafkaCluster
 from tests.harness.scrape import Scrape
 from tests.harness.topics import DeliveryFailures, committed
 from tests.waiting import PATIENCE_S, wait_for
+
+REQUEST_TIMEOUT_S: Final = 2.0
+OFFSETS: Final = "__consumer_offsets"
+TRANSACTIONS: Final = "__transaction_state"
+
+
+class BrokerLocator:
+    """Finds the node that has a role.
+
+    It requests metadata only: an admin client's request to a group coordinator aborts the process if the
+    broker fails meanwhile (librdkafka issue 4605).
+    """
+
+    def __init__(self, cluster: KafkaCluster, topics: Mapping[BrokerRole, str], group: str) -> None:
+        """Prepare for a running cluster.
+
+        Args:
+            cluster: The cluster.
+            topics: The topics of EVENTS, PARTIALS and CHANGELOG.
+            group: The consumer group whose coordinator has the role GROUP.
+        """
+        self._cluster = cluster
+        self._topics = {**topics, BrokerRole.GROUP: OFFSETS, BrokerRole.TRANSACTIONS: TRANSACTIONS}
+        self._group = group
+
+    def find(self, role: BrokerRole) -> Node:
+        """Return the node that has the role now; of several leaders, the one with the most partitions."""
+        nodes = self._cluster.nodes
+        if role in {BrokerRole.BROKER, BrokerRole.CONTROLLER}:
+            return nodes[min(nodes)]
+        topic = self._topics[role]
+        partitions = self._await_leaders(topic)
+        if role is BrokerRole.GROUP:
+            return nodes[partitions[java_hash(self._group) % len(partitions)]]
+        [(leader, _)] = Counter(each for _, each in sorted(partitions.items())).most_common(1)
+        return nodes[leader]
+
+    def all_but_least_leading(self) -> list[Node]:
+        """Return all brokers but the one that leads the fewest partitions of the partials topic."""
+        led_counts = Counter(self._await_leaders(self._topics[BrokerRole.PARTIALS]).values())
+        brokers = [node for node in self._cluster.nodes.values() if node.bootstrap is not None]
+        return sorted(brokers, key=lambda node: (-led_counts[node.number], node.number))[:-1]
+
+    @property
+    def is_replicated(self) -> bool:
+        """Whether the service keeps running when any one node fails."""
+        return len(self._cluster.nodes) > 1
+
+    def await_all_in_sync(self) -> None:
+        """Wait until all replicas of the events, partials and changelog topics are in sync."""
+        self._await(lambda isr, replicas: isr == replicas, "out of sync")
+
+    def await_below_minimum(self) -> None:
+        """Wait until every partition of these topics has one in-sync replica."""
+        self._await(lambda isr, _: isr == 1, "above one in-sync replica")
+
+    def _await(self, is_met: Callable[[int, int], bool], failure: str) -> None:
+        def unmet() -> list[str]:
+            return [
+                f"{topic}[{number}]"
+                for topic in (self._topics[role] for role in LEADERS[:3])
+                for number, each in self._describe(topic).partitions.items()
+                if not is_met(len(each.isrs), len(each.replicas))
+            ]
+
+        wait_for(
+            lambda: f"no partition to be {failure}, but these are: {', '.join(unmet())}",
+            lambda: not unmet(),
+        )
+
+    def _await_leaders(self, topic: str) -> dict[int, int]:
+        """Wait until every partition has a leader, and return the leaders by partition."""
+
+        def elected() -> dict[int, int]:
+            partitions = self._describe(topic).partitions
+            leaders = {number: each.leader for number, each in partitions.items()}
+            return leaders if min(leaders.values(), default=-1) >= 0 else {}
+
+        return wait_for(f"each partition of {topic} to have a leader", elected)
+
+    def _describe(self, topic: str) -> TopicMetadata:
+        return describe(self._cluster.bootstrap, topic)
+
+
+def describe(bootstrap: str, topic: str) -> TopicMetadata:
+    """Return the metadata of a topic, as soon as a broker answers."""
+    client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+
+    def described() -> TopicMetadata | None:
+        with suppress(KafkaException):  # the brokers are unavailable
+            return client.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
+        return None
+
+    return wait_for(f"the metadata of {topic}", described)
+
+
+def java_hash(text: str) -> int:
+    """Return Java's string hash without its sign; Kafka maps a group to its offsets partition with it."""
+    value = 0
+    for character in text.encode("ascii"):
+        value = (31 * value + character) & 0xFFFF_FFFF
+    return value & 0x7FFF_FFFF
+
 
 NAME: Final = "chaos-lossy"
 STEP_MS: Final = 1_000
