@@ -6,7 +6,7 @@ that afterwards it finds a longer log than it had counted, and offsets alone do 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,8 +28,6 @@ from tests.harness.topics import DeliveryFailures, committed
 from tests.waiting import PATIENCE_S, wait_for
 
 REQUEST_TIMEOUT_S: Final = 2.0
-OFFSETS: Final = "__consumer_offsets"
-TRANSACTIONS: Final = "__transaction_state"
 
 
 class BrokerLocator:
@@ -39,17 +37,15 @@ class BrokerLocator:
     broker fails meanwhile (librdkafka issue 4605).
     """
 
-    def __init__(self, cluster: KafkaCluster, topics: Mapping[BrokerRole, str], group: str) -> None:
-        """Prepare for a running cluster.
-
-        Args:
-            cluster: The cluster.
-            topics: The topics of EVENTS, PARTIALS and CHANGELOG.
-            group: The consumer group whose coordinator has the role GROUP.
-        """
-        self._cluster = cluster
-        self._topics = {**topics, BrokerRole.GROUP: OFFSETS, BrokerRole.TRANSACTIONS: TRANSACTIONS}
-        self._group = group
+    def __init__(self, cluster: KafkaCluster, env: Environment) -> None:
+        self._cluster, self._group = cluster, env.name
+        self._topics = {
+            BrokerRole.EVENTS: env.events_topic,
+            BrokerRole.PARTIALS: env.partials_topic,
+            BrokerRole.CHANGELOG: env.changelog_topic,
+            BrokerRole.GROUP: "__consumer_offsets",
+            BrokerRole.TRANSACTIONS: "__transaction_state",
+        }
 
     def find(self, role: BrokerRole) -> Node:
         """Return the node that has the role now; of several leaders, the one with the most partitions."""
@@ -87,7 +83,7 @@ class BrokerLocator:
             return [
                 f"{topic}[{number}]"
                 for topic in (self._topics[role] for role in LEADERS[:3])
-                for number, each in self._describe(topic).partitions.items()
+                for number, each in describe(self._cluster.bootstrap, topic).partitions.items()
                 if not is_met(len(each.isrs), len(each.replicas))
             ]
 
@@ -100,14 +96,11 @@ class BrokerLocator:
         """Wait until every partition has a leader, and return the leaders by partition."""
 
         def elected() -> dict[int, int]:
-            partitions = self._describe(topic).partitions
+            partitions = describe(self._cluster.bootstrap, topic).partitions
             leaders = {number: each.leader for number, each in partitions.items()}
             return leaders if min(leaders.values(), default=-1) >= 0 else {}
 
         return wait_for(f"each partition of {topic} to have a leader", elected)
-
-    def _describe(self, topic: str) -> TopicMetadata:
-        return describe(self._cluster.bootstrap, topic)
 
 
 def describe(bootstrap: str, topic: str) -> TopicMetadata:

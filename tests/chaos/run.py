@@ -163,13 +163,13 @@ def _disrupt(
 ) -> None:
     """Carry out the plan while the events are published; return when all events are acknowledged."""
     options = report.options
-    brokers = BrokerLocator(cluster, env.by_role, env.name)
+    brokers = BrokerLocator(cluster, env)
     with (
         ProgressSampler(env.bootstrap, env.name, env.events_topic, PARTITIONS) as progress,
         PublisherProcess(workload, env.bootstrap, env.events_topic) as publishing,
     ):
         disruptor = DisruptionRunner(brokers, replicas, progress, publishing, relay, options.recovery_limit_s)
-        started_s = publishing.wait_for_start()
+        started_s = publishing.wait_for_answer(PATIENCE_S)
         with MembershipChurn(replicas, options.seconds) as churn:
             with report.attempt("a disruption"):
                 for step in options.steps:
@@ -182,7 +182,8 @@ def _disrupt(
                     node.start()
             if relay is not None:
                 relay.reconnect()
-            publishing.wait_for_end(options.seconds + LONGEST_OUTAGE_S)
+            undelivered = publishing.wait_for_answer(options.seconds + LONGEST_OUTAGE_S)
+            assert not undelivered, undelivered
     report.problems += disruptor.failures
     report.problems += _find_shortfalls(report, churn)
 

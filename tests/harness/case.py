@@ -45,12 +45,12 @@ WindowKey = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class SourceEvent:
-    """An event to publish; if `partition` is None the producer chooses."""
+    """An event to publish; if `partition` is -1 the producer chooses."""
 
     stream: str
     time_ms: int
     vector: NDArray[np.float32]
-    partition: int | None = None
+    partition: int = -1
     confidence: float | None = None
 
     @property
@@ -208,11 +208,9 @@ class Case(TopicOwner):
         producer = self.producer()
         failures = DeliveryFailures()
         for event in events:
-            placed = {} if event.partition is None else {"partition": event.partition}
             key = event.stream if keyed else None
-            producer.produce(
-                topic or self.events_topic, event.value, key, on_delivery=failures.note, **placed
-            )
+            at = {"partition": event.partition, "on_delivery": failures.note}
+            producer.produce(topic or self.events_topic, event.value, key, **at)
             producer.poll(0)
         assert producer.flush(TIMEOUT_S) == 0
         assert failures == []
@@ -267,8 +265,9 @@ class Case(TopicOwner):
 
     def final_counts(self, stream: str | None = None) -> dict[WindowKey, int]:
         """Return the last count of each window, of one stream or all."""
-        final = self.final_results().items()
-        return {key: record["count"] for key, record in final if stream in (None, key[0])}
+        return {
+            key: record["count"] for key, record in self.final_results().items() if stream in (None, key[0])
+        }
 
     def dead_letters(self) -> list[Message]:
         return self.read(self.dead_letters_topic)
@@ -283,8 +282,9 @@ class Case(TopicOwner):
 
     def _committed(self, group: str, topic: str) -> dict[int, int]:
         # A transaction that is open must not delay the answer.
-        partitions = range(self.count_partitions(topic))
-        return committed(self.bootstrap, group, topic, partitions, "read_uncommitted")
+        return committed(
+            self.bootstrap, group, topic, range(self.count_partitions(topic)), "read_uncommitted"
+        )
 
     def move_offset(self, group: str, topic: str, partition: int, offset: int) -> None:
         """Set a group's offset as an operator does; the group must have no members."""

@@ -16,6 +16,7 @@ from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
 from tests.harness.closing import close
 from tests.harness.topics import SHORT_SESSION, TIMEOUT_S, TopicOwner, committed, non_member
+from tests.waiting import wait_for
 
 
 class Cluster(AbstractContextManager["Cluster"], TopicOwner):
@@ -108,8 +109,4 @@ class Cluster(AbstractContextManager["Cluster"], TopicOwner):
         """Return the first or the end offset of each log."""
         offsets = LogOffsets(self.shared_admin, **kind)
         offsets.request(partitions)
-        found: list[dict[Partition, int]] = []
-        self.await_that(
-            lambda: (answers := offsets.collect()) is not None and not found.append(answers), "offsets"
-        )
-        return found[0]
+        return wait_for("offsets", offsets.collect)

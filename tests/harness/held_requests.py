@@ -70,8 +70,7 @@ class ProtocolRequest:
             return cls(api, correlation_id, transactional_id, is_flexible=is_flexible)
         fields.integer(8)  # the producer's id
         fields.integer(2)  # and its epoch
-        commits = bool(fields.integer(1))
-        return cls(api, correlation_id, transactional_id, commits, is_flexible)
+        return cls(api, correlation_id, transactional_id, bool(fields.integer(1)), is_flexible)
 
     def refuse_producer(self, error: int) -> bytes:
         """Return the answer, with its length prefix, that refuses an InitProducerId with an error code."""
@@ -239,5 +238,4 @@ class SlowCoordinator:
         return is_over
 
     def _concerns(self, request: ProtocolRequest) -> bool:
-        is_of_role = self._ids.fullmatch(request.transactional_id or "") is not None
-        return is_of_role and not self._is_over.is_set()
+        return bool(self._ids.fullmatch(request.transactional_id or "")) and not self._is_over.is_set()

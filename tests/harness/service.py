@@ -160,28 +160,27 @@ class ReplicaProcess(AbstractContextManager["ReplicaProcess"]):
 
     def assigned_partitions(self) -> int:
         """Return the number of assigned partitions of events topics."""
-        return sum(number for topic, number in self._assigned().items() if ".partials." not in topic)
+        return self._assigned(are_shards=False)
 
     def assigned_shards(self) -> int:
         """Return the number of assigned shards."""
-        return sum(number for topic, number in self._assigned().items() if ".partials." in topic)
+        return self._assigned(are_shards=True)
 
-    def _assigned(self) -> dict[str, int]:
-        return {
-            dict(labels)["topic"]: int(value)
+    def _assigned(self, *, are_shards: bool) -> int:
+        return sum(
+            int(value)
             for (name, labels), value in self.scrape().samples.items()
             if name == "driftgauge_consumer_assigned_partitions"
-        }
-
-    def late(self, stream: str | None = None, window: str | None = None) -> int:
-        """Return the number of late events in the assigned shards, of one stream and window size or all."""
-        return int(self.scrape().total("driftgauge_late_events_total", stream=stream, window=window))
+            and (".partials." in dict(labels)["topic"]) == are_shards
+        )
 
     def chain_faults(self) -> dict[str, int]:
         """Return the numbers of gaps, overlaps and orphans in the partials of the assigned shards."""
         scrape = self.scrape()
-        faults = "driftgauge_partials_faults_total"
-        return {reason: int(scrape.total(faults, reason=reason)) for reason in NO_CHAIN_FAULTS}
+        return {
+            reason: int(scrape.total("driftgauge_partials_faults_total", reason=reason))
+            for reason in NO_CHAIN_FAULTS
+        }
 
     def is_ready(self) -> bool:
         return self.get("/readyz")[0] == 200
