@@ -100,8 +100,8 @@ class Log:
 
     def append(self, now_ms: int, sent: Sent | None = None, **content: Any) -> Stored:
         """Append a record, and return it."""
-        at = {"topic": self.at[0], "partition": self.at[1]}
-        self.stored.append(Stored(self.end, self.epochs[-1][0], now_ms, sent, **at, **content))
+        content |= {"topic": self.at[0], "partition": self.at[1]}
+        self.stored.append(Stored(self.end, self.epochs[-1][0], now_ms, sent, **content))
         if sent is not None:
             self.open.setdefault(sent, self.end)
         self.end += 1
@@ -120,8 +120,7 @@ class Log:
 
     def read(self, offset: int) -> list[Stored]:
         """Return what is stored from an offset up to the stable one, markers and aborted records too."""
-        first = bisect_left(self.stored, offset, key=lambda each: each.at)
-        stable = self.stable
+        first, stable = bisect_left(self.stored, offset, key=lambda each: each.at), self.stable
         return [each for each in self.stored[first : first + 2_000] if each.at < stable]
 
     def delete(self, before: int) -> None:
@@ -425,16 +424,12 @@ class SimulatedConsumer:
             else:
                 # Of what is stored last, compaction and retention leave no trace but the offset.
                 if self._positions[at] >= log.stable or not log.read(self._positions[at]):
-                    self._positions[at] = max(self._positions[at], log.stable)
-                    self._note_end(at, messages)
+                    end = self._positions[at] = max(self._positions[at], log.stable)
+                    if self._ends.get(at) != end:
+                        self._ends[at] = end
+                        messages.append(_notice(at, end, KafkaError(KafkaError._PARTITION_EOF)))
         self.most -= min(self.most, sum(each.error() is None for each in messages))
         return messages
-
-    def _note_end(self, at: Partition, messages: list[Any]) -> None:
-        end = self._positions[at]
-        if self._ends.get(at) != end:
-            self._ends[at] = end
-            messages.append(_notice(at, end, KafkaError(KafkaError._PARTITION_EOF)))
 
     def _lost_position(self, at: Partition, log: Log) -> FakeMessage | None:
         """Return the notice that the log does not hold the position, if so."""
@@ -442,13 +437,14 @@ class SimulatedConsumer:
         # A client checks its position when it learns of a new leader, not when the position is assigned.
         known = self._leaders.setdefault(at, leader)
         self._leaders[at] = leader
-        reason = ""
         # A log that was created again is shorter when the client meets it.
         if self._logs[at] is not log or not log.begin <= position <= log.end:
             reason = "fetch failed due to requested offset not available on the broker"
         elif known < leader and epoch >= 0 and log.end_of(epoch) < position:
             reason = f"Partition truncation detected: broker end offset is {log.end_of(epoch)}"
-        return _notice(at, position, KafkaError(KafkaError._AUTO_OFFSET_RESET, reason)) if reason else None
+        else:
+            return None
+        return _notice(at, position, KafkaError(KafkaError._AUTO_OFFSET_RESET, reason))
 
     def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
         for each in partitions:

@@ -37,8 +37,6 @@ from tests.builders.references import build_reference
 from tests.simulation.kafka import SimulatedAdmin, SimulatedConsumer, SimulatedTransaction
 from tests.simulation.producers import SCHEMAS, VERSION, inputs
 
-_FIRST_OF = {"images": "images", "texts": "texts", "shop": "shop/a"}
-
 
 @cache
 def baselines_folder() -> Path:
@@ -47,7 +45,7 @@ def baselines_folder() -> Path:
     The second assigns every vector to another cluster than the first; the third was fitted on more vectors.
     """
     folder = Path(tempfile.mkdtemp(prefix="driftgauge-simulation-"))
-    for family, stream in _FIRST_OF.items():
+    for family, stream in (("images", "images"), ("texts", "texts"), ("shop", "shop/a")):
         for number, (shift, count) in enumerate(((0, 1_000), (1, 1_000), (0, 100_000))):
             save_baseline(
                 folder,
