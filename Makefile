@@ -134,11 +134,11 @@ simulate: $(STAMP) ## Simulate both stages with drawn configurations, up to metr
 
 .PHONY: chaos
 chaos: $(STAMP) ## Disrupt replicas and brokers under load for half an hour, then compare every count (BROKERS=3, SEED=N)
-	@$(BIN)/python tests/chaos/run.py $(if $(BROKERS),--brokers $(BROKERS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(BIN)/python -m tests.chaos.run $(if $(BROKERS),--brokers $(BROKERS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: mutations
 mutations: $(STAMP) ## Take each guard out of the service, and see that a chaos run notices (half an hour)
-	@$(BIN)/python tests/chaos/mutations.py $(ARGS)
+	@$(BIN)/python -m tests.chaos.mutations $(ARGS)
 
 .PHONY: mutants
 mutants: $(STAMP) ## Judge the unit tests: which mutants of the service do they notice? (an hour; ARGS=--compare)
@@ -150,11 +150,11 @@ pictures: $(STAMP) ## Draw the documents' pictures of the page (needs Chromium)
 
 .PHONY: kafka
 kafka: $(STAMP) ## Run a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (needs Java 17 and Maven; PORT)
-	@$(BIN)/python -m tests.harness.broker $(if $(PORT),--port $(PORT))
+	@$(BIN)/python -m tests.harness.by_hand broker $(if $(PORT),--port $(PORT))
 
 .PHONY: registry
 registry: $(STAMP) ## Run a schema registry, Apicurio's, on 127.0.0.1:8081 until Ctrl-C (needs Java 17 and Maven; PORT)
-	@$(BIN)/python -m tests.harness.registry $(if $(PORT),--port $(PORT))
+	@$(BIN)/python -m tests.harness.by_hand registry $(if $(PORT),--port $(PORT))
 
 .PHONY: clean
 clean: ## Remove the environment and everything generated at run time

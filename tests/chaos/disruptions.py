@@ -3,21 +3,21 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from tests.chaos.background_thread import BackgroundThread
-from tests.chaos.broker_locator import BrokerLocator
-from tests.chaos.plan import Disruption, Step
-from tests.chaos.profiles import BrokerRole, DisruptionKind
+from tests.chaos.brokers import BrokerLocator
+from tests.chaos.plan import BrokerRole, Disruption, DisruptionKind, Step
 from tests.chaos.publisher import PublisherProcess
 from tests.chaos.replicas import Replicas
 from tests.harness.closing import close
 from tests.harness.node import Node
 from tests.harness.relay import Relay
+from tests.harness.service import ReplicaProcess
 
 SAMPLE_INTERVAL_S: Final = 0.25
 REQUEST_TIMEOUT_S: Final = 1.0
@@ -81,9 +81,6 @@ class ProgressSampler(BackgroundThread):
     def _close(self) -> None:
         close(self._consumer, CONSUMER)
 
-    def recovered_s(self, effective_s: float, *, has_ended: bool = False) -> float | None:
-        return recovered_s(self.samples, effective_s, has_ended=has_ended)
-
     def _run(self) -> None:
         sampled_s = time.monotonic()
         while not self._done.wait(SAMPLE_INTERVAL_S):
@@ -113,83 +110,6 @@ class ProgressSampler(BackgroundThread):
         )
 
 
-@dataclass(frozen=True)
-class DisruptionTiming:
-    """When a disruption started and took effect, by the monotonic clock.
-
-    Attributes:
-        started_s: When it started.
-        effective_s: The time from which recovery is measured. For a killed or paused replica and for a
-            broker with replicas of its partitions it is the start. For a terminated replica it is its
-            exit, for an added one its readiness, for the only broker its return, for a slow coordinator
-            its last refusal.
-    """
-
-    started_s: float
-    effective_s: float
-
-
-class BrokerOutages:
-    """Stops, kills and pauses brokers by role, and restarts them.
-
-    Attributes:
-        failures: The outages that did not happen as planned.
-    """
-
-    def __init__(self, brokers: BrokerLocator) -> None:
-        self._brokers = brokers
-        self.failures: list[str] = []
-
-    def restart(self, role: str, away_s: float) -> DisruptionTiming:
-        node = self._brokers.find(BrokerRole(role))
-        stopped_s = time.monotonic()
-        node.stop()
-        return self._restart_after(node, stopped_s, away_s)
-
-    def kill(self, role: str, away_s: float) -> DisruptionTiming:
-        node = self._brokers.find(BrokerRole(role))
-        killed_s = time.monotonic()
-        node.kill()
-        return self._restart_after(node, killed_s, away_s)
-
-    def pause(self, role: str, away_s: float) -> DisruptionTiming:
-        """Suspend a broker; its connections stay open, and it answers no requests."""
-        node = self._brokers.find(BrokerRole(role))
-        paused_s = time.monotonic()
-        with ExitStack() as paused:
-            node.pause()
-            paused.callback(node.resume)
-            time.sleep(away_s)
-        self._brokers.await_all_in_sync()
-        return DisruptionTiming(paused_s, paused_s)
-
-    def keep_below_minimum(self, _: str, away_s: float) -> DisruptionTiming:
-        """Stop all brokers but one, below min.insync.replicas (2); the controller keeps running."""
-        started_s = time.monotonic()
-        with ExitStack() as stopped:
-            for node in self._brokers.all_but_least_leading():
-                stopped.callback(node.start)
-                node.stop()
-            self._brokers.await_below_minimum()
-            time.sleep(away_s)
-            try:
-                self._brokers.await_below_minimum()
-            except AssertionError as error:
-                self.failures.append(f"the ISR did not stay below the minimum: {error}")
-        restored_s = time.monotonic()
-        self._brokers.await_all_in_sync()
-        return DisruptionTiming(started_s, restored_s)
-
-    def _restart_after(self, node: Node, stopped_s: float, away_s: float) -> DisruptionTiming:
-        time.sleep(away_s)
-        node.start()
-        if not self._brokers.is_replicated:
-            return DisruptionTiming(stopped_s, time.monotonic())
-        # The next outage must not stop the last in-sync replica.
-        self._brokers.await_all_in_sync()
-        return DisruptionTiming(stopped_s, stopped_s)
-
-
 # The service commits every second, unless its partitions move.
 HOLD_LIMIT_S: Final = 120.0
 
@@ -211,31 +131,24 @@ class DisruptionOutcome:
     recovery_s: float | None
 
 
+@dataclass
 class DisruptionRunner:
-    """Carries out the steps of the plan."""
+    """Carries out the steps of the plan.
 
-    def __init__(
-        self,
-        brokers: BrokerLocator,
-        replicas: Replicas,
-        progress: ProgressSampler,
-        publishing: PublisherProcess,
-        *,
-        relay: Relay | None,
-        recovery_limit_s: float,
-    ) -> None:
-        self._outages = BrokerOutages(brokers)
-        self._replicas = replicas
-        self._progress = progress
-        self._publishing = publishing
-        self._relay = relay
-        self._recovery_limit_s = recovery_limit_s
-        self._failures: list[str] = []
+    Attributes:
+        brokers, replicas: What is disrupted; `relay`: the way of one replica to the brokers, if there is one.
+        progress, publishing: They show when the service has recovered.
+        recovery_limit_s: The longest wait for that.
+        failures: The disruptions that did not happen as planned.
+    """
 
-    @property
-    def failures(self) -> list[str]:
-        """The disruptions that did not happen as planned."""
-        return [*self._failures, *self._outages.failures]
+    brokers: BrokerLocator
+    replicas: Replicas
+    progress: ProgressSampler
+    publishing: PublisherProcess
+    relay: Relay | None
+    recovery_limit_s: float
+    failures: list[str] = field(default_factory=list)
 
     def run_step(self, step: Step, started_s: float) -> list[DisruptionOutcome]:
         """Carry out a step, and wait until all replicas are ready and the service has recovered.
@@ -246,21 +159,26 @@ class DisruptionRunner:
         """
         time.sleep(max(0.0, started_s + step.at_s - time.monotonic()))
         with ThreadPoolExecutor(len(step.disruptions)) as threads:
-            timings = list(threads.map(self._disrupt, step.disruptions))
-        self._replicas.wait_until_ready()
+            times_s = list(threads.map(self._disrupt, step.disruptions))
+        self.replicas.wait_until_ready()
         return [
             DisruptionOutcome(
                 disruption,
-                at_s=timing.started_s - started_s,
-                overlaps=len(timings) > 1,
-                recovery_s=self._wait_for_recovery(timing),
+                begun_s - started_s,
+                len(times_s) > 1,
+                self._wait_for_recovery(begun_s, effective_s),
             )
-            for disruption, timing in zip(step.disruptions, timings, strict=True)
+            for disruption, (begun_s, effective_s) in zip(step.disruptions, times_s, strict=True)
         ]
 
-    def _disrupt(self, disruption: Disruption) -> DisruptionTiming:
+    def _disrupt(self, disruption: Disruption) -> tuple[float, float]:
+        """Carry out a disruption; return when it began, and the time from which recovery is measured.
+
+        That is what an action returns: the exit of a terminated replica, the readiness of an added one, the
+        return of the only broker, the last refusal of a slow coordinator. Else it is the beginning.
+        """
         time.sleep(disruption.after_s)
-        actions: dict[DisruptionKind, Callable[[str, float], DisruptionTiming]] = {
+        actions: dict[DisruptionKind, Callable[[str, float], float | None]] = {
             DisruptionKind.KILL: self._kill,
             DisruptionKind.PAUSE: self._pause,
             DisruptionKind.TERMINATE: self._terminate,
@@ -269,77 +187,98 @@ class DisruptionRunner:
             DisruptionKind.CUT: self._cut,
             DisruptionKind.HOLD: self._hold,
             DisruptionKind.SLOW: self._slow,
-            DisruptionKind.BROKER_RESTART: self._outages.restart,
-            DisruptionKind.BROKER_KILL: self._outages.kill,
-            DisruptionKind.BROKER_PAUSE: self._outages.pause,
-            DisruptionKind.BELOW_MINIMUM: self._outages.keep_below_minimum,
+            DisruptionKind.BROKER_RESTART: partial(self._take_down, Node.stop),
+            DisruptionKind.BROKER_KILL: partial(self._take_down, Node.kill),
+            DisruptionKind.BROKER_PAUSE: self._pause_broker,
+            DisruptionKind.BELOW_MINIMUM: self._keep_below_minimum,
         }
-        return actions[disruption.kind](disruption.target, disruption.away_s)
+        begun_s = time.monotonic()
+        effective_s = actions[disruption.kind](disruption.target, disruption.away_s)
+        return begun_s, begun_s if effective_s is None else effective_s
 
-    def _kill(self, name: str, away_s: float) -> DisruptionTiming:
-        self._replicas.kill(name)
-        killed_s = time.monotonic()
+    def _kill(self, name: str, away_s: float) -> None:
+        self.replicas.kill(name)
         time.sleep(away_s)
-        self._replicas.start(name)
-        return DisruptionTiming(killed_s, killed_s)
+        self.replicas.start(name)
 
-    def _pause(self, name: str, away_s: float) -> DisruptionTiming:
-        service = self._replicas.running[name]
-        service.pause()
-        paused_s = time.monotonic()
+    def _pause(self, name: str, away_s: float) -> None:
+        _suspend(self.replicas.running[name], away_s)
+
+    def _terminate(self, name: str, away_s: float) -> float:
+        exited_s = self._remove(name, away_s)
         time.sleep(away_s)
-        service.resume()
-        return DisruptionTiming(paused_s, paused_s)
+        self.replicas.start(name)
+        return exited_s
 
-    def _terminate(self, name: str, away_s: float) -> DisruptionTiming:
-        timing = self._remove(name, away_s)
+    def _add(self, name: str, _: float) -> float:
+        self.replicas.start(name)
+        self.replicas.wait_until_ready()
+        return time.monotonic()
+
+    def _remove(self, name: str, _: float) -> float:
+        self.replicas.terminate(name)
+        return time.monotonic()
+
+    def _cut(self, _: str, away_s: float) -> None:
+        self.relay.cut()
         time.sleep(away_s)
-        self._replicas.start(name)
-        return timing
+        self.relay.reconnect()
 
-    def _add(self, name: str, _: float) -> DisruptionTiming:
-        service = self._replicas.start(name)
-        # A replica serves HTTP just before it joins the group.
-        service.wait_for("it to serve HTTP", lambda: bool(service.logged("http server started")))
-        joining_s = time.monotonic()
-        self._replicas.wait_until_ready()
-        return DisruptionTiming(joining_s, time.monotonic())
-
-    def _remove(self, name: str, _: float) -> DisruptionTiming:
-        requested_s = time.monotonic()
-        self._replicas.terminate(name)
-        return DisruptionTiming(requested_s, time.monotonic())
-
-    def _cut(self, _: str, away_s: float) -> DisruptionTiming:
-        assert self._relay is not None, "there is no relay"
-        cut_s = time.monotonic()
-        self._relay.cut()
-        time.sleep(away_s)
-        self._relay.reconnect()
-        return DisruptionTiming(cut_s, cut_s)
-
-    def _hold(self, name: str, _: float) -> DisruptionTiming:
-        assert self._relay is not None, "there is no relay"
-        held_s = time.monotonic()
-        held = self._relay.hold_next_commit()
+    def _hold(self, name: str, _: float) -> None:
+        held = self.relay.hold_next_commit()
         if not (held.wait_until_due(HOLD_LIMIT_S) and held.wait_until_delivered()):
-            self._failures.append(f"a held commit of {name} was not delivered within {HOLD_LIMIT_S:g} s")
-        return DisruptionTiming(held_s, held_s)
+            self.failures.append(f"a held commit of {name} was not delivered within {HOLD_LIMIT_S:g} s")
 
-    def _slow(self, name: str, away_s: float) -> DisruptionTiming:
-        assert self._relay is not None, "there is no relay"
-        slow_s = time.monotonic()
-        if not self._relay.slow_coordinator("count", away_s).end(HOLD_LIMIT_S + away_s):
-            self._failures.append(f"{name} did not replace its producer within {HOLD_LIMIT_S + away_s:.0f} s")
-        return DisruptionTiming(slow_s, time.monotonic())
+    def _slow(self, name: str, away_s: float) -> float:
+        if not self.relay.slow_coordinator("count", away_s).end(HOLD_LIMIT_S + away_s):
+            self.failures.append(f"{name} did not replace its producer within {HOLD_LIMIT_S + away_s:.0f} s")
+        return time.monotonic()
 
-    def _wait_for_recovery(self, timing: DisruptionTiming) -> float | None:
-        deadline = time.monotonic() + self._recovery_limit_s
-        while True:
-            has_ended = not self._publishing.is_running
-            recovered_s = self._progress.recovered_s(timing.effective_s, has_ended=has_ended)
-            if recovered_s is not None:
-                return recovered_s - timing.started_s
-            if time.monotonic() > deadline:
-                return None
+    def _take_down(self, end: Callable[[Node], None], role: str, away_s: float) -> float | None:
+        """Stop or kill a broker, and restart it."""
+        node = self.brokers.find(BrokerRole(role))
+        end(node)
+        time.sleep(away_s)
+        node.start()
+        if not self.brokers.is_replicated:
+            return time.monotonic()
+        # The next outage must not stop the last in-sync replica.
+        self.brokers.await_all_in_sync()
+        return None
+
+    def _pause_broker(self, role: str, away_s: float) -> None:
+        """Suspend a broker; its connections stay open, and it answers no requests."""
+        _suspend(self.brokers.find(BrokerRole(role)), away_s)
+        self.brokers.await_all_in_sync()
+
+    def _keep_below_minimum(self, _: str, away_s: float) -> float:
+        """Stop all brokers but one, below min.insync.replicas (2); the controller keeps running."""
+        stopped = self.brokers.all_but_least_leading()
+        for node in stopped:
+            node.stop()
+        self.brokers.await_below_minimum()
+        time.sleep(away_s)
+        try:
+            self.brokers.await_below_minimum()
+        except AssertionError as error:
+            self.failures.append(f"the ISR did not stay below the minimum: {error}")
+        for node in stopped:
+            node.start()
+        restored_s = time.monotonic()
+        self.brokers.await_all_in_sync()
+        return restored_s
+
+    def _wait_for_recovery(self, begun_s: float, effective_s: float) -> float | None:
+        deadline = time.monotonic() + self.recovery_limit_s
+        while time.monotonic() < deadline:
+            has_ended = not self.publishing.is_running
+            if (at_s := recovered_s(self.progress.samples, effective_s, has_ended=has_ended)) is not None:
+                return at_s - begun_s
             time.sleep(SAMPLE_INTERVAL_S)
+        return None
+
+
+def _suspend(process: Node | ReplicaProcess, away_s: float) -> None:
+    process.pause()
+    time.sleep(away_s)
+    process.resume()

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import Provenance, fit_baseline
 from driftgauge.baseline.windows import Traffic
-from tests.chaos.expected_counts import WINDOWS_MS
-from tests.chaos.profiles import SOCKET_TIMEOUT_S, BrokerRole, Profile
+from tests.chaos.plan import SOCKET_TIMEOUT_S, Profile
+from tests.chaos.windows import WINDOWS_MS
 from tests.chaos.workload import BURST, CENTRES, LIVE, PARTITIONS, START_MS, STREAMS, blobs
 from tests.harness.case import Case
 
@@ -61,15 +61,6 @@ class Environment(Case):
                 "socket.timeout.ms": int(SOCKET_TIMEOUT_S * 1_000),
             },
         )
-
-    @property
-    def by_role(self) -> dict[BrokerRole, str]:
-        """The topics whose leaders are disrupted."""
-        return {
-            BrokerRole.EVENTS: self.events_topic,
-            BrokerRole.PARTIALS: self.partials_topic,
-            BrokerRole.CHANGELOG: self.changelog_topic,
-        }
 
     def fit(self, stream: str) -> None:
         random = np.random.default_rng(len(self.centroids))

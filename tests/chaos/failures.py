@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Final
 
 from driftgauge.core.counting.partial import CommitPart
@@ -36,38 +37,17 @@ FAILED_STARTS: Final = 3
 FAILED_START_S: Final = 1.0
 
 
-def stop_in_commit() -> None:
-    """Suspend the process after the records of a commit are delivered and before its offsets are."""
-    _fail_in("_deliver", lambda _: _suspend())
-
-
 def rejoin_in_commit() -> None:
     """Suspend the process as `stop_in_commit` does; the consumer joins again before the offsets are sent."""
 
     def rejoin(transaction: Transaction) -> None:
-        _suspend()
-        assert transaction._consumer is not None
+        _suspend(transaction)
         time.sleep(NOTICED_S)
         # The client joins again by this call, before it reports the loss (librdkafka 2.16).
         transaction._consumer.incremental_unassign([])
         time.sleep(JOINED_S)
 
     _fail_in("_deliver", rejoin)
-
-
-def abort_in_commit() -> None:
-    """Abort the transaction after its records are delivered."""
-    _fail_in("_deliver", _abort)
-
-
-def abort_at_begin() -> None:
-    """Abort the transaction before any record is written."""
-    _fail_in("begin", _abort)
-
-
-def abort_in_windows_commit() -> None:
-    """Abort the transaction of WINDOWS after its records are delivered."""
-    _fail_in("_deliver", _abort, role="windows")
 
 
 def interleave_parts() -> None:
@@ -101,15 +81,13 @@ def lose_producer_in_commit() -> None:
     def lose(transaction: Transaction) -> None:
         failing[transaction.producer] = FAILED_STARTS
         transaction.close()
-        message = "the producer was lost on purpose"
-        raise TransactionFailed(message)
+        raise TransactionFailed("the producer was lost on purpose")
 
     def start_late(self: Transaction, bound_s: float) -> None:
         if failing[self.producer]:
             failing[self.producer] -= 1
             time.sleep(FAILED_START_S)
-            message = "no producer, on purpose"
-            raise TransactionFailed(message)
+            raise TransactionFailed("no producer, on purpose")
         start(self, bound_s)
 
     _fail_in("_deliver", lose)
@@ -143,7 +121,7 @@ def abort_after_loss() -> None:
     Transaction._deliver = deliver_and_abort
 
 
-def _suspend() -> None:
+def _suspend(_: Transaction) -> None:
     subprocess.Popen(["sh", "-c", f"sleep {STOPPED_S}; kill -CONT {os.getpid()}"])
     # The signal is sent to this thread, so that the thread stops at once.
     signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
@@ -151,8 +129,7 @@ def _suspend() -> None:
 
 def _abort(transaction: Transaction) -> None:
     transaction.abort(ABORT_S)
-    message = "aborted on purpose"
-    raise TransactionFailed(message)
+    raise TransactionFailed("aborted on purpose")
 
 
 def _fail_in(
@@ -178,15 +155,14 @@ def _fail_in(
 
 
 FAILURES: Final = {
-    failure.__name__: failure
-    for failure in (
-        stop_in_commit,
-        rejoin_in_commit,
-        abort_in_commit,
-        abort_at_begin,
-        abort_in_windows_commit,
-        interleave_parts,
-        abort_after_loss,
-        lose_producer_in_commit,
-    )
+    # The process is suspended after the records of a commit are delivered and before its offsets are.
+    "stop_in_commit": partial(_fail_in, "_deliver", _suspend),
+    "rejoin_in_commit": rejoin_in_commit,
+    # The transaction is aborted after its records are delivered, or before any record is written.
+    "abort_in_commit": partial(_fail_in, "_deliver", _abort),
+    "abort_in_windows_commit": partial(_fail_in, "_deliver", _abort, role="windows"),
+    "abort_at_begin": partial(_fail_in, "begin", _abort),
+    "interleave_parts": interleave_parts,
+    "abort_after_loss": abort_after_loss,
+    "lose_producer_in_commit": lose_producer_in_commit,
 }

@@ -13,26 +13,28 @@ from scipy.spatial.distance import jensenshannon
 from driftgauge.records.partials import decode_part
 from tests.chaos.checks import (
     Check,
+    check_burst,
+    check_counts,
     check_dead_letters,
     check_gauges,
+    check_late,
     check_log,
+    check_nothing_closed_early,
     check_replay,
     check_revisions,
     check_unmarked,
-)
-from tests.chaos.committed_reader import CommittedReader, check_reads
-from tests.chaos.count_checks import (
-    check_burst,
-    check_counts,
-    check_late,
-    check_nothing_closed_early,
     late_totals,
 )
+from tests.chaos.committed_reader import CommittedReader, check_reads
 from tests.chaos.environment import SHARDS, Environment
-from tests.chaos.expected_counts import ExpectedCounts, nearest
-from tests.chaos.progress_chain import ProgressChain, check_chain_counters, check_partials
-from tests.chaos.results import PublishedRevision, final_results
-from tests.chaos.verdict_checks import check_verdicts, level_of
+from tests.chaos.history_checks import (
+    ProgressChain,
+    check_chain_counters,
+    check_partials,
+    check_verdicts,
+    level_of,
+)
+from tests.chaos.windows import ExpectedCounts, PublishedRevision, final_results, nearest
 from tests.chaos.workload import BURST, CENTRES, LIVE, LOSSY, STREAMS, Workload
 from tests.harness.scrape import Scrape
 from tests.harness.service import driftgauge

@@ -1,6 +1,6 @@
 """Mutation tests of the chaos run: each removes a guard or breaks a rule of the service; its run must fail.
 
-    python tests/chaos/mutations.py [NAME…]
+    python -m tests.chaos.mutations [NAME…]
 
 Each injected failure also gets a run without a mutation, whose counts must be exact. Status 1 if a mutation
 is not detected, or if a run without one is not exact.
@@ -13,17 +13,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tests.chaos.options import Options  # noqa: E402
-from tests.chaos.plan import Disruption, Step  # noqa: E402
-from tests.chaos.profiles import EXTRA_REPLICA, RELAYED_REPLICA, REPLICAS, DisruptionKind  # noqa: E402
-from tests.chaos.report import Finding, Report, summary  # noqa: E402
-from tests.chaos.scenario import run_chaos  # noqa: E402
-from tests.harness.jars import BrokerUnavailable  # noqa: E402
-from tests.harness.nodes import KafkaCluster  # noqa: E402
-from tests.output import say  # noqa: E402
+from tests.chaos.plan import (
+    EXTRA_REPLICA,
+    RELAYED_REPLICA,
+    REPLICAS,
+    Disruption,
+    DisruptionKind,
+    Options,
+    Step,
+)
+from tests.chaos.report import Finding, Report, summary
+from tests.chaos.run import run_chaos
+from tests.harness.broker import KafkaCluster
+from tests.harness.jars import BrokerUnavailable
+from tests.output import say
 
 PROGRAM: Final = str(Path(__file__).with_name("mutant.py"))
 EVENTS, SECONDS, SEED = 10_000, 25.0, 1
@@ -64,10 +67,6 @@ class Trial:
         )
         with tempfile.TemporaryDirectory(prefix="driftgauge-mutation-") as folder:
             return run_chaos(cluster, Path(folder), options, lambda _: None)
-
-    def is_right(self, report: Report) -> bool:
-        """Return whether the counts are exact without a mutation, or wrong with one."""
-        return report.finding is (Finding.EXACT if self.mutation == NONE else Finding.WRONG)
 
 
 KILL: Final = (Step(8.0, (Disruption(DisruptionKind.KILL, REPLICAS[0], 0.0, 0.0),)),)
@@ -125,20 +124,16 @@ def main() -> None:
         with Options(EVENTS, 0, SECONDS, SEED).make_cluster() as cluster:
             for trial in trials:
                 report = trial.run(cluster)
-                is_right = trial.is_right(report)
+                is_right = report.finding is (Finding.EXACT if trial.mutation == NONE else Finding.WRONG)
                 unexpected += not is_right
                 say(f"{'ok  ' if is_right else 'WRONG'} {trial.name}: counts {report.finding}")
-                for line in summary(report).splitlines():
-                    if prints(line, is_right=is_right):
-                        say(f"    {line}")
+                # All lines if unexpected, else those of failed checks.
+                lines = summary(report).splitlines()
+                for line in lines if not is_right else [each for each in lines if each.startswith("FAIL")]:
+                    say(f"    {line}")
     except BrokerUnavailable as reason:
         sys.exit(str(reason))
     sys.exit(1 if unexpected else 0)
-
-
-def prints(line: str, *, is_right: bool) -> bool:
-    """Return whether to print a line of the report: all lines if unexpected, else those of failed checks."""
-    return not is_right or line.startswith("FAIL")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 import multiprocessing
 import signal
 import time
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +18,7 @@ TICK_S: Final = 0.02
 LONGEST_OUTAGE_S: Final = 900.0
 
 
-class PublisherProcess:
+class PublisherProcess(AbstractContextManager["PublisherProcess"]):
     """A child process that publishes the workload; a context manager that kills it."""
 
     def __init__(self, workload: Workload, bootstrap: str, topic: str) -> None:
@@ -32,33 +32,16 @@ class PublisherProcess:
         self._process.start()
         answers.close()
 
-    def __enter__(self) -> "PublisherProcess":
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.join()
-
-    def wait_for_start(self) -> float:
-        """Return when the first event was sent, by the monotonic clock."""
-        started_s: float = self._answer(PATIENCE_S)
-        return started_s
 
     @property
     def is_running(self) -> bool:
         return self._process.is_alive()
 
-    def wait_for_end(self, within_s: float) -> None:
-        """Wait until the broker has acknowledged all events; AssertionError if it rejected one."""
-        problem = self._answer(within_s)
-        assert problem == "", problem
-
-    def _answer(self, within_s: float) -> Any:
+    def wait_for_answer(self, within_s: float) -> Any:
+        """Return when the first event was sent, by the monotonic clock; then, what was not delivered."""
         assert self._answers.poll(within_s), f"the publisher did not answer within {within_s:g} s"
         try:
             return self._answers.recv()
@@ -67,7 +50,7 @@ class PublisherProcess:
 
 
 def _publish(spec: WorkloadSpec, bootstrap: str, topic: str, answers: Connection) -> None:
-    """Publish all events in order; send the start time, and at the end the first error or an empty string."""
+    """Publish all events in order; send the start time, and at the end the errors."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and kills this process
     workload = Workload.make(spec)
     producer = Producer(
@@ -98,7 +81,5 @@ def _publish(spec: WorkloadSpec, bootstrap: str, topic: str, answers: Connection
         row = due
         producer.poll(TICK_S)
     unsent = producer.flush(LONGEST_OUTAGE_S)
-    problems = [error.str() for error in failures]
-    if unsent:
-        problems.append(f"{unsent:,} events were not delivered within {LONGEST_OUTAGE_S:g} s")
-    answers.send(problems[0] if problems else "")
+    late = [f"{unsent:,} events were not delivered within {LONGEST_OUTAGE_S:g} s"] if unsent else []
+    answers.send([*(error.str() for error in failures[:1]), *late])

@@ -1,19 +1,17 @@
-"""Starts and stops the replicas of the service as processes, at most one at a time under each name."""
+"""Starts and stops the replicas of the service as processes, and samples how full their rounds are."""
 
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
+from tests.chaos.background_thread import BackgroundThread
 from tests.harness.scrape import Scrape
 from tests.harness.service import DRIFTGAUGE, ReplicaProcess
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_for
 
-POLL_INTERVAL_S = 0.1
 TAIL_LINES = 5
 # The run stops after this many failures.
 MAX_FAILURES = 10
@@ -21,7 +19,7 @@ MAX_FAILURES = 10
 UNNAMED: Final = ("replica-2", "replica-4")
 
 
-class Replicas:
+class Replicas(AbstractContextManager["Replicas"]):
     """The replicas of one configuration; leaving the context kills the running ones.
 
     Different threads may handle different names. A replica that hangs is aborted, so that its log ends with
@@ -57,22 +55,9 @@ class Replicas:
         self.failures: list[str] = []
         self.dead_clients: list[str] = []
 
-    def __enter__(self) -> "Replicas":
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for service in self._running.values():
             service.kill()
-
-    @property
-    def starts(self) -> int:
-        """The number of processes started so far."""
-        return self._starts.total()
 
     @property
     def running(self) -> dict[str, ReplicaProcess]:
@@ -108,17 +93,14 @@ class Replicas:
 
         A replica that has exited by itself, or is not ready in time, is recorded as a failure and restarted.
         """
-        deadline = time.monotonic() + PATIENCE_S
-        while waiting := [name for name in self.running if not self._is_ready(name)]:
-            if time.monotonic() > deadline:
-                for name in waiting:
-                    if name not in self._running:
-                        continue
+        try:
+            wait_for("all replicas", lambda: all(self._is_ready(name) for name in self.running))
+        except AssertionError:
+            for name, service in self.running.items():
+                if not self._is_ready(name) and self._running.get(name) is service:
                     self.failures.append(f"{name} was not ready within {PATIENCE_S:g} s")
-                    self._running[name].abort()
+                    service.abort()
                     self.start(name)
-                return
-            time.sleep(POLL_INTERVAL_S)
 
     def scrapes(self) -> dict[str, Scrape]:
         """Return the metrics of each replica that answers."""
@@ -132,16 +114,13 @@ class Replicas:
         service = self._running.get(name)
         if service is None:
             return True  # it was stopped meanwhile
-        if not service.is_running():
-            if self._running.get(name) is not service:
-                return True
+        if service.is_running():
+            with suppress(AssertionError):  # it does not serve HTTP yet
+                return service.is_ready()
+        elif self._running.get(name) is service:
             self._record_exit(name, service)
             self.start(name)
-            return False
-        try:
-            return service.is_ready()
-        except AssertionError:
-            return False  # it does not serve HTTP yet
+        return False
 
     def _record_exit(self, name: str, service: ReplicaProcess) -> None:
         status = service.wait_for_exit(within_s=1)
@@ -150,4 +129,50 @@ class Replicas:
             return
         tail = "\n".join(service.log_tail().splitlines()[-TAIL_LINES:])
         self.failures.append(f"{name} exited by itself with status {status}:\n{tail}")
-        assert len(self.failures) < MAX_FAILURES, "\n".join(["replicas keep failing", *self.failures])
+        if len(self.failures) >= MAX_FAILURES:
+            raise RuntimeError("\n".join(["replicas keep failing", *self.failures]))
+
+
+SAMPLE_INTERVAL_S: Final = 2.0
+ROLES: Final = ("count", "windows")
+
+
+class LoadSampler(BackgroundThread):
+    """Samples the metrics of all replicas, in a thread, while the context is open.
+
+    It waits for the answer of a paused replica, and misses what a replica does just before it ends.
+
+    Attributes:
+        most_panes: The most panes that a replica kept.
+        least_limit: The least bound of what one commit wrote, over its most, by role.
+        aborted: The number of transactions that were aborted, by role.
+    """
+
+    def __init__(self, replicas: Replicas) -> None:
+        super().__init__("the sampler of metrics")
+        self._replicas = replicas
+        self.most_panes = 0
+        self.least_limit = dict.fromkeys(ROLES, 1.0)
+        self.aborted: Counter[str] = Counter()
+
+    @property
+    def summary(self) -> str:
+        of_roles = (
+            f"{role}: {self.aborted[role]} commits aborted, least commit limit {self.least_limit[role]:g}"
+            for role in ROLES
+        )
+        return f"a replica kept at most {self.most_panes:,} panes; {'; '.join(of_roles)}"
+
+    def _run(self) -> None:
+        last: Counter[tuple[str, str]] = Counter()
+        while not self._done.wait(SAMPLE_INTERVAL_S):
+            for name, scrape in self._replicas.scrapes().items():
+                self.most_panes = max(self.most_panes, int(scrape.total("driftgauge_shard_panes")))
+                for role in ROLES:
+                    limit = scrape.value("driftgauge_commit_limit_ratio", role=role)
+                    self.least_limit[role] = min(self.least_limit[role], 1.0 if limit is None else limit)
+                    aborted = int(scrape.total("driftgauge_commits_total", role=role, outcome="aborted"))
+                    # A new process begins at zero.
+                    known = last[name, role] if aborted >= last[name, role] else 0
+                    self.aborted[role] += aborted - known
+                    last[name, role] = aborted

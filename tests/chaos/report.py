@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.chaos.checks import Check
 from tests.chaos.disruptions import DisruptionOutcome
-from tests.chaos.options import Options
+from tests.chaos.plan import Options
 
 MISMATCHES_SHOWN: Final = 10
 MISMATCH_LENGTH: Final = 300

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -45,12 +45,12 @@ WindowKey = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class SourceEvent:
-    """An event to publish; if `partition` is None the producer chooses."""
+    """An event to publish; if `partition` is -1 the producer chooses."""
 
     stream: str
     time_ms: int
     vector: NDArray[np.float32]
-    partition: int | None = None
+    partition: int = -1
     confidence: float | None = None
 
     @property
@@ -70,12 +70,6 @@ def make_events(
     order = np.argsort(times + random.uniform(0, disorder_ms, number), kind="stable")
     vectors = random.normal(size=(number, DIMENSION)).astype(np.float32)
     return [SourceEvent(stream, int(times[row]), vectors[row]) for row in order]
-
-
-def on_every_partition(stream: str, time_ms: int, partitions: int) -> list[SourceEvent]:
-    """Return one event of zeros for each partition."""
-    vector = np.zeros(DIMENSION, dtype=np.float32)
-    return [SourceEvent(stream, time_ms, vector, partition) for partition in range(partitions)]
 
 
 @cache
@@ -181,18 +175,31 @@ class Case(TopicOwner):
         return ReplicaProcess(self.config, log, {**named, **(settings or {})}, program, role)
 
     @contextmanager
-    def serve_ready(self, *replicas: str) -> Iterator[list[ReplicaProcess]]:
-        """Start replicas and yield them when all are ready; kill them when the context ends."""
-        with ExitStack() as running:
-            services = [running.enter_context(self.serve(replica)) for replica in replicas]
-            for service in services:
-                service.wait_until_ready()
-            yield services
+    def serving(self, *arguments: Any, **options: Any) -> Iterator[ReplicaProcess]:
+        """Start the service as `serve` does; when the context ends, it must stop with status 0."""
+        with self.serve(*arguments, **options) as service:
+            yield service
+            service.stop()
 
     def producer(self, **properties: str | int) -> Producer:
         return Producer(
             {"bootstrap.servers": self.bootstrap, "sticky.partitioning.linger.ms": 0} | properties
         )
+
+    def send(self, *values: bytes | None, topic: str | None = None, **options: Any) -> None:
+        """Send records as they are, with these options of `produce`."""
+        # More than any topic of a test takes.
+        producer = self.producer(**{"message.max.bytes": 20_000_000})
+        for value in values:
+            producer.produce(topic or self.events_topic, value, **options)
+        assert producer.flush(TIMEOUT_S) == 0
+
+    def begin_transaction(self) -> Producer:
+        """Return a producer with an open transaction, which brokers let stay open."""
+        producer = self.producer(**{"transactional.id": self.name, "transaction.timeout.ms": 600_000})
+        producer.init_transactions(TIMEOUT_S)
+        producer.begin_transaction()
+        return producer
 
     def publish(
         self, events: Iterable[SourceEvent], *, keyed: bool = False, topic: str | None = None
@@ -201,11 +208,9 @@ class Case(TopicOwner):
         producer = self.producer()
         failures = DeliveryFailures()
         for event in events:
-            placed = {} if event.partition is None else {"partition": event.partition}
             key = event.stream if keyed else None
-            producer.produce(
-                topic or self.events_topic, event.value, key, on_delivery=failures.note, **placed
-            )
+            at = {"partition": event.partition, "on_delivery": failures.note}
+            producer.produce(topic or self.events_topic, event.value, key, **at)
             producer.poll(0)
         assert producer.flush(TIMEOUT_S) == 0
         assert failures == []
@@ -226,8 +231,9 @@ class Case(TopicOwner):
         return [event for stream in self.streams for event in self.on_every_partition(CLOSING_MS, stream)]
 
     def on_every_partition(self, time_ms: int, stream: str = "alpha") -> list[SourceEvent]:
-        """Return one event of a stream on each partition."""
-        return on_every_partition(stream, time_ms, self.partitions or 0)
+        """Return one event of a stream, of zeros, on each partition."""
+        vector = np.zeros(DIMENSION, dtype=np.float32)
+        return [SourceEvent(stream, time_ms, vector, partition) for partition in range(self.partitions or 0)]
 
     def counts_of(self, events: Iterable[SourceEvent]) -> dict[WindowKey, int]:
         """Return the number of events in each window."""
@@ -259,8 +265,9 @@ class Case(TopicOwner):
 
     def final_counts(self, stream: str | None = None) -> dict[WindowKey, int]:
         """Return the last count of each window, of one stream or all."""
-        final = self.final_results().items()
-        return {key: record["count"] for key, record in final if stream in (None, key[0])}
+        return {
+            key: record["count"] for key, record in self.final_results().items() if stream in (None, key[0])
+        }
 
     def dead_letters(self) -> list[Message]:
         return self.read(self.dead_letters_topic)
@@ -275,8 +282,9 @@ class Case(TopicOwner):
 
     def _committed(self, group: str, topic: str) -> dict[int, int]:
         # A transaction that is open must not delay the answer.
-        partitions = range(self.count_partitions(topic))
-        return committed(self.bootstrap, group, topic, partitions, "read_uncommitted")
+        return committed(
+            self.bootstrap, group, topic, range(self.count_partitions(topic)), "read_uncommitted"
+        )
 
     def move_offset(self, group: str, topic: str, partition: int, offset: int) -> None:
         """Set a group's offset as an operator does; the group must have no members."""

@@ -3,9 +3,8 @@
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from types import TracebackType
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -17,9 +16,10 @@ from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
 from tests.harness.closing import close
 from tests.harness.topics import SHORT_SESSION, TIMEOUT_S, TopicOwner, committed, non_member
+from tests.waiting import wait_for
 
 
-class Cluster(TopicOwner):
+class Cluster(AbstractContextManager["Cluster"], TopicOwner):
     """An events topic, topics for results and dead letters, and a consumer group, all with unique names."""
 
     def __init__(self, bootstrap: str, partitions: int = 2) -> None:
@@ -35,19 +35,10 @@ class Cluster(TopicOwner):
         }
         self.admin = client.admin(self.properties)
         self.shared_admin = SharedAdmin(partial(client.admin, self.properties), SYSTEM_CLOCK)
-        self.create(self.events, partitions)
-        self.create(self.windows, 1)
-        self.create(self.letters, 1)
+        for topic, number in ((self.events, partitions), (self.windows, 1), (self.letters, 1)):
+            self.create(topic, number)
 
-    def __enter__(self) -> "Cluster":
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # The broker is shared, and each partition keeps files open.
         internal = [topic for topic in self.admin.list_topics().topics if f".{self.group}." in topic]
         self.admin.delete_topics([self.events, self.windows, self.letters, *internal])
@@ -118,8 +109,4 @@ class Cluster(TopicOwner):
         """Return the first or the end offset of each log."""
         offsets = LogOffsets(self.shared_admin, **kind)
         offsets.request(partitions)
-        found: list[dict[Partition, int]] = []
-        self.await_that(
-            lambda: (answers := offsets.collect()) is not None and not found.append(answers), "offsets"
-        )
-        return found[0]
+        return wait_for("offsets", offsets.collect)

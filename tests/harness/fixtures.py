@@ -7,7 +7,7 @@ with `CI=true` they fail instead.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
@@ -19,7 +19,6 @@ from confluent_kafka.admin import AdminClient
 from tests.harness.broker import Broker
 from tests.harness.cluster import Cluster
 from tests.harness.jars import BrokerUnavailable
-from tests.harness.nodes import KafkaCluster
 from tests.harness.topics import BOOTSTRAP_VARIABLE
 from tests.needed import skip_or_fail
 
@@ -37,20 +36,7 @@ class ExternalCluster:
 
     bootstrap: str
 
-    def stop(self) -> NoReturn:
-        self._skip()
-
-    def kill(self) -> NoReturn:
-        self._skip()
-
-    def restart(self) -> NoReturn:
-        self._skip()
-
-    @property
-    def pid(self) -> int:
-        self._skip()
-
-    def _skip(self) -> NoReturn:
+    def __getattr__(self, name: str) -> NoReturn:
         pytest.skip(
             f"This test stops the broker, and {BOOTSTRAP_VARIABLE}={self.bootstrap} is not the "
             f"tests' own: unset {BOOTSTRAP_VARIABLE} to run it."
@@ -62,7 +48,15 @@ def kafka_broker() -> Iterator[Broker | ExternalCluster]:
     """The broker of this run. A test that stops the broker restarts it before the test ends."""
     external = os.environ.get(BOOTSTRAP_VARIABLE)
     if external:
-        require_answer(external)
+        try:
+            AdminClient({"bootstrap.servers": external}).list_topics(timeout=CONNECT_TIMEOUT_S)
+        except KafkaException as error:
+            pytest.fail(
+                f"No Kafka cluster answers at {BOOTSTRAP_VARIABLE}={external} within "
+                f"{CONNECT_TIMEOUT_S:.0f} s ({error}): start it, or unset the variable to let the "
+                "tests start their own.",
+                pytrace=False,
+            )
         yield ExternalCluster(external)
         return
     with running(Broker) as broker:
@@ -80,13 +74,6 @@ def running(make: Callable[[], AbstractContextManager[_Server]]) -> Iterator[_Se
         yield server
 
 
-def running_cluster(
-    roles: Sequence[str], *, version: str | None = None
-) -> AbstractContextManager[KafkaCluster]:
-    """Return a context of a new cluster that runs until it ends."""
-    return running(lambda: KafkaCluster(roles, version=version))
-
-
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[str]:
     """`host:port` of a broker that allows everything without an ACL, except creating topics."""
@@ -98,19 +85,6 @@ def guarded() -> Iterator[str]:
 def bootstrap(kafka_broker: Broker | ExternalCluster) -> str:
     """`host:port` of the broker, for `bootstrap.servers`."""
     return kafka_broker.bootstrap
-
-
-def require_answer(address: str) -> None:
-    """Fail the run if the external cluster does not answer."""
-    try:
-        AdminClient({"bootstrap.servers": address}).list_topics(timeout=CONNECT_TIMEOUT_S)
-    except KafkaException as error:
-        pytest.fail(
-            f"No Kafka cluster answers at {BOOTSTRAP_VARIABLE}={address} within "
-            f"{CONNECT_TIMEOUT_S:.0f} s ({error}): start it, or unset the variable to let the "
-            "tests start their own.",
-            pytrace=False,
-        )
 
 
 @pytest.fixture

@@ -10,8 +10,6 @@ from driftgauge.config.stream import SmallestDrift
 from driftgauge.telemetry.metrics import METRICS
 from tests.harness.scrape import Scrape
 
-# A gauge of the configuration.
-_CONFIGURED = {"driftgauge_window_overdue_threshold_seconds"}
 _KINDS = {
     "mix": "js_divergence",
     "shift": "mean_shift",
@@ -26,18 +24,15 @@ _MEASURED = {
     name
     for name, metric in METRICS.items()
     if name.startswith("driftgauge_window_") and metric.type == "gauge"
-} - _CONFIGURED
-# Results do not hold their time of publication.
-_CLOSED = "driftgauge_window_closed_timestamp_seconds"
+} - {
+    # One is of the configuration, and results do not hold their time of publication.
+    "driftgauge_window_overdue_threshold_seconds",
+    "driftgauge_window_closed_timestamp_seconds",
+}
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 """A metric's name and its labels, as sorted pairs."""
 Samples = dict[Series, float]
-
-
-def window_gauges(scrape: Scrape) -> Samples:
-    """Return a replica's samples of closed windows."""
-    return {series: value for series, value in scrape.samples.items() if series[0] in _MEASURED}
 
 
 def compare_gauges(
@@ -47,8 +42,8 @@ def compare_gauges(
     expected = expected_gauges(final)
     shown: defaultdict[Series, list[float]] = defaultdict(list)
     for scrape in scrapes:
-        for series, value in window_gauges(scrape).items():
-            if series[0] != _CLOSED:
+        for series, value in scrape.samples.items():
+            if series[0] in _MEASURED:
                 shown[series].append(value)
     return {
         series: (shown[series], [expected[series]] if series in expected else [])
@@ -93,7 +88,13 @@ def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float
     for cluster in record["clusters"]:
         labels = _of_cluster(cluster)
         yield "cluster_ratio", labels, cluster["share"]
-        yield "cluster_contribution", {**labels, "kind": "mix"}, _signed_contribution(cluster)
+        # It is negative if the cluster's share has fallen, and None if it was not scored.
+        part, rise = cluster["js_contribution"], cluster["share"] - cluster["baseline_share"]
+        yield (
+            "cluster_contribution",
+            {**labels, "kind": "mix"},
+            None if part is None else copysign(part, rise),
+        )
     for segment in record["segments"]:
         labels = {"segment": segment["key"], "value": segment["value"]}
         for verdict in _VERDICTS:
@@ -114,11 +115,3 @@ def _kinds(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float 
 
 def _of_cluster(cluster: dict[str, Any]) -> dict[str, str]:
     return {"cluster_id": str(cluster["id"]), "name": cluster["name"] or ""}
-
-
-def _signed_contribution(cluster: dict[str, Any]) -> float | None:
-    """Return a cluster's part of the divergence, negative if its share has fallen; None if not scored."""
-    contribution: float | None = cluster["js_contribution"]
-    return (
-        None if contribution is None else copysign(contribution, cluster["share"] - cluster["baseline_share"])
-    )

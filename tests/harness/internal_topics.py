@@ -1,6 +1,5 @@
 """A real cluster's events topic, internal topics and groups, for tests of their preparation."""
 
-import uuid
 from collections.abc import Iterable
 
 from confluent_kafka import Producer
@@ -16,24 +15,20 @@ from confluent_kafka.admin import (
 )
 
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.kafka import client, topics
+from driftgauge.kafka import topics
 from driftgauge.kafka.topics import InternalTopics
-from tests.harness.topics import TIMEOUT_S, TopicOwner
+from tests.harness.cluster import Cluster
+from tests.harness.topics import TIMEOUT_S
 
 SHARDS = 2
 
 
-class InternalTopicsCluster(TopicOwner):
+class InternalTopicsCluster(Cluster):
     """An events topic of three partitions, and the names of two internal topics."""
 
     def __init__(self, bootstrap: str) -> None:
-        name = uuid.uuid4().hex
-        self.events, self.group = f"events-{name}", f"group-{name}"
-        self.partials, self.changelog = f"partials-{name}", f"changelog-{name}"
-        self.bootstrap = bootstrap
-        self.properties: client.KafkaProperties = {"bootstrap.servers": bootstrap, "group.id": self.group}
-        self.admin = client.admin(self.properties)
-        self.create(self.events, 3)
+        super().__init__(bootstrap, partitions=3)
+        self.partials, self.changelog = f"partials-{self.group}", f"changelog-{self.group}"
 
     def settings(self, topic: str) -> dict[str, str]:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
@@ -42,9 +37,7 @@ class InternalTopicsCluster(TopicOwner):
 
     def producer(self) -> Producer:
         """Return a transactional producer that is ready."""
-        producer = client.transactional_producer(self.properties, self.group, lambda _: None)
-        producer.init_transactions(TIMEOUT_S)
-        return producer
+        return self.writer(self.group)
 
     def prepare(self, admin: AdminClient | None = None) -> None:
         topics.prepare_internal_topics(
@@ -60,7 +53,8 @@ class AclCluster(InternalTopicsCluster):
 
     def __init__(self, bootstrap: str) -> None:
         super().__init__(bootstrap)
-        self._marker = f"marker-{uuid.uuid4().hex}"
+        # Rules come into force in the order of their creation, so a rule of this topic shows that others are.
+        self._marker = f"marker-{self.group}"
         self.create(self._marker, 1)
 
     def set_rules(
@@ -82,7 +76,6 @@ class AclCluster(InternalTopicsCluster):
         ]
         for future in self.admin.create_acls(bindings).values():
             future.result(TIMEOUT_S)
-        # Rules come into force in the order of their creation, so the marker's rule shows that these are.
         if kind is not ResourceType.TOPIC or name != self._marker:
             self.set_rules(ResourceType.TOPIC, self._marker, deny=[AclOperation.DESCRIBE])
             self.await_partitions(self._marker, 0)

@@ -59,13 +59,9 @@ def fetch_jars(version: str | None = None) -> Path:
     Raises BrokerUnavailable.
     """
     version = version or kafka_version()
-    return fetch(f"libs-{version}", POM, lambda folder: copy_jars(folder, version))
-
-
-def copy_jars(folder: Path, version: str) -> None:
-    """Copies the jars of a version of Kafka into `folder` by Maven. Raises BrokerUnavailable."""
     arguments = (f"-Dkafka.version={version}", "dependency:copy-dependencies", "-DincludeScope=runtime")
-    run_maven(f"the jars of Kafka {version}", POM, folder, arguments)
+    what = f"the jars of Kafka {version}"
+    return fetch(f"libs-{version}", POM, lambda folder: run_maven(what, POM, folder, arguments))
 
 
 def fetch(name: str, pom: Path, fill: Callable[[Path], None]) -> Path:

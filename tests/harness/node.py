@@ -57,7 +57,7 @@ class Node(ServerProcess):
         if done.returncode != 0:
             raise ServerError(
                 f"Formatting the storage of node {self.number} failed with code {done.returncode}; its "
-                f"settings come from nodes.py. It said:\n{done.stdout}{done.stderr}"
+                f"settings come from broker.py. It said:\n{done.stdout}{done.stderr}"
             )
 
     def _answers(self) -> bool:

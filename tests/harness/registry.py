@@ -1,20 +1,13 @@
-"""A real schema registry for the tests: Apicurio Registry, one process, loopback only.
-
-To run one by hand:
-
-    python -m tests.harness.registry --port 8081
-"""
+"""A real schema registry for the tests: Apicurio Registry, one process, loopback only."""
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import Final
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tests.harness.by_hand import serve_by_hand
 from tests.harness.jars import FOLDER, fetch, find_java, run_maven
 from tests.harness.node import HOST, free_ports
 from tests.harness.process import ServerProcess
@@ -31,7 +24,8 @@ class Registry(ServerProcess):
 
     def __init__(self, port: int | None = None) -> None:
         java = find_java()
-        app = fetch("registry", POM, _unpack)
+        what, goal = "the files of Apicurio Registry", ("dependency:unpack",)
+        app = fetch("registry", POM, lambda folder: run_maven(what, POM, folder, goal))
         (jar,) = app.glob("*-runner.jar")
         self._temporary = tempfile.TemporaryDirectory(prefix="driftgauge-registry-")
         folder = Path(self._temporary.name)
@@ -54,30 +48,9 @@ class Registry(ServerProcess):
         self.stop()
         self._temporary.cleanup()
 
-    @property
-    def address(self) -> str:
-        """The address, as `--registry` and `schema_registry.url` take it."""
-        return self.url
-
     def _answers(self) -> bool:
         try:
             with urlopen(f"{self.url}/subjects", timeout=5) as answer:
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
-
-
-def _unpack(folder: Path) -> None:
-    run_maven("the files of Apicurio Registry", POM, folder, ("dependency:unpack",))
-
-
-def main() -> None:
-    """Serves one registry in the foreground."""
-    parser = argparse.ArgumentParser(description="Serve a schema registry on the loopback interface.")
-    parser.add_argument("--port", type=int, default=8081, help="0 takes a free one (default: 8081)")
-    arguments = parser.parse_args()
-    serve_by_hand("registry", lambda: Registry(arguments.port or None))
-
-
-if __name__ == "__main__":
-    main()

@@ -4,16 +4,20 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
-from types import TracebackType
 
-from tests.harness.held_commits import HOLD_S, Action, HeldCommit
-from tests.harness.protocol import LENGTH_BYTES, ProtocolRequest
-from tests.harness.slow_coordinator import SlowCoordinator
+from tests.harness.held_requests import (
+    HOLD_S,
+    LENGTH_BYTES,
+    Action,
+    HeldCommit,
+    ProtocolRequest,
+    SlowCoordinator,
+)
 
 
-class Relay:
+class Relay(AbstractContextManager["Relay"]):
     """Listens on loopback instead of the brokers; a context manager.
 
     Brokers name their addresses in their answers. The relay replaces them by its own addresses of the same
@@ -45,15 +49,7 @@ class Relay:
         for listener, broker in zip(self._listeners, brokers, strict=True):
             threading.Thread(target=self._accept, args=(listener, broker), daemon=True).start()
 
-    def __enter__(self) -> "Relay":
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.cut()
         for listener in self._listeners:
             _end(listener)

@@ -33,7 +33,6 @@ from tests.processes import run_required
 USER = "driftgauge"
 PASSWORD = "planted-password"  # noqa: S105 - of a broker that lives for one test
 MECHANISMS = {"PLAIN": "PLAIN", "SCRAM": "SCRAM-SHA-512", "OAUTH": "OAUTHBEARER"}
-SCOPE = "kafka"
 _RESOURCES = {
     "topic": ResourceType.TOPIC,
     "group": ResourceType.GROUP,
@@ -45,7 +44,7 @@ _LOGIN_MODULES = {
     # Kafka's validator of unsigned tokens. What a client does is the same with signed ones.
     "OAUTH": (
         'oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker" '
-        f'unsecuredValidatorRequiredScope="{SCOPE}"'
+        'unsecuredValidatorRequiredScope="kafka"'
     ),
 }
 
@@ -85,7 +84,7 @@ class TokenEndpoint:
     """
 
     secret: str
-    scope: str = SCOPE
+    scope: str = "kafka"
     lifetime_s: float = 3_600.0
     given: int = 0
     url: str = ""

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +44,7 @@ class DeadClientError(Exception):
     """A Kafka client of the service deadlocked, so the service ended, as it should; the test is repeated."""
 
 
-class ReplicaProcess:
+class ReplicaProcess(AbstractContextManager["ReplicaProcess"]):
     """One run of the service; the context kills the process when it ends.
 
     The configuration must set `http.port` to 0.
@@ -75,10 +77,6 @@ class ReplicaProcess:
                 stderr=output,
                 env={**environment(), **(settings or {})},
             )
-        self._ports: dict[str, int] = {}
-
-    def __enter__(self) -> "ReplicaProcess":
-        return self
 
     def __exit__(
         self,
@@ -97,20 +95,18 @@ class ReplicaProcess:
         """The id of the process."""
         return self._process.pid
 
-    @property
+    @cached_property
     def port(self) -> int:
         """The HTTP port, read from the log."""
         return self._port_of("http")
 
-    @property
+    @cached_property
     def health_port(self) -> int:
         """The port of `/livez` and `/readyz`, read from the log."""
         return self._port_of("health")
 
     def _port_of(self, server: str) -> int:
-        if server not in self._ports:
-            self._ports[server] = int(str(self.wait_for_log(f"{server} server started")["port"]))
-        return self._ports[server]
+        return int(str(self.wait_for_log(f"{server} server started")["port"]))
 
     @property
     def log_text(self) -> str:
@@ -151,9 +147,7 @@ class ReplicaProcess:
         """Return all that a stranger may see of the process: its answers, its log, its command line."""
         answers = [str(self.get(path)) for path in PATHS]
         command = Path(f"/proc/{self.pid}/cmdline")
-        return "\n".join(
-            [*answers, self._log.read_text(errors="replace"), command.read_text() if command.exists() else ""]
-        )
+        return "\n".join([*answers, self.log_text, command.read_text() if command.exists() else ""])
 
     def scrape(self) -> Scrape:
         status, text = self.get("/metrics")
@@ -166,28 +160,27 @@ class ReplicaProcess:
 
     def assigned_partitions(self) -> int:
         """Return the number of assigned partitions of events topics."""
-        return sum(number for topic, number in self._assigned().items() if ".partials." not in topic)
+        return self._assigned(are_shards=False)
 
     def assigned_shards(self) -> int:
         """Return the number of assigned shards."""
-        return sum(number for topic, number in self._assigned().items() if ".partials." in topic)
+        return self._assigned(are_shards=True)
 
-    def _assigned(self) -> dict[str, int]:
-        return {
-            dict(labels)["topic"]: int(value)
+    def _assigned(self, *, are_shards: bool) -> int:
+        return sum(
+            int(value)
             for (name, labels), value in self.scrape().samples.items()
             if name == "driftgauge_consumer_assigned_partitions"
-        }
-
-    def late(self, stream: str | None = None, window: str | None = None) -> int:
-        """Return the number of late events in the assigned shards, of one stream and window size or all."""
-        return int(self.scrape().total("driftgauge_late_events_total", stream=stream, window=window))
+            and (".partials." in dict(labels)["topic"]) == are_shards
+        )
 
     def chain_faults(self) -> dict[str, int]:
         """Return the numbers of gaps, overlaps and orphans in the partials of the assigned shards."""
         scrape = self.scrape()
-        faults = "driftgauge_partials_faults_total"
-        return {reason: int(scrape.total(faults, reason=reason)) for reason in NO_CHAIN_FAULTS}
+        return {
+            reason: int(scrape.total("driftgauge_partials_faults_total", reason=reason))
+            for reason in NO_CHAIN_FAULTS
+        }
 
     def is_ready(self) -> bool:
         return self.get("/readyz")[0] == 200

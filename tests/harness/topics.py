@@ -156,8 +156,10 @@ class TopicOwner:
 
     def read(self, topic: str, isolation: str = "read_committed") -> list[Message]:
         """Return every record of a topic, partition by partition; none if the topic is missing."""
-        records = read(self.bootstrap, topic, isolation=isolation)
-        return sorted(records, key=lambda message: (message.partition(), message.offset()))
+        return sorted(
+            read(self.bootstrap, topic, isolation=isolation),
+            key=lambda message: (message.partition(), message.offset()),
+        )
 
     def pairs(self, topic: str) -> list[tuple[bytes | None, bytes | None]]:
         """Return key and value of every committed record of a topic."""

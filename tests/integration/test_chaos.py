@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.options import Options
-from tests.chaos.profiles import SHORT
+from tests.chaos.plan import SHORT, Options
 from tests.chaos.report import Status, line, summary
-from tests.chaos.scenario import run_chaos
+from tests.chaos.run import run_chaos
 from tests.harness.fixtures import running
 from tests.harness.topics import BOOTSTRAP_VARIABLE
 

@@ -66,12 +66,10 @@ def cifar(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> JobRun:
         *("--start", "2025-11-03T00:00:00Z", "--span", "21d", "--disorder", "1h", "--base64"),
     )
     days = [f"2025-11-{3 + day:02}T00:00:00Z" for day in range(3 * WEEK)]
-    with case.serve("replica-0") as first, case.serve("replica-1") as second:
+    with case.serving("replica-0") as first, case.serving("replica-1") as second:
         case.wait_for_counts(first, {("resnet18-fc1", "1d", day): EVENTS_PER_DAY for day in days})
         total = 3 * WEEK * EVENTS_PER_DAY
         wait_for("all to be counted", lambda: first.counted() + second.counted() == total)
-        first.stop()
-        second.stop()
     assert case.dead_letters() == []
     return JobRun(case, [record for _, record in sorted(case.final_results().items())])
 

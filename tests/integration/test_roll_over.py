@@ -28,15 +28,12 @@ def test_window_that_a_version_without_numbers_held_is_partial_for_them(case: Ca
 def test_version_that_must_understand_a_field_stops_by_its_name(case: Case) -> None:
     events = make_events("alpha", 100, start_ms=START_MS, span_ms=2 * HOUR_MS, seed=3)
     later = (MUTANT, "field_to_understand", "none")
-    with case.serve(program=later, role="count") as counting:
+    with case.serving(program=later, role="count") as counting:
         sent = case.publish_last(events)
         counting.wait_for("the events to be counted", lambda: counting.counted() == sent)
-        counting.stop()
-    with case.serve(role="windows") as earlier:
+    with case.serving(role="windows") as earlier:
         stopped = earlier.wait_for_log(STOPPED)
         assert "event_weight, which a reader must understand" in str(stopped["reason"])
-        earlier.stop()
     assert case.results() == []
-    with case.serve(program=later, role="windows") as windows:
+    with case.serving(program=later, role="windows") as windows:
         case.wait_for_counts(windows, case.counts_of(events))
-        windows.stop()

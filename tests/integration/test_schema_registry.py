@@ -1,11 +1,11 @@
 """Events in Avro and Protobuf behind a real schema registry, which goes away and comes back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
@@ -13,7 +13,7 @@ from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from tests.events.golden_encodings import embedded_class, schema_text
-from tests.harness.case import DIMENSION, HOUR_MS, START_MS, Case, SourceEvent, make_events
+from tests.harness.case import HOUR_MS, START_MS, Case, SourceEvent, make_events
 from tests.harness.fixtures import running
 from tests.harness.registry import Registry
 from tests.harness.service import ReplicaProcess
@@ -24,6 +24,10 @@ EVENTS = 200
 MAPPING = {"stream": "stream", "timestamp": "at", "embedding": "vector"}
 # An id that no registry has given.
 UNKNOWN_ID = 2_000_000_000
+# A later version of the schema, which has an id of its own.
+DEVICE = '{"name": "device", "type": "string", "default": "phone"}'
+LATER_SCHEMA = f"{schema_text().rpartition(']')[0].rstrip()},\n{DEVICE}]}}"
+EMBEDDED = embedded_class()
 
 
 @pytest.fixture
@@ -32,96 +36,55 @@ def registry() -> Iterator[Registry]:
         yield registry
 
 
-class Topics:
-    """A topic of each encoding, with two partitions each, and the serializers of confluent-kafka."""
-
-    def __init__(self, folder: Path, bootstrap: str, registry: Registry) -> None:
-        self.case = Case(folder, bootstrap, partitions=None)
-        name = self.case.name
-        self.avro, self.protobuf = f"{name}.avro", f"{name}.protobuf"
-        self.case.further_topics = [self.avro, self.protobuf]
-        for topic in (self.case.events_topic, *self.case.further_topics):
-            self.case.create(topic, 2)
-        self.case.settings = {
-            "inputs": {
-                self.avro: {"encoding": "avro", **MAPPING},
-                self.protobuf: {"encoding": "protobuf", **MAPPING},
-            },
-            "schema_registry": {"url": registry.url},
-        }
-        self.case.write_config()
-        self.client = SchemaRegistryClient({"url": registry.url})
-        self._producer = self.case.producer()
-        self._message_class = embedded_class()
-        self._write_avro = AvroSerializer(self.client, schema_text())
-        self._write_protobuf = ProtobufSerializer(self._message_class, self.client)
-
-    def new_avro_serializer(self) -> AvroSerializer:
-        """Return the serializer of a later version of the schema, which has an id of its own."""
-        field = '{"name": "device", "type": "string", "default": "phone"}'
-        head, _, tail = schema_text().rpartition("]\n}")
-        return AvroSerializer(self.client, f"{head.rstrip()},\n{field}{']' + chr(10) + '}'}{tail}")
-
-    def avro_value(self, event: SourceEvent, write: AvroSerializer | None = None) -> bytes:
-        value = {
-            "stream": event.stream,
-            "at": datetime.fromtimestamp(event.time_ms / 1_000, UTC),
-            "vector": event.vector.tobytes(),
-            "country": None,
-        }
-        return self._serialize(write or self._write_avro, value, self.avro)
-
-    def protobuf_value(self, event: SourceEvent) -> bytes:
-        message = self._message_class(stream=event.stream, vector=event.vector.tobytes())
-        message.at.FromMilliseconds(event.time_ms)
-        return self._serialize(self._write_protobuf, message, self.protobuf)
-
-    def produce(self, topic: str, values: Sequence[bytes], partition: int) -> None:
-        for value in values:
-            self._producer.produce(topic, value, partition=partition)
-        assert self._producer.flush(30) == 0
-
-    @staticmethod
-    def _serialize(write: Any, value: Any, topic: str) -> bytes:
-        return bytes(write(value, SerializationContext(topic, MessageField.VALUE)))
+def serialize(write: Any, topic: str, values: list[Any]) -> list[bytes]:
+    context = SerializationContext(topic, MessageField.VALUE)
+    return [bytes(write(value, context)) for value in values]
 
 
-@pytest.fixture
-def topics(tmp_path: Path, bootstrap: str, registry: Registry) -> Iterator[Topics]:
-    topics = Topics(tmp_path, bootstrap, registry)
-    yield topics
-    topics.client.close()
+def avro_document(event: SourceEvent) -> dict[str, object]:
+    at = datetime.fromtimestamp(event.time_ms / 1_000, UTC)
+    return {"stream": event.stream, "at": at, "vector": event.vector.tobytes(), "country": None}
+
+
+def protobuf_message(event: SourceEvent) -> Any:
+    message = EMBEDDED(stream=event.stream, vector=event.vector.tobytes())
+    message.at.FromMilliseconds(event.time_ms)
+    return message
 
 
 def waiting(service: ReplicaProcess) -> int:
     return int(service.scrape().total("driftgauge_blocked_partitions", reason="schema"))
 
 
-def test_only_partitions_that_need_a_new_schema_wait_for_registry(topics: Topics, registry: Registry) -> None:
-    case = topics.case
+def test_only_partitions_that_need_a_new_schema_wait_for_registry(
+    tmp_path: Path, bootstrap: str, registry: Registry
+) -> None:
+    topics = of_avro, of_protobuf = f"{tmp_path.name}.avro", f"{tmp_path.name}.protobuf"
+    inputs = {topic: {"encoding": topic.rpartition(".")[2], **MAPPING} for topic in topics}
+    settings = {"inputs": inputs, "schema_registry": {"url": registry.url}}
+    case = Case(tmp_path, bootstrap, partitions=2, further_topics=topics, settings=settings)
+    for topic in topics:
+        case.create(topic, 2)
     events = make_events("alpha", EVENTS, start_ms=START_MS, span_ms=HOUR_MS, seed=1)
-    avro = [topics.avro_value(event) for event in events]
-    protobuf = [topics.protobuf_value(event) for event in events]
-    write_new = topics.new_avro_serializer()
-    new = [topics.avro_value(event, write_new) for event in events]
+    documents, messages = [*map(avro_document, events)], [*map(protobuf_message, events)]
+    with closing(SchemaRegistryClient({"url": registry.url})) as client:
+        avro = serialize(AvroSerializer(client, schema_text()), of_avro, documents)
+        new = serialize(AvroSerializer(client, LATER_SCHEMA), of_avro, documents)
+        protobuf = serialize(ProtobufSerializer(EMBEDDED, client), of_protobuf, messages)
     assert new[0][:5] != avro[0][:5]
-    vector = np.zeros(DIMENSION, np.float32)
-    unknown = (
-        b"\0" + UNKNOWN_ID.to_bytes(4, "big") + topics.avro_value(SourceEvent("alpha", START_MS, vector))[5:]
-    )
-
-    with case.serve() as service:
+    unknown = b"\0" + UNKNOWN_ID.to_bytes(4, "big") + avro[0][5:]
+    with case.serving() as service:
         service.wait_until_ready()
         case.publish(events)
         for partition in (0, 1):
-            topics.produce(topics.avro, avro, partition)
-            topics.produce(topics.protobuf, protobuf, partition)
+            case.send(*avro, topic=of_avro, partition=partition)
+            case.send(*protobuf, topic=of_protobuf, partition=partition)
         counted = 5 * EVENTS
         service.wait_for("both encodings to be counted", lambda: service.counted() == counted)
         assert waiting(service) == 0
 
         # The registry answers for an id that it never gave: a dead letter, after a few seconds.
-        topics.produce(topics.avro, [unknown, *avro], 1)
+        case.send(unknown, *avro, topic=of_avro, partition=1)
         counted += EVENTS
         service.wait_for("the records after an unknown id", lambda: service.counted() == counted)
         service.wait_for("the dead letter", lambda: len(case.dead_letters()) == 1)
@@ -131,19 +94,14 @@ def test_only_partitions_that_need_a_new_schema_wait_for_registry(topics: Topics
         assert detail == f"value: schema {UNKNOWN_ID} is unknown to the schema registry".encode()
 
         registry.stop()
-        topics.produce(topics.avro, [*new, *avro], 0)
-        topics.produce(topics.avro, avro, 1)
-        topics.produce(topics.protobuf, protobuf, 0)
+        case.send(*new, *avro, topic=of_avro, partition=0)
+        case.send(*avro, topic=of_avro, partition=1)
+        case.send(*protobuf, topic=of_protobuf, partition=0)
         case.publish(events)
         counted += 3 * EVENTS
         service.wait_for("all other partitions to be counted", lambda: service.counted() == counted)
         service.wait_for("one partition to wait", lambda: waiting(service) == 1)
-        service.wait_for(
-            "the outage to be logged",
-            lambda: bool(
-                service.logged("the schema registry gives no schemas; the partitions that need them wait")
-            ),
-        )
+        service.wait_for_log("the schema registry gives no schemas; the partitions that need them wait")
         assert service.counted() == counted
         assert service.is_ready()
 
@@ -152,4 +110,3 @@ def test_only_partitions_that_need_a_new_schema_wait_for_registry(topics: Topics
         service.wait_for("the waiting partition to be counted", lambda: service.counted() == counted)
         service.wait_for("no partition to wait", lambda: waiting(service) == 0)
         assert len(case.dead_letters()) == 1
-        service.stop()

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.stack
 
 CHANGED = "planted-change"
+PLAIN = {"sasl.username": USER, "sasl.password": PASSWORD}
+WITHOUT_PAGE = {"page": {"enabled": False}}
 RENEWED = "secrets or certificates for Kafka changed; new clients replace the running ones"
 # Usually less than 5 s.
 STOP_S = 15.0
@@ -63,9 +66,12 @@ class SecuredCase(Case):
         broker: SecuredBroker,
         listener: str,
         secrets: dict[str, str],
+        kafka: Mapping[str, object] | None = None,
         partitions: int = 2,
+        **options: Any,
     ) -> None:
-        super().__init__(folder, broker.bootstrap, partitions=partitions, kafka=broker.kafka(listener))
+        properties = {**broker.kafka(listener), **(kafka or {})}
+        super().__init__(folder, broker.bootstrap, partitions=partitions, kafka=properties, **options)
         self.rights = documented_rights(self)
         self.grant(*self.rights)
         self.secrets = folder / "secrets"
@@ -73,6 +79,17 @@ class SecuredCase(Case):
         self.put(secrets)
         self.environ = {"DRIFTGAUGE_SECRETS_DIR": str(self.secrets)}
         self._hours = 0
+
+    def serve(self, *arguments: Any, **options: Any) -> ReplicaProcess:
+        return super().serve(*arguments, settings=self.environ, **options)
+
+    @contextmanager
+    def serving(self, *arguments: Any, **options: Any) -> Iterator[ReplicaProcess]:
+        """Serve as a case does; in the end the service must wait for nothing, and no secret may show."""
+        with super().serving(*arguments, **options) as service:
+            yield service
+            assert service.scrape().total("driftgauge_waiting") == 0
+            assert "planted" not in service.shown()
 
     def put(self, secrets: dict[str, str]) -> None:
         """Write secrets, by the names of properties."""
@@ -93,15 +110,7 @@ class SecuredCase(Case):
         start_ms = START_MS + self._hours * HOUR_MS
         self._hours += 1
         self.publish(make_events("alpha", 20, start_ms=start_ms, span_ms=HOUR_MS, seed=self._hours))
-        producer = self.producer()
-        producer.produce(self.events_topic, b"no event")
-        assert producer.flush(TIMEOUT_S) == 0
-
-    def end(self, service: ReplicaProcess) -> None:
-        """Stop a service that waits for nothing; no secret may show."""
-        assert service.scrape().total("driftgauge_waiting") == 0
-        assert "planted" not in service.shown()
-        service.stop()
+        self.send(b"no event")
 
     def count_hour(self, service: ReplicaProcess) -> None:
         """Publish an hour, and wait until its events are counted."""
@@ -125,8 +134,8 @@ def not_ready_because(service: ReplicaProcess, text: str, reason: str = "_AUTHEN
 def test_plain_login_counts_and_shows_its_results_with_the_documented_rights(
     tmp_path: Path, broker: SecuredBroker
 ) -> None:
-    case = SecuredCase(tmp_path, broker, "PLAIN", {"sasl.username": USER, "sasl.password": PASSWORD})
-    with case.serve(settings=case.environ) as service:
+    case = SecuredCase(tmp_path, broker, "PLAIN", PLAIN)
+    with case.serving() as service:
         service.wait_until_ready()
         for _ in range(3):
             case.count_hour(service)
@@ -138,22 +147,22 @@ def test_plain_login_counts_and_shows_its_results_with_the_documented_rights(
         # It reads the marks and the heartbeats as well.
         assert not service.logged(UNREAD)
         assert json.loads(service.get("/api/v1/streams")[1])["faults"] == []
-        case.end(service)
 
 
 def test_page_says_that_its_login_is_refused(tmp_path: Path, broker: SecuredBroker) -> None:
     case = SecuredCase(tmp_path, broker, "PLAIN", {"sasl.username": USER, "sasl.password": "planted-wrong"})
-    with case.serve(settings=case.environ, role=None) as page:
+    with case.serve(role=None) as page:
         entry = page.wait_for_log(UNREAD)
         assert "Authentication failed" in str(entry["error"])
 
 
 def test_changed_password_needs_new_clients(tmp_path: Path, broker: SecuredBroker) -> None:
     broker.set_scram_password(PASSWORD)
-    case = SecuredCase(tmp_path, broker, "SCRAM", {"sasl.username": USER, "sasl.password": "planted-wrong"})
-    case.settings = {"page": {"enabled": False}}
-    case.write_config()
-    with case.serve(settings=case.environ) as service, case.serve(settings=case.environ) as stopped:
+    case = SecuredCase(
+        *(tmp_path, broker, "SCRAM", {"sasl.username": USER, "sasl.password": "planted-wrong"}),
+        settings=WITHOUT_PAGE,
+    )
+    with case.serving() as service, case.serve() as stopped:
         for each in (service, stopped):
             not_ready_because(each, "Authentication failed")
         assert stopped.stop() < STOP_S
@@ -168,15 +177,13 @@ def test_changed_password_needs_new_clients(tmp_path: Path, broker: SecuredBroke
         broker.broker.restart()
         case.count_hour(service)
         assert len(service.logged(LOST)) == lost
-        case.end(service)
 
 
 def test_changed_certificate_begins_the_session_again(tmp_path: Path, broker: SecuredBroker) -> None:
     authority = broker.folder / "ca.pem"
     file, key = tmp_path / "tls.crt", tmp_path / "tls.key"
-    case = SecuredCase(tmp_path, broker, "TLS", {"ssl.key.password": "planted-key"})
-    case.kafka = {**case.kafka, "ssl.certificate.location": str(file), "ssl.key.location": str(key)}
-    case.write_config()
+    files = {"ssl.certificate.location": str(file), "ssl.key.location": str(key)}
+    case = SecuredCase(tmp_path, broker, "TLS", {"ssl.key.password": "planted-key"}, files)
 
     def install(name: str) -> None:
         made = make_certificate(tmp_path, name, authority, "planted-key")
@@ -184,7 +191,7 @@ def test_changed_certificate_begins_the_session_again(tmp_path: Path, broker: Se
         made.with_suffix(".key").rename(key)
 
     install(USER)
-    with case.serve(settings=case.environ) as service:
+    with case.serving() as service:
         service.wait_until_ready()
         case.count_hour(service)
         file.write_text("no certificate")
@@ -202,23 +209,20 @@ def test_changed_certificate_begins_the_session_again(tmp_path: Path, broker: Se
             case.revoke(right)
         for _ in range(2):
             case.count_hour(service)
-        case.end(service)
 
 
 def test_tokens_are_renewed_and_a_refused_one_is_named_and_waited_for(
     tmp_path: Path, broker: SecuredBroker, endpoint: TokenEndpoint
 ) -> None:
-    case = SecuredCase(tmp_path, broker, "OAUTH", {"sasl.oauthbearer.client.secret": PASSWORD}, partitions=1)
-    case.kafka = {
-        **case.kafka,
+    oidc = {
         "sasl.oauthbearer.method": "oidc",
         "sasl.oauthbearer.token.endpoint.url": endpoint.url,
         "sasl.oauthbearer.client.id": USER,
     }
-    case.write_config()
-    endpoint.lifetime_s = 6.0
-    endpoint.scope = "another"
-    with case.serve(settings=case.environ) as service:
+    secrets = {"sasl.oauthbearer.client.secret": PASSWORD}
+    case = SecuredCase(tmp_path, broker, "OAUTH", secrets, oidc, partitions=1)
+    endpoint.lifetime_s, endpoint.scope = 6.0, "another"
+    with case.serving() as service:
         not_ready_because(service, "insufficient_scope")
         endpoint.scope = "kafka"
         service.wait_until_ready()
@@ -227,7 +231,7 @@ def test_tokens_are_renewed_and_a_refused_one_is_named_and_waited_for(
         case.count_hour(service)
         assert len(service.logged(LOST)) == lost
         # The one partition is with the other replica.
-        with case.serve(settings=case.environ, role="count") as idle:
+        with case.serving(role="count") as idle:
             idle.wait_until_ready()
             endpoint.secret = CHANGED
             for each in (service, idle):
@@ -235,19 +239,15 @@ def test_tokens_are_renewed_and_a_refused_one_is_named_and_waited_for(
             case.put({"sasl.oauthbearer.client.secret": CHANGED})
             for each in (service, idle):
                 each.wait_until_ready()
-            case.end(idle)
         case.count_hour(service)
-        case.end(service)
 
 
 def test_each_missing_right_is_named_with_its_resource(tmp_path: Path, broker: SecuredBroker) -> None:
-    case = SecuredCase(tmp_path, broker, "PLAIN", {"sasl.username": USER, "sasl.password": PASSWORD})
-    case.settings = {"page": {"enabled": False}}
-    case.write_config()
+    case = SecuredCase(tmp_path, broker, "PLAIN", PLAIN, settings=WITHOUT_PAGE)
     rights = {(right.restype, right.name, right.operation): right for right in case.rights}
     topic, ids, internal = ResourceType.TOPIC, ResourceType.TRANSACTIONAL_ID, f"driftgauge.{case.name}."
     read, write = AclOperation.READ, AclOperation.WRITE
-    with case.serve("a", settings=case.environ) as service:
+    with case.serving("a") as service:
         service.wait_until_ready()
         for resource, named in (
             ((topic, case.events_topic, read), f"topic {case.events_topic}"),
@@ -261,11 +261,10 @@ def test_each_missing_right_is_named_with_its_resource(tmp_path: Path, broker: S
             not_ready_because(service, named, f"{resource[0].name}_AUTHORIZATION_FAILED")
             case.grant(rights[resource])
             service.wait_until_ready()
-        case.end(service)
 
 
 def test_config_check_names_what_the_cluster_lacks(tmp_path: Path, broker: SecuredBroker) -> None:
-    case = SecuredCase(tmp_path, broker, "PLAIN", {"sasl.username": USER, "sasl.password": PASSWORD})
+    case = SecuredCase(tmp_path, broker, "PLAIN", PLAIN)
 
     def check() -> tuple[int, dict[str, Any]]:
         command = [sys.executable, *DRIFTGAUGE, "config", "check", "--broker", "--json"]
@@ -281,7 +280,7 @@ def test_config_check_names_what_the_cluster_lacks(tmp_path: Path, broker: Secur
     assert "4.3.0 to 4.4.0" in version
     assert all(name in rights for name in cluster["created"])
     assert clock.startswith("the clock")
-    with case.serve(settings=case.environ) as service:
+    with case.serving() as service:
         service.wait_until_ready()
         case.count_hour(service)
         status, cluster = check()
@@ -289,7 +288,6 @@ def test_config_check_names_what_the_cluster_lacks(tmp_path: Path, broker: Secur
         assert (cluster["created"], cluster["clock_offset_ms"]) == ([], 0)
         # The transaction that was aborted on trial disturbs nothing.
         case.count_hour(service)
-        case.end(service)
     case.configure(case.partials_topic, **{"retention.ms": "60000"})
     case.configure(case.changelog_topic, **{"cleanup.policy": "delete"})
     for right in case.rights:
@@ -317,7 +315,6 @@ def test_config_check_names_what_the_cluster_lacks(tmp_path: Path, broker: Secur
         case.grant(*parse_rights(remedy.partition(f"User:{USER} ")[2]))
     case.configure(case.partials_topic, **{"retention.ms": "604800000"})
     case.configure(case.changelog_topic, **{"cleanup.policy": "compact"})
-    with case.serve(settings=case.environ) as service:
+    with case.serving() as service:
         service.wait_until_ready()
         case.count_hour(service)
-        case.end(service)

@@ -1,52 +1,33 @@
 """Partitions without a leader: dependent work waits, reports the reason and loses nothing."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
 from driftgauge.core.counting.partial import shard_of
+from tests.harness.broker import BROKER, COMBINED, KafkaCluster
 from tests.harness.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
-from tests.harness.closing import close
-from tests.harness.fixtures import running_cluster
-from tests.harness.nodes import BROKER, COMBINED, KafkaCluster
+from tests.harness.fixtures import running
 from tests.harness.service import NO_CHAIN_FAULTS, ReplicaProcess
-from tests.harness.topics import TIMEOUT_S
+from tests.harness.topics import TIMEOUT_S, committed
 from tests.waiting import wait_for
 
-Nodes = Sequence[Sequence[int]]
+Nodes = list[list[int]]
 """The nodes of each partition."""
 
 
 def keep_coordinators_on_first_node(cluster: KafkaCluster) -> None:
     """Create the cluster's own topics, for offsets and transactions, while only the first node runs."""
     cluster.nodes[2].stop()
-    first = {"bootstrap.servers": cluster.nodes[1].bootstrap}
-    producer = Producer({**first, "transactional.id": "first"})
+    address = cluster.nodes[1].bootstrap
+    producer = Producer({"bootstrap.servers": address, "transactional.id": "first"})
     producer.init_transactions(TIMEOUT_S)
-    consumer = Consumer({**first, "group.id": "first"})
-
-    def knows_coordinator() -> bool:
-        try:
-            consumer.committed([TopicPartition("none", 0)], timeout=TIMEOUT_S)
-        except KafkaException:
-            return False
-        return True
-
-    wait_for("the group's coordinator", knows_coordinator)
-    close(consumer, "the consumer that awaits the coordinator")
+    assert committed(address, "first", "none", [0]) == {}
     cluster.nodes[2].restart()
-
-
-def place(case: Case, topic: str, nodes: Nodes, config: Mapping[str, str] | None = None) -> None:
-    """Create a topic whose partitions have these nodes."""
-    new = NewTopic(
-        topic, len(nodes), replica_assignment=[list(each) for each in nodes], config=dict(config or {})
-    )
-    case.admin.create_topics([new])[topic].result(TIMEOUT_S)
 
 
 pytestmark = pytest.mark.broker
@@ -54,8 +35,8 @@ pytestmark = pytest.mark.broker
 _log = logging.getLogger(__name__)
 
 STREAMS = ("alpha", "beta")
-BOTH: Nodes = ((1,), (2,))
-FIRST_ONLY: Nodes = ((1,), (1,))
+BOTH: Nodes = [[1], [2]]
+FIRST_ONLY: Nodes = [[1], [1]]
 # The shard whose partition only the second node has.
 AWAY = shard_of("beta", SHARDS)
 
@@ -63,7 +44,7 @@ AWAY = shard_of("beta", SHARDS)
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[KafkaCluster]:
     """Two nodes; only the first holds the cluster's own topics."""
-    with running_cluster([COMBINED, BROKER]) as cluster:
+    with running(lambda: KafkaCluster([COMBINED, BROKER])) as cluster:
         keep_coordinators_on_first_node(cluster)
         yield cluster
 
@@ -82,17 +63,17 @@ def make_case(
         kafka={"session.timeout.ms": 10_000},
     )
     assert shard_of("alpha", SHARDS) != AWAY
-    place(case, case.events_topic, FIRST_ONLY)
     case.partitions = 2
-    place(case, case.windows_topic, FIRST_ONLY)
-    place(case, case.dead_letters_topic, FIRST_ONLY)
-    place(
-        case,
-        case.partials_topic,
-        partials,
-        {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1", "retention.bytes": "-1"},
-    )
-    place(case, case.changelog_topic, changelog, {"cleanup.policy": "compact"})
+    kept = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1", "retention.bytes": "-1"}
+    for topic, nodes, config in (
+        (case.events_topic, FIRST_ONLY, {}),
+        (case.windows_topic, FIRST_ONLY, {}),
+        (case.dead_letters_topic, FIRST_ONLY, {}),
+        (case.partials_topic, partials, kept),
+        (case.changelog_topic, changelog, {"cleanup.policy": "compact"}),
+    ):
+        new = NewTopic(topic, len(nodes), replica_assignment=nodes, config=config)
+        case.admin.create_topics([new])[topic].result(TIMEOUT_S)
     return case
 
 
@@ -133,7 +114,7 @@ def test_unwritable_changelog_partition_pauses_its_shard_alone(cluster: KafkaClu
         )
 
     parts = [[event for stream in STREAMS for event in events_of(stream, part)] for part in range(2)]
-    with case.serve() as service:
+    with case.serving() as service:
         service.wait_until_ready()
         case.publish(parts[0])
         service.wait_for(
@@ -155,4 +136,3 @@ def test_unwritable_changelog_partition_pauses_its_shard_alone(cluster: KafkaClu
         case.wait_for_counts(service, case.counts_of(parts[0] + parts[1]))
         assert service.chain_faults() == NO_CHAIN_FAULTS
         service.wait_for("the partition to be writable", lambda: not is_blocked())
-        service.stop()

@@ -1,18 +1,22 @@
-"""What the service waits for: it says so, and SIGTERM ends it in each of these states.
+"""What the service waits for: it says so, on page, API and `driftgauge status`, and SIGTERM ends it.
 
 For partitions that cannot be written to, see `test_unwritable`; for a refused login, `test_secured`.
 """
 
+import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.harness.case import SHARDS, Case
+from tests.builders.html import Elements
+from tests.harness.case import HOUR_MS, SHARDS, START_MS, Case, make_events
 from tests.harness.node import HOST, free_ports
-from tests.harness.service import ReplicaProcess
+from tests.harness.service import ReplicaProcess, driftgauge
 from tests.harness.topics import TIMEOUT_S
 from tests.waiting import PATIENCE_S
 
@@ -20,24 +24,20 @@ pytestmark = pytest.mark.broker
 
 _log = logging.getLogger(__name__)
 
+# Usually less than 5 s.
+STOP_S = 15.0
 # Ten seconds behind the brokers' clock.
 WRONG_CLOCK = """
 from driftgauge.clock import SYSTEM_CLOCK
 wall_ms = SYSTEM_CLOCK.wall_ms
 object.__setattr__(SYSTEM_CLOCK, "wall_ms", lambda: wall_ms() - 10_000)
-from driftgauge.cli import main
-main()
 """
-# Usually less than 5 s.
-STOP_S = 15.0
 # One client loses its pulse. A minute takes too long for a test.
 WITHOUT_PULSE = """
 from driftgauge import watchdog
 watchdog._SILENT_S = 15
 beat = watchdog.Pulse.beat
 watchdog.Pulse.beat = lambda self, statistics="": {name!r} in self._client or beat(self, statistics)
-from driftgauge.cli import main
-main()
 """
 # A call waits with the interpreter's lock, as calls of a deadlocked client do.
 FROZEN = """
@@ -45,158 +45,171 @@ import ctypes, threading
 from driftgauge import watchdog
 watchdog._SILENT_S = 15
 threading.Timer(10, lambda: ctypes.PyDLL(None).sleep(3_600)).start()
-from driftgauge.cli import main
-main()
 """
-
 # New clients replace a member that stays outside its group sooner than after three minutes.
-IMPATIENT = """
-from driftgauge import watchdog
-watchdog._JOIN_S = 15
-from driftgauge.cli import main
-main()
-"""
+IMPATIENT = "from driftgauge import watchdog; watchdog._JOIN_S = 15"
 # Closing a consumer never ends.
 STUCK = """
 import threading
 from driftgauge.kafka import client
 client.Consumer = type("Stuck", (client.Consumer,), {"close": lambda self: threading.Event().wait()})
-from driftgauge.cli import main
-main()
 """
 
 
-@contextmanager
-def no_broker(case: Case) -> Iterator[ReplicaProcess]:
+def after(change: str) -> tuple[str, str]:
+    """Return the program of a service with a change."""
+    return "-c", f"{change}\nfrom driftgauge.cli import main\nmain()"
+
+
+def lose_broker(case: Case) -> None:
     case.kafka = {"bootstrap.servers": f"{HOST}:{free_ports(1)[0]}"}
     case.write_config()
-    with case.serve() as service:
-        assert "check bootstrap.servers" in str(service.wait_for_log("waiting for the cluster")["error"])
-        assert [service.get(path)[0] for path in ("/livez", "/readyz")] == [200, 503]
-        yield service
-        assert len(service.log_tail().splitlines()) < 20, "librdkafka must not flood the log"
 
 
-@contextmanager
-def wrong_clock(case: Case) -> Iterator[ReplicaProcess]:
-    with case.serve(program=("-c", WRONG_CLOCK)) as service:
-        assert "clock differs" in str(
-            service.wait_for_log("session lost; the Kafka clients are replaced")["error"]
-        )
-        yield service
+def lose_registry(case: Case) -> None:
+    mapping = {"encoding": "avro", "stream": "stream", "embedding": "vector"}
+    own = {case.events_topic: {**mapping, "timestamp": {"record": "timestamp"}}}
+    case.settings = {"inputs": own, "schema_registry": {"url": f"http://{HOST}:{free_ports(1)[0]}"}}
+    case.write_config()
+    case.send(bytes([0, 0, 0, 0, 1, 0]))
 
 
-@contextmanager
-def restoring(case: Case) -> Iterator[ReplicaProcess]:
-    with case.serve_ready("a"):
-        pass
-    writer = case.producer(**{"transactional.id": case.name, "transaction.timeout.ms": 600_000})
-    writer.init_transactions(TIMEOUT_S)
-    writer.begin_transaction()
+def leave_changelog_open(case: Case) -> None:
+    with case.serving("a") as service:
+        service.wait_until_ready()
+    writer = case.begin_transaction()
     for shard in range(SHARDS):
         writer.produce(case.changelog_topic, b"", b"", partition=shard)
     assert writer.flush(TIMEOUT_S) == 0
-    with case.serve("a") as service:
-        service.wait_for_log("partitions wait for their start")
-        yield service
 
 
-@contextmanager
-def without_schema(case: Case) -> Iterator[ReplicaProcess]:
-    case.settings = {
-        "inputs": {
-            case.events_topic: {
-                "encoding": "avro",
-                "stream": "stream",
-                "timestamp": {"record": "timestamp"},
-                "embedding": "vector",
-            }
-        },
-        "schema_registry": {"url": f"http://{HOST}:{free_ports(1)[0]}"},
-    }
-    case.write_config()
-    with case.serve() as service:
-        publish(case, bytes([0, 0, 0, 0, 1, 0]))
-        service.wait_for_log("partitions wait for a schema; nothing is lost, the others go on")
-        yield service
-
-
-@contextmanager
-def without_topic(case: Case) -> Iterator[ReplicaProcess]:
+def delete_topic(case: Case) -> None:
     case.delete(case.events_topic)
-    with case.serve() as service:
-        service.wait_for_log("waiting for topics to be created")
-        yield service
 
 
-@contextmanager
-def refused_by_topic(case: Case) -> Iterator[ReplicaProcess]:
-    with case.serve() as service:
-        service.wait_until_ready()
-        case.configure(case.dead_letters_topic, max_message_bytes="100")
-        publish(case, b"junk")
-        service.wait_for(
-            "the topic to be named", lambda: f"of {case.dead_letters_topic}" in service.get("/readyz")[1]
-        )
-        yield service
+def refuse_letters(case: Case) -> None:
+    case.configure(case.dead_letters_topic, max_message_bytes="100")
+    case.send(b"junk")
 
 
-@contextmanager
-def topic_deleted(case: Case) -> Iterator[ReplicaProcess]:
-    with case.serve(program=("-c", IMPATIENT)) as service:
-        service.wait_until_ready()
-        case.delete(case.events_topic)
-        service.wait_for_log("waiting for topics to be created")
-        yield service
+@dataclass(frozen=True)
+class State:
+    """A state in which the service waits.
+
+    Attributes:
+        said: What it says there, in its log or on `/readyz`.
+        change: How its program is changed.
+        before, later: What happens before it starts, or once it is ready.
+        last: What it logs after SIGTERM.
+    """
+
+    said: str
+    change: str = ""
+    before: Callable[[Case], None] | None = None
+    later: Callable[[Case], None] | None = None
+    last: str = ""
 
 
-@contextmanager
-def stuck_in_close(case: Case) -> Iterator[ReplicaProcess]:
-    with case.serve(program=("-c", STUCK)) as service:
-        service.wait_until_ready()
-        yield service
-        assert service.logged("Kafka clients were left behind")
+STATES = {
+    "no broker": State("check bootstrap.servers", before=lose_broker),
+    "wrong clock": State("clock differs", WRONG_CLOCK),
+    "restoring": State("partitions wait for their start", before=leave_changelog_open),
+    "without schema": State("partitions wait for a schema; nothing is lost", before=lose_registry),
+    "without topic": State("waiting for topics to be created", before=delete_topic),
+    "refused by topic": State("", later=refuse_letters),
+    "topic deleted": State("waiting for topics to be created", IMPATIENT, later=delete_topic),
+    "stuck in close": State("", STUCK, later=lambda _: None, last="Kafka clients were left behind"),
+}
 
 
-State = Callable[[Case], AbstractContextManager[ReplicaProcess]]
-STATES: list[State] = [
-    no_broker,
-    wrong_clock,
-    restoring,
-    without_schema,
-    without_topic,
-    refused_by_topic,
-    topic_deleted,
-    stuck_in_close,
-]
-
-
-def publish(case: Case, value: bytes) -> None:
-    producer = case.producer()
-    producer.produce(case.events_topic, value)
-    assert producer.flush(TIMEOUT_S) == 0
-
-
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 def test_sigterm_ends_a_service_that_waits(tmp_path: Path, bootstrap: str, state: State) -> None:
     case = Case(tmp_path, bootstrap, partitions=2)
-    with state(case) as service:
+    if state.before is not None:
+        state.before(case)
+    with case.serve("a", program=after(state.change)) as service:
+        if state.later is not None:
+            service.wait_until_ready()
+            state.later(case)
+        service.wait_for(state.said, lambda: state.said in service.log_text + service.get("/readyz")[1])
+        if state.before is lose_broker:
+            assert [service.get(path)[0] for path in ("/livez", "/readyz")] == [200, 503]
+        if state.later is refuse_letters:
+            service.wait_for(
+                "its topic", lambda: f"of {case.dead_letters_topic}" in service.get("/readyz")[1]
+            )
         took_s = service.stop()
         _log.info("%s: ended %.1f s after SIGTERM", case.name, took_s)
         assert took_s < STOP_S
+        assert state.last in service.log_text
+        if state.before is lose_broker:
+            assert len(service.log_tail().splitlines()) < 20, "librdkafka must not flood the log"
 
 
-@pytest.mark.parametrize("name", ["the consumer of the group", "the reader of"])
-def test_client_without_a_pulse_ends_the_process(tmp_path: Path, bootstrap: str, name: str) -> None:
-    case = Case(tmp_path, bootstrap)
-    with case.serve(program=("-c", WITHOUT_PULSE.format(name=name))) as service:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        *(
+            (
+                WITHOUT_PULSE.format(name=name),
+                rf'"client": "[^"]*{name}.*a Kafka client is dead, so the process ends; nothing is lost',
+            )
+            for name in ("the consumer of the group", "the reader of")
+        ),
+        # The stacks of all threads.
+        (FROZEN, "line 5 in <lambda>"),
+    ],
+    ids=["consumer", "reader", "frozen"],
+)
+def test_dead_client_or_frozen_interpreter_ends_the_process(
+    tmp_path: Path, bootstrap: str, change: str, said: str
+) -> None:
+    with Case(tmp_path, bootstrap).serve(program=after(change)) as service:
         assert service.wait_for_exit(within_s=PATIENCE_S) == 1
-        (entry,) = service.logged("a Kafka client is dead, so the process ends; nothing is lost")
-        assert name in str(entry["client"])
+        assert re.search(said, service.log_text)
 
 
-def test_frozen_interpreter_ends_the_process(tmp_path: Path, bootstrap: str) -> None:
-    case = Case(tmp_path, bootstrap)
-    with case.serve(program=("-c", FROZEN)) as service:
-        assert service.wait_for_exit(within_s=PATIENCE_S) == 1
-        assert "line 5 in <lambda>" in service.log_text, "the stacks of all threads"
+def api(page: ReplicaProcess) -> Any:
+    return json.loads(page.get("/api/v1/streams")[1])
+
+
+def faults(answer: Any) -> dict[str, str]:
+    return {each["name"]: each["text"].partition(" (replica ")[0] for each in answer["faults"]}
+
+
+def assert_told_alike(case: Case, page: ReplicaProcess, wanted: dict[str, str]) -> None:
+    """Wait until the page of another process has these faults, and no others; check page, API and status."""
+    page.wait_for(f"the faults {wanted}", lambda: faults(api(page)) == wanted)
+    shown = Elements(page.get("/")[1]).text
+    for text in wanted.values():
+        assert f"{text[0].upper()}{text[1:]}" in shown
+    done = driftgauge("status", "--config", case.config, "--json")
+    assert faults(json.loads(done.stdout)) == wanted, done.stderr
+
+
+def test_cause_of_a_stall_is_told_by_a_page_that_counts_nothing(tmp_path: Path, bootstrap: str) -> None:
+    case = Case(tmp_path, bootstrap, partitions=2, further_topics=[missing := f"{tmp_path.name}.missing"])
+    with case.serve() as service, ReplicaProcess(case.config, tmp_path / "page.log", role=None) as page:
+        page.wait_for("the missing topic", lambda: "missing_topic" in faults(api(page)))
+        (stream,) = api(page)["streams"]
+        said = f"The topic {missing} does not exist: create it, or correct topics.events."
+        assert (stream["state"], stream["next_steps"][0]) == ("waiting", said)
+        case.create(missing, 1)
+        service.wait_until_ready()
+        assert case.count_partitions(f"driftgauge.{case.name}.heartbeats") == 1
+        marked = driftgauge("marks", "add", "--config", case.config, "--text", "v2 is live")
+        assert marked.returncode == 0, marked.stderr
+        service.wait_for("the mark in the metrics", lambda: "v2 is live" in service.get("/metrics")[1])
+        (event,) = make_events("alpha", 1, start_ms=START_MS, span_ms=HOUR_MS, seed=1)
+        producer = case.begin_transaction()
+        producer.produce(case.events_topic, event.value, partition=1)
+        assert producer.flush(TIMEOUT_S) == 0
+        stalled = "a transaction does not end, and records after it are not read: "
+        wanted = {"transaction": f"{stalled}{case.events_topic}[1]"}
+        assert_told_alike(case, page, wanted)
+        (stream,) = api(page)["streams"]
+        assert stream["next_steps"][0].startswith(f"A{stalled[1:]}{case.events_topic}[1] (replica ")
+        producer.commit_transaction(TIMEOUT_S)
+        assert_told_alike(case, page, {})
+        service.kill()
+        assert_told_alike(case, page, {"no_heartbeat": "no replica is known to serve count, windows"})

@@ -9,9 +9,8 @@ from time import process_time
 
 from tests.builders.clocks import DAY_MS
 from tests.output import say
-from tests.simulation.checking import check, finder
+from tests.simulation.checking import as_test, check, finder, shrink
 from tests.simulation.plan import PAIRS, draw
-from tests.simulation.shrinking import as_test, shrink
 
 _RARE = 20
 _SHRINK_S = 120.0

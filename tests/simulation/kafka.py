@@ -100,8 +100,8 @@ class Log:
 
     def append(self, now_ms: int, sent: Sent | None = None, **content: Any) -> Stored:
         """Append a record, and return it."""
-        at = {"topic": self.at[0], "partition": self.at[1]}
-        self.stored.append(Stored(self.end, self.epochs[-1][0], now_ms, sent, **at, **content))
+        content |= {"topic": self.at[0], "partition": self.at[1]}
+        self.stored.append(Stored(self.end, self.epochs[-1][0], now_ms, sent, **content))
         if sent is not None:
             self.open.setdefault(sent, self.end)
         self.end += 1
@@ -120,8 +120,7 @@ class Log:
 
     def read(self, offset: int) -> list[Stored]:
         """Return what is stored from an offset up to the stable one, markers and aborted records too."""
-        first = bisect_left(self.stored, offset, key=lambda each: each.at)
-        stable = self.stable
+        first, stable = bisect_left(self.stored, offset, key=lambda each: each.at), self.stable
         return [each for each in self.stored[first : first + 2_000] if each.at < stable]
 
     def delete(self, before: int) -> None:
@@ -284,10 +283,6 @@ class SimulatedKafka:
         else:
             self._answers.append(give)
 
-    def begin(self, sent: Sent) -> None:
-        """Open a transaction."""
-        self.open[sent.producer] = sent
-
     def start(self, producer: str) -> int:
         """Fence earlier producers of this id, end their transaction, and return the new one's number."""
         self.producers[producer] = self.producers.get(producer, 0) + 1
@@ -306,16 +301,6 @@ class SimulatedKafka:
         logs = [*self.logs.values()]
         self.answer(lambda: [log.settle(sent, self.now_ms) for log in logs])
         self.on_end(sent)
-
-    def refuse_stale(self, group: str, member: str | None) -> None:
-        """Refuse offsets of somebody who is not a member.
-
-        Raises:
-            TransactionFailed: The member has left, or was expelled.
-        """
-        if member not in self.group(group).members:
-            message = f"{member} is no member of {group}"
-            raise TransactionFailed(message)
 
 
 class SimulatedConsumer:
@@ -439,16 +424,12 @@ class SimulatedConsumer:
             else:
                 # Of what is stored last, compaction and retention leave no trace but the offset.
                 if self._positions[at] >= log.stable or not log.read(self._positions[at]):
-                    self._positions[at] = max(self._positions[at], log.stable)
-                    self._note_end(at, messages)
+                    end = self._positions[at] = max(self._positions[at], log.stable)
+                    if self._ends.get(at) != end:
+                        self._ends[at] = end
+                        messages.append(_notice(at, end, KafkaError(KafkaError._PARTITION_EOF)))
         self.most -= min(self.most, sum(each.error() is None for each in messages))
         return messages
-
-    def _note_end(self, at: Partition, messages: list[Any]) -> None:
-        end = self._positions[at]
-        if self._ends.get(at) != end:
-            self._ends[at] = end
-            messages.append(_notice(at, end, KafkaError(KafkaError._PARTITION_EOF)))
 
     def _lost_position(self, at: Partition, log: Log) -> FakeMessage | None:
         """Return the notice that the log does not hold the position, if so."""
@@ -456,13 +437,14 @@ class SimulatedConsumer:
         # A client checks its position when it learns of a new leader, not when the position is assigned.
         known = self._leaders.setdefault(at, leader)
         self._leaders[at] = leader
-        reason = ""
         # A log that was created again is shorter when the client meets it.
         if self._logs[at] is not log or not log.begin <= position <= log.end:
             reason = "fetch failed due to requested offset not available on the broker"
         elif known < leader and epoch >= 0 and log.end_of(epoch) < position:
             reason = f"Partition truncation detected: broker end offset is {log.end_of(epoch)}"
-        return _notice(at, position, KafkaError(KafkaError._AUTO_OFFSET_RESET, reason)) if reason else None
+        else:
+            return None
+        return _notice(at, position, KafkaError(KafkaError._AUTO_OFFSET_RESET, reason))
 
     def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
         for each in partitions:
@@ -499,9 +481,8 @@ class SimulatedConsumer:
             self._kafka.advance(timeout)
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         known = self._group.committed
-        none = OFFSET_INVALID
         return [
-            known.get((at.topic, at.partition)) or TopicPartition(at.topic, at.partition, none)
+            known.get((at.topic, at.partition)) or TopicPartition(at.topic, at.partition, OFFSET_INVALID)
             for at in asked
         ]
 
@@ -530,8 +511,10 @@ class SimulatedAdmin:
         }
 
     def describe_topics(self, asked: TopicCollection, *, request_timeout: float) -> dict[str, Future[Any]]:
-        topics = sorted(asked.topic_names)
-        return {topic: self._answer(lambda topic=topic: self._describe(topic)) for topic in topics}
+        return {
+            topic: self._answer(lambda topic=topic: self._describe(topic))
+            for topic in sorted(asked.topic_names)
+        }
 
     def list_topics(self, timeout: float) -> SimpleNamespace:
         return SimpleNamespace(controller_id=1, brokers={1: None})
@@ -604,11 +587,10 @@ class SimulatedTransaction:
             self.start(bound_s)
         self._require_own()
         if self._is_open:
-            message = "a transaction is open already"
-            raise RuntimeError(message)
+            raise RuntimeError("a transaction is open already")
         self._sent = Sent(self.producer, self._group, self._kafka.now_s, self.tag)
         self._sent_ms = self._clock.wall_ms()
-        self._kafka.begin(self._sent)
+        self._kafka.open[self.producer] = self._sent
         self._is_open = True
 
     def produce(
@@ -646,17 +628,13 @@ class SimulatedTransaction:
             if not outcome:
                 # The sequence numbers of records that were not delivered would be missing.
                 self.close()
-            message = "not in time"
-            raise TransactionFailed(message, is_slow=not outcome)
+            raise TransactionFailed("not in time", is_slow=not outcome)
         if self._consumer is None or self._consumer.memberid() not in {self._member} - {None}:
             self.abort(0)
             raise membership_lost(self._group)
-        try:
-            if offsets:
-                kafka.refuse_stale(self._group, self._member)
-        except TransactionFailed:
+        if offsets and self._member not in kafka.group(self._group).members:
             self.abort(0)
-            raise
+            raise TransactionFailed(f"{self._member} is no member of {self._group}")
         sent.offsets = {(each.topic, each.partition): each for each in offsets}
         self._pause()
         self._require_own()
@@ -665,8 +643,7 @@ class SimulatedTransaction:
             sent.is_prepared = outcome == "prepared"
             if outcome == "lost":
                 kafka.end(sent, is_committed=True)
-            message = f"the commit is {outcome}"
-            raise TransactionFailed(message)
+            raise TransactionFailed(f"the commit is {outcome}")
         kafka.end(sent, is_committed=True)
         self.append = Append(self._sent_ms, self._clock.wall_ms(), kafka.now_ms)
         self._is_open, self.needs_producer = False, bool(outcome)
@@ -691,5 +668,4 @@ class SimulatedTransaction:
         """
         if self._kafka.producers[self.producer] != self._number:
             self.close()
-            message = f"{self.producer} is fenced"
-            raise TransactionFailed(message, is_fenced=True)
+            raise TransactionFailed(f"{self.producer} is fenced", is_fenced=True)

@@ -23,12 +23,12 @@ from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.records.changelog_records import decode
 from driftgauge.records.partials import decode_part
 from tests.builders.batches import partitions_of
-from tests.simulation.deployments import Deployment
 from tests.simulation.kafka import Sent as SentTransaction
 from tests.simulation.kafka import SimulatedKafka
 from tests.simulation.page import Page
 from tests.simulation.plan import START_MS, Plan
 from tests.simulation.producers import Sent, encode
+from tests.simulation.replicas import Deployment
 
 WindowKey = tuple[str, int, int]
 """Stream, size in ms, start in ms."""
@@ -153,10 +153,6 @@ class Ledger:
         found = self.newest(stream, size_ms, *CONCLUSIVE)
         return found is not None and found["verdict"] == "drift"
 
-    def shard_of(self, stream: str) -> int:
-        """Return the shard of a stream."""
-        return shard_of(stream, self.shards)
-
     def spec_of(self, deployment: Deployment, stream: str) -> StreamSpec:
         """Return the specification of a stream."""
         return ByStream({spec.name: spec for spec in deployment.specs})[stream]
@@ -235,7 +231,7 @@ class Ledger:
         for shard in range(self.shards):
             last = max(at for partition, at, _ in parts if partition == shard)
             own, lost = (
-                [each for each in found if self.shard_of(each.stream) == shard]
+                [each for each in found if shard_of(each.stream, self.shards) == shard]
                 for found in (events, doubtful)
             )
             self._counted[shard].append(Counted(parts[0][2].commit, last, sent.tag, own, lost))

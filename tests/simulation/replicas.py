@@ -1,14 +1,21 @@
 """Replicas: both roles are the service's own sessions and workers, over a simulated Kafka."""
 
+import tempfile
 from collections.abc import Collection, Generator, Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import yaml
 
+from driftgauge.config import Settings, load_settings
 from driftgauge.core.commit_limit import CommitLimit
 from driftgauge.core.partition import Partition
+from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.engine.clock_guard import ClockGuard
 from driftgauge.engine.count.count_worker import CountWorker
@@ -17,14 +24,71 @@ from driftgauge.engine.count.topic_watch import TopicWatch
 from driftgauge.engine.session import Session
 from driftgauge.engine.windows.window_worker import WindowWorker
 from driftgauge.errors import AuthorizationError, BrokerError
+from driftgauge.events.decoder import Decoder
 from driftgauge.kafka.shared_admin import SharedAdmin
+from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.records.window_results import result_record
-from driftgauge.streams import watch
+from driftgauge.streams import ConfiguredStream, build_decoder, describe_baselines, load_streams, watch
 from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
-from tests.simulation.deployments import Deployment
+from tests.builders.baselines import SEGMENTS, save_baseline
+from tests.builders.references import build_reference
 from tests.simulation.kafka import SimulatedAdmin, SimulatedConsumer, SimulatedTransaction
+from tests.simulation.producers import SCHEMAS, VERSION, inputs
+
+
+@cache
+def baselines_folder() -> Path:
+    """Return a folder with three baselines of each kind of stream, which the process keeps.
+
+    The second assigns every vector to another cluster than the first; the third was fitted on more vectors.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="driftgauge-simulation-"))
+    for family, stream in (("images", "images"), ("texts", "texts"), ("shop", "shop/a")):
+        for number, (shift, count) in enumerate(((0, 1_000), (1, 1_000), (0, 100_000))):
+            save_baseline(
+                folder,
+                stream,
+                file=f"{family}-{number}.safetensors",
+                reference=build_reference(f"{family}-{number}", shift=shift, count=count),
+                segments=SEGMENTS,
+                model_version=VERSION,
+            )
+    return folder
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A configuration, and what the service makes of it."""
+
+    settings: Settings
+    streams: list[ConfiguredStream]
+    specs: list[StreamSpec]
+    descriptions: Mapping[str, BaselineDescription]
+
+    @classmethod
+    def load(cls, tree: dict[str, Any], encodings: Mapping[str, str]) -> "Deployment":
+        """Return the deployment of a configuration file with these contents."""
+        registry = {"schema_registry": {"url": "http://simulated"}, "inputs": inputs(encodings)}
+        path = baselines_folder() / "driftgauge.yaml"
+        path.write_text(yaml.safe_dump({**tree, **registry}), "utf-8")
+        settings = load_settings(path, {})
+        streams = load_streams(settings)
+        return cls(settings, streams, [each.spec for each in streams], describe_baselines(streams))
+
+    def decoder(self) -> Decoder:
+        """Return a decoder of the events topics."""
+        settings = self.settings
+        return build_decoder(
+            self.streams,
+            settings.allowed_lead,
+            settings.largest_record,
+            settings.inputs,
+            SCHEMAS,
+            age_ms=settings.allowed_age,
+        )
+
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run

@@ -268,8 +268,8 @@ class Run(Ledger):
     @property
     def is_shown(self) -> bool:
         """Whether everybody has what is to be theirs, and shows what is committed."""
-        stopped = {shard for _, shard in self.stopped}
-        are_seen = all(self.seen[shard] == self.commits[shard] for shard in {*range(self.shards)} - stopped)
+        shards = {*range(self.shards)} - {shard for _, shard in self.stopped}
+        are_seen = all(self.seen[shard] == self.commits[shard] for shard in shards)
         return are_seen and all(member.is_steady for member in self._members())
 
     def check_restore(self, shard: int, since_s: float) -> None:

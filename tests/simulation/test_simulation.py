@@ -8,11 +8,10 @@ from random import Random
 import pytest
 
 from tests.examples import examples
-from tests.simulation.checking import check, finder
+from tests.simulation.checking import as_test, check, finder, shrink
 from tests.simulation.page import read_metrics
 from tests.simulation.plan import PAIRS, Plan, draw, draw_features
 from tests.simulation.run import Run
-from tests.simulation.shrinking import as_test, shrink
 
 # Plans of about a second each, those that add most pairs of features first: the first eight have 88 % of all
 # pairs, all of them 91 %. `make simulate` draws the costly ones as well.
