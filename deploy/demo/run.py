@@ -151,7 +151,7 @@ def save_stream(baseline: Baseline, out: Path, window_ms: int, disorder_ms: int)
         "windows": [format_duration(window_ms)],
         "allowed_disorder": format_duration(disorder_ms),
         "idle_timeout": "5s",
-        # A day's events detect so small a drift, even where the live stream takes most of the budget.
+        # A day's events detect so small a drift, even if the live stream takes most of the budget.
         "smallest_drift": {"mean_shift": 0.1},
         "numbers": {"confidence": [0, 1], "correct": [0, 1]},
     }

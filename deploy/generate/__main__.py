@@ -33,7 +33,7 @@ def files() -> Mapping[Path, str]:
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Change nothing; exit with 1 where a file is out of date.")
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if a file is out of date.")
 def main(*, check: bool) -> None:
     """Write the generated files of deploy/, of schemas/ and the reference; and the version in other files."""
     stale = {

@@ -108,7 +108,7 @@ The metrics are on `/metrics`, port 9464 by default. The health endpoints `/live
 
 _ALERTS = """\
 `deploy/kubernetes/chart/files/rules/driftgauge-alerts.yml` holds the rules. A critical alert is a page, a
-warning is a ticket. Where the severity is "of the stream", it is `labels.severity` of the stream in the
+warning is a ticket. If the severity is "of the stream", it is `labels.severity` of the stream in the
 configuration. The time says how long the condition must hold."""
 
 _STATISTICS = """\
@@ -183,7 +183,7 @@ def _models(field: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _values_of_map(field: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the schema of a map's values; none where the field is no map."""
+    """Return the schema of a map's values; none if the field is no map."""
     values = field.get("additionalProperties")
     return [*field.get("patternProperties", {}).values(), *([values] if isinstance(values, dict) else [])]
 

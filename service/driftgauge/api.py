@@ -134,7 +134,7 @@ def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms
         baseline: The baseline.
         vectors: (n, d) float32, all vectors of the window, n at least 1. The service scores windows of at
             least five events per cluster; fewer events have little power.
-        window_ms: The window's length in milliseconds. The score is `calibrated` where the baseline's
+        window_ms: The window's length in milliseconds. The score is `calibrated` if the baseline's
             overdispersion was measured on windows of this length.
 
     Raises:

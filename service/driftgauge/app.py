@@ -78,7 +78,7 @@ def check(settings: Settings) -> tuple[list[ConfiguredStream], WebConfigFile | N
 
 
 def _web_config(http: HttpSettings) -> WebConfigFile | None:
-    """Return the web configuration file, if one is named; raise ConfigError where it cannot be used."""
+    """Return the web configuration file, if one is named; raise ConfigError if it cannot be used."""
     return None if http.web_config is None else WebConfigFile(http.web_config, needs_users=bool(http.users))
 
 

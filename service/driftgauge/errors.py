@@ -43,7 +43,7 @@ MORE_THREADS: Final = (
     "raise the limit of the process's threads, to 30 x (brokers + 4) at least: pids in Compose, podPidsLimit "
     "of the kubelet"
 )
-"""The remedy where the system starts no further thread."""
+"""The remedy if the system starts no further thread."""
 
 
 class DriftgaugeError(Exception):
@@ -71,7 +71,7 @@ class ConfigError(UserError):
 
 
 def refuse_problems(name: object, problems: Sequence[str]) -> None:
-    """Raise a ConfigError that lists the problems of what the name says, where there are any."""
+    """Raise a ConfigError that lists the problems of what the name says, if there are any."""
     if problems:
         message = f"{name} cannot be used; correct:"
         raise ConfigError(message, problems)

@@ -13,7 +13,7 @@ from driftgauge.errors import InputError
 
 __all__ = ["check_expansion", "name_of_stream", "open_regular", "writing"]
 
-# Vectors shrink by a half or so where they are compressed, and zeros by a thousand.
+# Vectors shrink by a half or so if they are compressed, and zeros by a thousand.
 _MOST_EXPANSION = 100
 _ALWAYS_BYTES = 256 * 1024 * 1024
 
@@ -38,19 +38,19 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def check_expansion(path: Path, read_bytes: int) -> None:
-    """Raise InputError where a file would take over 256 MiB of memory, and over 100 times its size."""
+    """Raise InputError if a file would take over 256 MiB of memory, and over 100 times its size."""
     size = path.stat().st_size
     if read_bytes > max(_ALWAYS_BYTES, _MOST_EXPANSION * size):
         fault = (
             f"{path}: its {size:,} bytes would take {read_bytes:,} bytes of memory, over {_MOST_EXPANSION} "
-            "times as many; name a complete file of vectors, or, where it is one, save it without compression"
+            "times as many; name a complete file of vectors, or, if it is one, save it without compression"
         )
         raise InputError(fault)
 
 
 @contextmanager
 def writing(path: Path, what: str) -> Iterator[None]:
-    """Raise InputError where a file, which the message calls `what`, cannot be written."""
+    """Raise InputError if a file, which the message calls `what`, cannot be written."""
     try:
         yield
     except OSError as error:

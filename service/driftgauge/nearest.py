@@ -12,7 +12,7 @@ def suggest(name: str, known: Iterable[str], otherwise: str, *, prefix: str = ""
     Args:
         name: The unknown name.
         known: The known names.
-        otherwise: What to do where none of them is near.
+        otherwise: What to do if none of them is near.
         prefix: What all these names begin with, which makes none of them nearer.
     """
     close = get_close_matches(name, list(known), 1)

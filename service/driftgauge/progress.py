@@ -13,8 +13,8 @@ class WorkProgress:
     Attributes:
         noun: What is done, in the plural, such as "lines read".
         done: How many are done.
-        total: How many there are; None where the number is not known.
-        share: The share that is done where it is known better than by the count, 0 to 1; else None.
+        total: How many there are; None if the number is not known.
+        share: The share that is done if it is known better than by the count, 0 to 1; else None.
     """
 
     noun: str

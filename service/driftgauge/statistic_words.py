@@ -16,11 +16,11 @@ class StatisticWords:
         title: What its numbers are headed with.
         text: What the number that charts show says, in a sentence.
         smallest: What the smallest drift worth finding is a size of, as a sentence.
-        sentence: What happened to the events where its kind names the drift, such as "an item is repeated".
+        sentence: What happened to the events if its kind names the drift, such as "an item is repeated".
         advice: What to look for then, as a sentence.
         numbers: Unit and meaning of each of its numbers in a result, by name.
         is_share: The number that charts show is a share, in per cent.
-        by_sign: What happened where this number is above 0, and where it is below; empty if it has no sign.
+        by_sign: What happened if this number is above 0, and if it is below; empty if it has no sign.
     """
 
     title: str
@@ -33,7 +33,7 @@ class StatisticWords:
     by_sign: tuple[str, ...] = ()
 
     def describe(self, value: float | None) -> str:
-        """Return what happened to the events, by the number that charts show; None where it has none."""
+        """Return what happened to the events, by the number that charts show; None if it has none."""
         return self.by_sign[value < 0] if self.by_sign and value else self.sentence
 
 
@@ -129,7 +129,7 @@ WORDS: dict[str, StatisticWords] = {
                 "ratio, -1 or more",
                 "Mean squared distance of the events from the baseline's mean, over the baseline's, minus 1."
                 " Parts: components (the leading ones), residual (all other directions), typical (the leading"
-                " ones, of most events). Null where the baseline has no such part.",
+                " ones, of most events). Null if the baseline has no such part.",
             ),
             "spread_excess_ratio": (
                 "ratio, -1 or more",
@@ -209,7 +209,7 @@ WORDS: dict[str, StatisticWords] = {
 
 
 def words_of_kind(kind: str) -> StatisticWords | None:
-    """Return the words of the statistic of a kind of drift; None where another version wrote it."""
+    """Return the words of the statistic of a kind of drift; None if another version wrote it."""
     return next((WORDS[each.name] for each in registry.STATISTICS if each.kind == kind), None)
 
 

@@ -51,7 +51,7 @@ def end_process(why: str, *, remedy: str, **fields: object) -> NoReturn:
     timer = threading.Timer(_LOG_S, os._exit, [1])
     timer.daemon = True
     timer.start()
-    # Where nobody reads standard error, this waits.
+    # If nobody reads standard error, this waits.
     _log.critical(why, extra={**fields, "remedy": remedy})
     os._exit(1)
 
@@ -127,7 +127,7 @@ class Pulse:
         """Raise ClientLost if the member has not joined its group for three minutes.
 
         Seen after sessions that timed out during a commit, or while the coordinator was away: the member
-        stayed outside, and looked for no coordinator. New clients also help where a subscribed topic is gone,
+        stayed outside, and looked for no coordinator. New clients also help if a subscribed topic is gone,
         or no broker answers: the role then waits for it.
         """
         if self._beat_s - self._joined_s > _JOIN_S:
@@ -186,7 +186,7 @@ class ReadingWatch:
         """Raise ClientLost if a position has not moved for a minute, though brokers have records to give.
 
         Args:
-            positions: The next offset to read of each partition; None where it is not being read.
+            positions: The next offset to read of each partition; None if it is not being read.
             stable: The stable offsets that brokers have just answered.
         """
         known, self._unread = self._unread, {}

@@ -36,7 +36,7 @@ Variable = Builder[dashboard.VariableModel]
 PAGE_LINK = link(
     "Show this window", "${page}?stream=${stream:percentencode}&window=${window}&seen=${__value.time}"
 )
-"""The link to driftgauge's own page, where a dashboard has `page_variable`, a stream and a window."""
+"""The link to driftgauge's own page, if a dashboard has `page_variable`, a stream and a window."""
 
 
 def page_variable() -> Variable:

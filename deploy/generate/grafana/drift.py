@@ -40,7 +40,7 @@ _LATER = (
     " The panel draws a window from the time of its closing, which is later than the window's start by the"
     " window's length, the allowed disorder and some seconds."
 )
-_UNSCORED = " The panel has a gap where the newest window was not scored."
+_UNSCORED = " The panel has a gap if the newest window was not scored."
 _ONE_DEPLOYMENT = (
     " The panel is empty while the variables select several deployments with this stream: select one."
 )
@@ -146,7 +146,7 @@ def _verdicts() -> Panel:
     verdict = verdict_code("driftgauge_window_verdict", OF_SOURCE, *_LABELS)
     return states(
         "Verdicts other than ok",
-        "driftgauge_window_verdict of each stream and size, where it is not ok. drift: two of the last three"
+        "driftgauge_window_verdict of each stream and size, if it is not ok. drift: two of the last three"
         " windows are significant and large, or a calibrated one is so by far. warning: this window alone is,"
         " or small evidence has added up. insufficient: too few events to be scored. incomplete: partitions"
         " are missing, or the counts are in doubt. misfit: the warm-up differs from the baseline." + _LATER,
@@ -205,7 +205,7 @@ def _evidence() -> Sequence[Panel]:
         draw(
             "Size by kind of drift",
             "driftgauge_window_excess over driftgauge_excess_threshold: the size of each kind of drift above"
-            " noise. A window is large where one of them is above the dashed line, and drift only where it is"
+            " noise. A window is large if one of them is above the dashed line, and drift only if it is"
             " significant too." + _LATER + _UNSCORED,
             {"{{kind}}": f"{excess}\n/ {of_its_kind} {gauge('driftgauge_excess_threshold', OF_STREAM)}"},
             unit="percentunit",
@@ -215,7 +215,7 @@ def _evidence() -> Sequence[Panel]:
         draw(
             "Slow drift",
             "driftgauge_window_slow_drift_ratio: a CUSUM of the windows' evidence over its limit. From the"
-            " dashed line on the verdict is warning, or drift where it lasts." + _LATER + _UNSCORED,
+            " dashed line on the verdict is warning, or drift if it lasts." + _LATER + _UNSCORED,
             {"slow drift": gauge("driftgauge_window_slow_drift_ratio", OF_WINDOW)},
             unit="percentunit",
             steps=True,

@@ -82,7 +82,7 @@ def _numbers() -> Sequence[Panel]:
         value(
             "Rejected records",
             "Rejected share of driftgauge_records_total, without filtered records, of the topic where it is"
-            " largest. DriftgaugeRecordsRejected fires where it stays above 5 %.",
+            " largest. DriftgaugeRecordsRejected fires if it stays above 5 %.",
             f"""max(sum by (topic) (rate({_RECORDS % '="rejected"'}))
 / sum by (topic) (rate({_RECORDS % '!="filtered"'})))""",
             unit="percentunit",
@@ -115,7 +115,7 @@ def _flow() -> Sequence[Panel]:
             "Time to read the lag",
             "driftgauge_consumer_lag_records divided by the rate of reading, which is the slope of"
             " driftgauge_consumer_position_offset and at least one record per second. DriftgaugeLagGrowing"
-            " fires where this time is above ten minutes and the lag grows.",
+            " fires if this time is above ten minutes and the lag grows.",
             {"{{topic}}": f"sum by (topic) ({_LAG})\n/ clamp_min(sum by (topic) ({rate}), 1)"},
             unit="s",
             span=12,

@@ -63,7 +63,7 @@ def table_of(
         order: The heading of the column to sort by, and whether the order is descending; None does not sort.
         cells: Display properties by heading, for columns of labels.
     """
-    # Grafana adds the query's letter to the column name only where a table has several queries.
+    # Grafana adds the query's letter to the column name only if a table has several queries.
     names = [f"Value #{ref(index)}" for index in range(len(columns))] if len(columns) > 1 else ["Value"]
     # The SDK has no builder for the options of transformations.
     organized = {

@@ -77,10 +77,10 @@ class Baseline:
         cluster_means: (k, r) float64, the mean of each cluster's vectors along the components, relative to
             the mean.
         arrays: The arrays of the statistics by name; see `Statistic.arrays`.
-        overdispersion: The overdispersion of windows of related events; None where it is not known.
+        overdispersion: The overdispersion of windows of related events; None if it is not known.
         segments: The reference of each segment; at most 64.
-        descriptions: The description of each cluster, k of them; empty where none has a name or examples.
-        farthest: The vectors that lie farthest beyond the radius of their cluster; None where unknown.
+        descriptions: The description of each cluster, k of them; empty if none has a name or examples.
+        farthest: The vectors that lie farthest beyond the radius of their cluster; None if unknown.
         numbers: The tallies of the numbers beside the vectors, those that the centroids were fitted on too,
             by name.
         later: The arrays of later versions by name: they decide nothing here, and are written again.
@@ -159,7 +159,7 @@ class Baseline:
 
     @property
     def names(self) -> tuple[str | None, ...]:
-        """The name of each cluster, k of them; None where a cluster has none."""
+        """The name of each cluster, k of them; None if a cluster has none."""
         return tuple(each.name for each in self.descriptions) or (None,) * len(self.counts)
 
     @property
@@ -171,7 +171,7 @@ class Baseline:
     def positions(self) -> NDArray[np.float64]:
         """The clusters on a map: their means along the two leading components, in standard deviations.
 
-        (k, 2) float64; the second coordinate is 0 where there is one component.
+        (k, 2) float64; the second coordinate is 0 if there is one component.
         """
         leading = self.cluster_means[:, :_MAP_AXES] / np.sqrt(self.variances[:_MAP_AXES])
         return np.pad(leading, ((0, 0), (0, _MAP_AXES - leading.shape[1])))
@@ -341,7 +341,7 @@ def _to_tally(name: str, description: NumberDescription) -> NumberTally:
 def _overdispersion(
     arrays: Mapping[str, NDArray[Any]], prefix: str, index: int | None = None
 ) -> Overdispersion | None:
-    """Return the overdispersion in arrays, or that of a segment; None where measured on no windows."""
+    """Return the overdispersion in arrays, or that of a segment; None if measured on no windows."""
     windows, counts = (arrays[f"{prefix}{part}"][index or 0] for part in ("windows", "counts"))
     others = {
         each.name: arrays[name] if index is None else arrays[name][index]

@@ -73,7 +73,7 @@ def report_change(
         progress(
             f"warning: the vectors change, {', '.join(changes)}: this is more than bursts or cycles explain, "
             f"and a baseline of both sides hides drift of this size; give the vectors of one side alone, or, "
-            f"where the sides are parts of a cycle such as a week, those of two cycles or more"
+            f"if the sides are parts of a cycle such as a week, those of two cycles or more"
         )
 
 

@@ -86,13 +86,13 @@ class VectorSet:
 
     Attributes:
         vectors: (n, d) float32, finite; n and d at least 1.
-        times_ms: (n,) int64, event times in milliseconds since the epoch; None where the source has none.
-        model_version: The version of the embedding model, where the source or the caller names one.
-        segments: n mappings, the segment keys and values of each event; None where the source has no events.
-        labels: n labels, None for a vector without one; None where no column of labels was asked for.
+        times_ms: (n,) int64, event times in milliseconds since the epoch; None if the source has none.
+        model_version: The version of the embedding model, if the source or the caller names one.
+        segments: n mappings, the segment keys and values of each event; None if the source has no events.
+        labels: n labels, None for a vector without one; None if no column of labels was asked for.
         texts: The beginnings of n texts, likewise.
-        event_ids: n event ids, None for a vector without one; None where no vector has one.
-        numbers: (n,) float64 by name, the numbers beside the vectors; NaN where one is missing.
+        event_ids: n event ids, None for a vector without one; None if no vector has one.
+        numbers: (n,) float64 by name, the numbers beside the vectors; NaN if one is missing.
     """
 
     vectors: NDArray[np.float32]
@@ -108,7 +108,7 @@ class VectorSet:
 class Collector:
     """Collects vectors of one length in a matrix that is never copied.
 
-    Where the number of vectors is known, the matrix is allocated once. Otherwise it grows in place: for
+    If the number of vectors is known, the matrix is allocated once. Otherwise it grows in place: for
     blocks of this size the C library moves pages, and not their contents.
     """
 
@@ -123,7 +123,7 @@ class Collector:
 
         Args:
             dimension: d.
-            capacity: The number of vectors, where it is known. Memory is taken as the rows are written.
+            capacity: The number of vectors, if it is known. Memory is taken as the rows are written.
             keys: The segment keys to keep; None keeps all.
             name: The column of labels or texts; None without one.
         """

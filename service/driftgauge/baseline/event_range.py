@@ -201,7 +201,7 @@ class EventSelection:
         if before or after:
             found.append(f"{before:,} records of the stream are before the range, and {after:,} after it")
             remedies.append(
-                "choose another range by --from and --until, or, where events are recorded long after they "
+                "choose another range by --from and --until, or, if events are recorded long after they "
                 "happened, a longer --slack"
             )
         if not remedies:
@@ -218,7 +218,7 @@ class EventNames:
         """Create a reader of one column.
 
         Args:
-            column: A segment key; where an event has no such segment, a path in its record's value, such as
+            column: A segment key; if an event has no such segment, a path in its record's value, such as
                 `request.query.text`.
             reader: The reader of the records' topic.
         """
@@ -230,7 +230,7 @@ class EventNames:
             self._get = compile_path(column)
 
     def of_batch(self, batch: EventBatch, records: Sequence[RawRecord]) -> list[str | None]:
-        """Return the labels or texts of n events; None where an event has none, or one that is no text.
+        """Return the labels or texts of n events; None if an event has none, or one that is no text.
 
         Args:
             batch: The events.

@@ -35,9 +35,9 @@ class Difference:
         file: The file of the other baseline.
         identity: Its identity; results against two baselines of one identity are the same.
         mean_distance: The Mahalanobis distance between the means along the components, in standard
-            deviations; None where the embedding spaces differ.
+            deviations; None if the embedding spaces differ.
         mean_excess: The squared distance less its expectation without drift.
-        js_divergence: The Jensen-Shannon divergence of the histograms, base 2; None where the centroids
+        js_divergence: The Jensen-Shannon divergence of the histograms, base 2; None if the centroids
             differ.
         js_excess: The divergence less its expectation without drift.
         mean_floor: The `mean_excess` from which a window of the stream is large.
@@ -101,18 +101,18 @@ class BaselineReport:
         identity: The identity.
         metadata: The metadata.
         components: The number of components.
-        counts_overdispersion: The overdispersion of the counts, 1 where it is not known.
+        counts_overdispersion: The overdispersion of the counts, 1 if it is not known.
         means_overdispersion: That of the mean, in the direction where it is largest.
-        overdispersion_windows: How many windows, or groups, these were measured on; None where they are not
+        overdispersion_windows: How many windows, or groups, these were measured on; None if they are not
             known.
         noise_floor: The divergence expected without drift, by the number of events in a window.
         largest_window: The largest window, in events, for which the reference counts 20 times as many.
         notes: Its weaknesses, each with its remedy.
         segments: The segments.
         clusters: The clusters, in the order of their numbers.
-        farthest: The vectors that lie farthest beyond the radius of their cluster; None where unknown.
+        farthest: The vectors that lie farthest beyond the radius of their cluster; None if unknown.
         numbers: The numbers beside the vectors, by name.
-        against: How it differs from another baseline; None where none is named.
+        against: How it differs from another baseline; None if none is named.
         refused: The number of events that a fit refused, by reason; None of a baseline that was loaded.
         warnings: What a fit warned of, likewise.
     """
@@ -240,7 +240,7 @@ def compare(
 
 
 def _overdispersion_of(baseline: Baseline) -> Overdispersion:
-    """Return the overdispersion of a baseline; where it is not known, that of independent events."""
+    """Return the overdispersion of a baseline; if it is not known, that of independent events."""
     return baseline.overdispersion or Overdispersion.independent(len(baseline.variances))
 
 
@@ -324,7 +324,7 @@ def _differences(report: BaselineReport, other: Difference) -> dict[str, str]:
 
 
 def _tables(report: BaselineReport) -> Iterator[Block]:
-    """Yield the tables of the segments, the clusters, and the clusters' examples where there are any."""
+    """Yield the tables of the segments, the clusters, and the clusters' examples if there are any."""
     if report.segments:
         rows = [
             (

@@ -80,11 +80,11 @@ class Provenance:
     """The origin of n vectors: times, segments, use in training, and what clusters are named by.
 
     Attributes:
-        traffic: Their event-time windows; None where the times are not known.
+        traffic: Their event-time windows; None if the times are not known.
         members: The members of each segment.
         training_set: Whether the model was trained on the data behind them.
-        groups: (n,), the group of each, such as its document, from 0 without gaps; None where not known. The
-            windows of `traffic` are used instead where enough of them have enough events.
+        groups: (n,), the group of each, such as its document, from 0 without gaps; None if not known. The
+            windows of `traffic` are used instead if enough of them have enough events.
         mixed_windows: A window's events come from many groups, a few from each.
         labels: n labels, such as classes, None for a vector without one: a cluster's name is its most
             frequent labels, as many as cover 80 % of its labelled vectors, three at most. Each covers a tenth
@@ -139,7 +139,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     Args:
         vectors: Vectors of the stream without drift, in any order.
         stream: The stream whose events will be compared with the baseline.
-        model_version: The version of the embedding model, where known.
+        model_version: The version of the embedding model, if known.
         clusters: k, the number of clusters.
         metric: The distance that assigns vectors to clusters.
         seed: The seed of the split and of k-means, 0 or more.
@@ -254,7 +254,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             clusters,
             progress,
         )
-        # Where the whole stream has too few windows of enough events, every segment has too few.
+        # If the whole stream has too few windows of enough events, every segment has too few.
         if numbers is not None and overdispersion is not None:
             segments = measure_segments(
                 segments, members, numbers, ids, coordinates, columns, clusters, progress
@@ -354,8 +354,8 @@ class _Clustered:
         left_out: How many rows are left out, by the reason.
         fit_rows: The rows that were fitted on.
         reference_rows: The m others.
-        windows: (m,), the window of each, where windows are kept whole; None otherwise.
-        groups: The group of each row, those that were fitted on first, where groups are; None otherwise.
+        windows: (m,), the window of each, if windows are kept whole; None otherwise.
+        groups: The group of each row, those that were fitted on first, if groups are; None otherwise.
         members: The members of each segment among the reference.
         centroids: k centroids.
         ids: (m,), the cluster of each.
@@ -473,7 +473,7 @@ def _check_lengths(count: int, provenance: Provenance) -> None:
         if column is not None and len(column) != count:
             message = (
                 f"{len(column):,} {name.replace('_', ' ')} of {count:,} vectors; give one for each, None "
-                f"where it is missing"
+                f"if it is missing"
             )
             raise BaselineError(message)
 
@@ -485,7 +485,7 @@ def _split(
     seed: int,
     progress: Callable[[str], None],
 ) -> tuple[NDArray[np.intp] | None, NDArray[np.intp] | None, NDArray[np.intp], NDArray[np.intp]]:
-    """Split the rows by whole windows, by whole groups where windows are too few, else at random.
+    """Split the rows by whole windows, by whole groups if windows are too few, else at random.
 
     Returns:
         The windows that are kept whole, (n,), or None; the groups, likewise; the rows to fit on, and the

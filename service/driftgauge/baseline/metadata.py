@@ -30,10 +30,10 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 7
-"""The generation of the file format, which changes only where no new field or array can express a change."""
+"""The generation of the file format, which changes only if no new field or array can express a change."""
 
 _DECIDING = ("mixed_windows",)
-"""Fields of the metadata that decide a result where they differ from their default."""
+"""Fields of the metadata that decide a result if they differ from their default."""
 
 MAX_CLUSTER_NAME = 80
 """The most bytes of a cluster's name, in UTF-8."""
@@ -55,22 +55,22 @@ class BaselineMetadata(_Record):
 
     Attributes:
         stream: The stream whose events are compared with the baseline.
-        model_version: The version of the embedding model, where known.
+        model_version: The version of the embedding model, if known.
         dimension: d, the length of a vector.
         clusters: k, the number of clusters.
         metric: The distance that assigns vectors to clusters.
         fitted_count: The number of vectors that the centroids were fitted on.
         reference_count: m, the number of reference vectors, which is the sum of the histogram.
-        window_ms: The length of the windows on which the overdispersion was measured; None where the
+        window_ms: The length of the windows on which the overdispersion was measured; None if the
             overdispersion is not known, or was measured on groups.
         groups: The number of groups of one size that the groups are worth, on which the overdispersion was
-            measured; None where it was not.
+            measured; None if it was not.
         mixed_windows: A window's events come from many groups, a few from each: the groups make an offset
             that all windows share.
         training_set: Whether the model was trained on the data behind the vectors.
         left_out: The number of vectors that the fit left out, by the reason: "zero", "repeated" or "far".
         stability: The agreement of other seeds of k-means on the clusters, as an adjusted Rand index, at
-            most 1; None where it was not measured.
+            most 1; None if it was not measured.
         seed: The seed of the split and of k-means.
         created_ms: The time of the fit, milliseconds since the epoch, UTC.
         text_bytes: How much of the text of each example the file holds, in UTF-8; 0: nothing.
@@ -148,7 +148,7 @@ class ClusterDescription(ExampleDescription):
     """What people know a cluster by; its examples are the vectors nearest to its centroid, the nearest first.
 
     Attributes:
-        name: Its labels or its terms; None where there are none. Clusters may share a name.
+        name: Its labels or its terms; None if there are none. Clusters may share a name.
     """
 
     name: Annotated[str, Field(min_length=1), _NAME] | None = None
@@ -195,9 +195,9 @@ class ArtifactHeader(Requirements):
         identity: The identity of the baseline.
         metadata: The metadata of the baseline.
         segments: The names of the segments, in the order of their arrays.
-        descriptions: The descriptions of the clusters, in their order; empty where there are none.
+        descriptions: The descriptions of the clusters, in their order; empty if there are none.
         farthest: The reference vectors that lie farthest beyond the radius of their cluster, by the distance
-            in radii, the farthest first; None where unknown.
+            in radii, the farthest first; None if unknown.
         numbers: The numbers beside the vectors, by name.
     """
 

@@ -163,7 +163,7 @@ def squared_distances(
 ) -> NDArray[np.float64]:
     """Return the squared distances of m rows from a mean, (m, 2) float64: their spreads, but not clipped.
 
-    Along the components, and of the residual; 0 where there is none.
+    Along the components, and of the residual; 0 if there is none.
     """
     components = reference.components.T.astype(np.float64)
     measured = []
@@ -256,7 +256,7 @@ def leave_one_out_outliers(distances: NDArray[np.float32], ids: NDArray[np.intp]
 def report_spreads(
     spread_moments: NDArray[np.float64], reference: Projection, progress: Callable[[str], None]
 ) -> None:
-    """Report a warning where the spread of the residual cannot be tested, or hardly."""
+    """Report a warning if the spread of the residual cannot be tested, or hardly."""
     count, mean = spread_moments[:2, 1].tolist()
     if reference.residual > 0 and (count == 0 or mean > _LARGE_MEAN):
         progress(

@@ -52,7 +52,7 @@ def describe_clusters(
     event_ids: Sequence[str | None] | None,
     text_bytes: int = 0,
 ) -> tuple[ClusterDescription, ...]:
-    """Return the description of each of k clusters; none where nothing is known of the vectors.
+    """Return the description of each of k clusters; none if nothing is known of the vectors.
 
     Args:
         rows: (m,), ascending, the rows of the reference vectors among all n vectors.
@@ -60,7 +60,7 @@ def describe_clusters(
         distances: (m,) float32, their distances to the centroid.
         clusters: k.
         labels: n labels, None for a vector without one.
-        texts: n texts or their beginnings, likewise; used where there are no labels.
+        texts: n texts or their beginnings, likewise; used if there are no labels.
         event_ids: n event ids, None for a vector without one.
         text_bytes: How much of the text of each example is kept, in UTF-8.
     """
@@ -92,7 +92,7 @@ def find_farthest(
 ) -> ExampleDescription | None:
     """Return the vectors that lie farthest beyond the radius of their cluster, the farthest first.
 
-    None where no ids are known.
+    None if no ids are known.
 
     Args:
         rows: (m,), ascending, the rows of the reference vectors among all n vectors.
@@ -119,7 +119,7 @@ def report_names(
     source: str | None,
     has_ids: bool,
 ) -> None:
-    """Report how many clusters have a name; a warning where none has, or where no id can be an example.
+    """Report how many clusters have a name; a warning if none has, or if no id can be an example.
 
     Args:
         descriptions: The description of each cluster.
@@ -152,7 +152,7 @@ def _name_by_labels(
 
 
 def _most_frequent(counts: Counter[str], size: int) -> list[str]:
-    """Return the labels that cover most of a cluster of this size, three at most; none where all are rare."""
+    """Return the labels that cover most of a cluster of this size, three at most; none if all are rare."""
     covered = 0
     chosen: list[str] = []
     for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MAX_PARTS]:
@@ -221,5 +221,5 @@ def _printable(text: str) -> str:
 
 
 def _join(parts: Iterable[str]) -> str | None:
-    """Return the parts as a name of at most 80 bytes; None where there is none."""
+    """Return the parts as a name of at most 80 bytes; None if there is none."""
     return shorten(", ".join(parts), MAX_CLUSTER_NAME) or None

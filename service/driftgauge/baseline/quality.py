@@ -20,7 +20,7 @@ MIN_RATIO = 20
 """The least ratio of reference vectors to a window's events. Noise is proportional to 1/n + 1/m, so at this
 ratio the reference adds at most a twentieth to the window's noise."""
 
-# A cluster is tiny where a window of 500 events expects fewer than five in it. With 10 to 20 clusters,
+# A cluster is tiny if a window of 500 events expects fewer than five in it. With 10 to 20 clusters,
 # about 500 events are enough to detect a distance of 0.1, and tests on counts need five expected events in
 # each cell (W. G. Cochran, Biometrics 10, 1954).
 _WINDOW_COUNT = 500

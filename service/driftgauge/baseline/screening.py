@@ -32,12 +32,12 @@ _BELOW = (10, 100)
 # Rows less than this many times as far as all others do little harm.
 _LEAST_FACTOR = 1.5
 
-# The few most frequent vectors are odd where they appear this many times as often as the next one: the
+# The few most frequent vectors are odd if they appear this many times as often as the next one: the
 # frequencies of popular items fall without such a step.
 _REPEATED = 10
 _FEW = 5
 
-# Popular items come at all rates. Where most vectors come equally often, each was written or read so often.
+# Popular items come at all rates. If most vectors come equally often, each was written or read so often.
 _USUAL = 0.8
 _WORTH_SAYING = 0.01
 
@@ -92,14 +92,14 @@ def screen(
     if total > max(_MOST * count, 1):
         message = (
             f"{total / count:.1%} of the vectors would spoil the baseline: {'; '.join(found)}; remove them, "
-            "or, where the stream has such vectors all the time, keep them with --keep-all (those of length "
+            "or, if the stream has such vectors all the time, keep them with --keep-all (those of length "
             "zero only with --metric euclidean)"
         )
         raise BaselineError(message)
     kept = np.ones(count, dtype=np.bool_)
     for line, rows in zip(found, odd.values(), strict=True):
         kept[rows] = False
-        progress(f"warning: left out {line}; where the stream has such vectors all the time, use --keep-all")
+        progress(f"warning: left out {line}; if the stream has such vectors all the time, use --keep-all")
     _report_copies(copies[kept], progress)
     return kept, {why: len(rows) for why, rows in odd.items()}
 
@@ -120,7 +120,7 @@ def _report_copies(copies: NDArray[np.intp], progress: Callable[[str], None]) ->
     line = f"{len(copies) - total:,} of {len(copies):,} vectors repeat another one; {total:,} are distinct"
     if times[usual] > 1 and distinct[usual] >= _USUAL * total:
         progress(
-            f"warning: {line}, and most occur {times[usual]} times: where events were written or read as "
+            f"warning: {line}, and most occur {times[usual]} times: if events were written or read as "
             "often, remove the copies; otherwise the baseline takes its noise for smaller than it is"
         )
     elif len(copies) - total >= _WORTH_SAYING * len(copies):

@@ -67,7 +67,7 @@ _Batches = Callable[[list[str]], Iterator[Any]]
 
 
 def _open(path: Path, stack: ExitStack) -> tuple[Any, int | None, _Batches]:
-    """Return a file's schema, its number of rows where known, and a function to read some columns."""
+    """Return a file's schema, its number of rows if known, and a function to read some columns."""
     if path.suffix == ".parquet":
         parquet = stack.enter_context(
             pa.parquet.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False)
@@ -203,7 +203,7 @@ def to_vectors(
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """Return the sound vectors of a column as (m, d) float32, all finite, and their rows, (m,).
 
-    The vectors are a view where the column holds float32 and all are sound.
+    The vectors are a view if the column holds float32 and all are sound.
 
     Args:
         column: n lists of floats, or n byte strings.
@@ -301,13 +301,13 @@ def to_times(column: Any, unit: str, where: Callable[[int], str], *, assume_utc:
 
 def _no_offset(place: str) -> str:
     return (
-        f"{place}: the time has no offset from UTC; write times with one, or, where they are in UTC, give "
+        f"{place}: the time has no offset from UTC; write times with one, or, if they are in UTC, give "
         "--assume-utc"
     )
 
 
 def _to_labels(path: Path, batch: Any, name: str, option: str) -> list[str | None]:
-    """Return the column of a batch that an option names as text, None where it is null.
+    """Return the column of a batch that an option names as text, None if it is null.
 
     Raises:
         InputError: The column's values have no text, or are floats, among which missing values are hidden.
@@ -322,14 +322,14 @@ def _to_labels(path: Path, batch: Any, name: str, option: str) -> list[str | Non
     except pa.ArrowException as error:
         message = (
             f"{path}: column {name!r} of {option} holds {column.type}; give text or whole numbers, null "
-            "where one is missing"
+            "if one is missing"
         )
         raise InputError(message) from error
     return labels
 
 
 def _to_number(path: Path, batch: Any, name: str) -> NDArray[np.float64]:
-    """Return the column of a batch that --number names, (n,) float64; NaN where it is null.
+    """Return the column of a batch that --number names, (n,) float64; NaN if it is null.
 
     Raises:
         InputError: The column holds no numbers.

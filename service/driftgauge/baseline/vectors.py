@@ -135,7 +135,7 @@ def _choose(path: Path, archive: ZipFile, names: Iterable[str]) -> str:
 
 
 def _check_size(path: Path, file: IO[bytes]) -> None:
-    """Raise InputError where an array would take far more memory than its file."""
+    """Raise InputError if an array would take far more memory than its file."""
     shape, dtype = _read_header(file)
     check_expansion(path, prod(shape) * max(dtype.itemsize, np.dtype(np.float32).itemsize))
 
@@ -163,7 +163,7 @@ def _with_columns(
 
 
 def _read_number(path: Path, key: str, count: int) -> NDArray[np.float64]:
-    """Return the array of a .npz file that --number names, NaN where a value is missing."""
+    """Return the array of a .npz file that --number names, NaN if a value is missing."""
     array = _read_beside(path, key, "--number")
     if array.shape != (count,) or array.dtype.kind not in "fiub":
         message = (

@@ -88,7 +88,7 @@ def split_whole(
         seed: The seed of the choice of windows.
 
     Returns:
-        The rows, or None where the windows are too few to measure the overdispersion, or where one
+        The rows, or None if the windows are too few to measure the overdispersion, or if one
         holds more than a quarter of the rows.
     """
     sizes = np.bincount(numbers)
@@ -114,7 +114,7 @@ def observe(
         numbers: (m,), the window of each vector. Windows of fewer than 5 k vectors are left out.
         ids: (m,), the cluster of each vector.
         coordinates: (m, r) float64, its coordinates along the components, from the mean of all, in units
-            of their standard deviations (of their covariance's Cholesky factor, where that is not diagonal).
+            of their standard deviations (of their covariance's Cholesky factor, if that is not diagonal).
         clusters: k.
         columns: The numbers of `Statistic.columns` by the statistic's name, (m, w) float64 each.
         measured: What the service counts of each vector, by the fields of a tally; None: statistics that
@@ -148,7 +148,7 @@ def observe(
 
 
 def standardize(columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return all columns, less their means, in standard deviations; 0 where they do not vary."""
+    """Return all columns, less their means, in standard deviations; 0 if they do not vary."""
     whole = np.hstack(list(columns.values()))
     deviations = whole.std(axis=0)
     deviations[deviations == 0] = np.inf
@@ -175,7 +175,7 @@ def measure_overdispersion(
     clusters: int,
     progress: Callable[[str], None],
 ) -> Overdispersion | None:
-    """Return the overdispersion of the held-out windows; where None, progress receives reason and remedy."""
+    """Return the overdispersion of the held-out windows; if None, progress receives reason and remedy."""
     number, overdispersion = windows or (0, None)
     if traffic is None:
         reason = "the vectors have no times; fit on events with timestamps (.jsonl)"
@@ -219,7 +219,7 @@ def measure_segments(
     clusters: int,
     progress: Callable[[str], None],
 ) -> tuple[SegmentReference, ...]:
-    """Return the segments with their overdispersion, where their windows are enough to measure it.
+    """Return the segments with their overdispersion, if their windows are enough to measure it.
 
     Args:
         segments: The reference of each segment.

@@ -187,7 +187,7 @@ def baseline_group() -> None:
 @click.option(
     "--keep-all",
     is_flag=True,
-    help="Keep vectors that are zero, repeated or far from all others, where the stream has such vectors all "
+    help="Keep vectors that are zero, repeated or far from all others, if the stream has such vectors all "
     "the time.  [default: up to 1 % are left out and named; more are an error]",
 )
 @click.option(
@@ -366,7 +366,7 @@ def _read_source(
             fault = "--array and the options of columns are not for a topic's records, which have a mapping"
             raise InputError(fault)
         if config_path is None:
-            fault = "--topic needs --config, the configuration file, and --from where there is no INPUT"
+            fault = "--topic needs --config, the configuration file, and --from if there is no INPUT"
             raise InputError(fault)
         span = read_range(from_ms, until_ms) if source is None else (0, LAST_MS + 1)
         settings = read_settings(config_path, connects=source is None)

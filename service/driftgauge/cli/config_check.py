@@ -100,7 +100,7 @@ def _check(
     if sample is not None:
         from driftgauge.recorded.record_files import read_sample
 
-        # Where topics are read differently, each record must name its own.
+        # If topics are read differently, each record must name its own.
         only = settings.topics.events[0] if len(settings.topics.events) == 1 or not settings.inputs else ""
         records = read_sample(sample, topic or only, SYSTEM_CLOCK.wall_ms())
         inspected = inspect(settings, records, as_json=as_json)

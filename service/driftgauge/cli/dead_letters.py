@@ -101,7 +101,7 @@ class Requeue:
         self._producer.init_transactions(_TRANSACTION_S)
 
     def positions(self, partitions: Sequence[int]) -> dict[int, int]:
-        """Return the offsets up to which letters were sent, by partition; -1001 where none was."""
+        """Return the offsets up to which letters were sent, by partition; -1001 if none was."""
         asked = [TopicPartition(self._topic, partition) for partition in partitions]
         found = self._consumer.committed(asked, REQUEST_TIMEOUT_S)
         return {each.partition: each.offset for each in found}
@@ -110,7 +110,7 @@ class Requeue:
         """Send records back, and commit the offsets by partition up to which letters were then sent.
 
         A record keeps its key, value, headers, timestamp, which may be its event time, and partition, if the
-        topic still has it. Where this fails, nothing was sent, or that is unknown; the positions after the
+        topic still has it. If this fails, nothing was sent, or that is unknown; the positions after the
         next start show it.
         """
         offsets = [TopicPartition(self._topic, partition, end) for partition, end in positions.items()]
@@ -271,7 +271,7 @@ class _Letter:
 
     Attributes:
         record: The record.
-        streams: The streams of its events; none where the configuration filters it out.
+        streams: The streams of its events; none if the configuration filters it out.
         time_ms: The time of its events, or its own.
     """
 

@@ -33,7 +33,7 @@ def marks_group() -> None:
 def _add(config_path: Path, text: str, stream: str | None, at_ms: int | None, link: str | None) -> None:
     """Add a deployment mark.
 
-    The topic of marks is created where it is missing.
+    The topic of marks is created if it is missing.
     """
     settings = read_settings(config_path)
     try:

@@ -190,7 +190,7 @@ def read_settings(path: Path, *, connects: bool = True) -> Settings:
 
 @contextmanager
 def open_schemas(settings: Settings, inputs: Iterable[InputSettings]) -> Iterator[SchemaSource | None]:
-    """Yield the schemas of the registry, each waited for; None where no input needs one.
+    """Yield the schemas of the registry, each waited for; None if no input needs one.
 
     Raises:
         ConfigError: As `open_schema_registry`.

@@ -35,7 +35,7 @@ _GAP = 2
 _INDENT = (0, 0, 0, _GAP)
 # A column of text may shrink to this width.
 _LEAST_TEXT = 12
-# The width where nothing is wrapped: a pipe or a file.
+# The width if nothing is wrapped: a pipe or a file.
 _UNLIMITED = 1_000_000
 
 
@@ -86,7 +86,7 @@ def render(blocks: Iterable[Block], width: int | None = None) -> str:
 
     Args:
         blocks: The parts of the report.
-        width: The number of columns that lines take, more only where numbers need them; None for any.
+        width: The number of columns that lines take, more only if numbers need them; None for any.
     """
     from rich.console import Console
     from rich.padding import Padding

@@ -10,7 +10,7 @@ from driftgauge.progress import Track, WorkProgress
 
 __all__ = ["print_lines", "show_progress"]
 
-# The time between two lines, where the progress is no live line.
+# The time between two lines, if the progress is no live line.
 _INTERVAL_S = 5.0
 
 

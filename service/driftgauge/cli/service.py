@@ -47,7 +47,7 @@ def page_command(config_path: Path) -> None:
 def _logging() -> Iterator[None]:
     """Log in JSON, or as text to a terminal.
 
-    In JSON the last line is of level critical where an error ends the process, and says which. On a terminal
+    In JSON the last line is of level critical if an error ends the process, and says which. On a terminal
     the error is printed as by every command.
     """
     as_json = not sys.stderr.isatty()

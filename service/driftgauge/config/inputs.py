@@ -45,7 +45,7 @@ class EncodingTraits(NamedTuple):
         needs_registry: The schemas of its records are in a schema registry.
         has_paths: Its values have fields.
         timestamp: Where the event time is by default.
-        library: The library of an extra that reads it; None where no extra is needed.
+        library: The library of an extra that reads it; None if no extra is needed.
     """
 
     needs_registry: bool = False
@@ -88,7 +88,7 @@ class Source(Section):
 
     Attributes:
         path: A path into the decoded value, such as `payload.items[0].id`, `outputs[name=embedding].data` or
-            `payload[json].id`, where `payload` is a text that holds JSON. `data[*].id` reads every item of
+            `payload[json].id`, if `payload` is a text that holds JSON. `data[*].id` reads every item of
             the list `data`: each is an event, and its other fields with `[*]` are read from the same item.
         header: The name of a header. If it occurs more than once, the last one counts.
         record: A part of the record: its key as text, its decoded value as a whole, or its timestamp.
@@ -161,7 +161,7 @@ class TimeSource(Source):
     def _require(cls, source: object) -> object:
         require(
             source is not None,
-            "say where the event time is: a field, a header, or {record: timestamp} where the producer "
+            "say where the event time is: a field, a header, or {record: timestamp} if the producer "
             "sets the record's time to the event's",
         )
         return source
@@ -288,12 +288,12 @@ class InputSettings(Section):
 
     @property
     def list_path(self) -> tuple[Step, ...] | None:
-        """The path of the list of which every item is an event; None where a record is one."""
+        """The path of the list of which every item is an event; None if a record is one."""
         return next((path for source in self.sources if (path := _find_list(source.path)) is not None), None)
 
     @property
     def only_streams(self) -> frozenset[str] | None:
-        """The only streams of the topic; None where its records name their streams."""
+        """The only streams of the topic; None if its records name their streams."""
         names = {vector.stream.constant for vector in self.vectors}
         return None if None in names else frozenset(filter(None, names))
 
@@ -340,6 +340,6 @@ class InputSettings(Section):
 
 
 def _find_list(path: str | None) -> tuple[Step, ...] | None:
-    """Return the steps to the list of which a path reads every item; None where it reads no such list."""
+    """Return the steps to the list of which a path reads every item; None if it reads no such list."""
     steps = () if path is None else parse_path(path)
     return steps[: steps.index(Every())] if Every() in steps else None

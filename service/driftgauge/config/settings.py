@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 LARGEST_RECORD = 2 * 1024 * 1024
-"""The largest value of a record that is read, in bytes, where the configuration names none."""
+"""The largest value of a record that is read, in bytes, if the configuration names none."""
 
 # A shard is a partition of two topics, and each transaction of COUNT writes to all shards.
 _MAX_SHARDS = 1_024
@@ -289,7 +289,7 @@ class Settings(BaseSettings, Section):
         return _internal_topic(self.topics, self.group, "heartbeats")
 
     def inputs_of(self, topic: str) -> dict[str, InputSettings]:
-        """Return the inputs of one topic alone; none where its records are in the service's contract."""
+        """Return the inputs of one topic alone; none if its records are in the service's contract."""
         return {name: each for name, each in self.inputs.items() if name == topic}
 
     def __repr__(self) -> str:

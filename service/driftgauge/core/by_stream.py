@@ -25,7 +25,7 @@ class ByStream(Mapping[str, _T]):
         self._patterns = [key for key in entries if key not in self.names]
 
     def __getitem__(self, stream: str) -> _T:
-        """Return the entry of a stream; KeyError where it has none."""
+        """Return the entry of a stream; KeyError if it has none."""
         if stream in self.names:
             return self._entries[stream]
         for pattern in self._patterns:

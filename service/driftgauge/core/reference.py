@@ -91,7 +91,7 @@ class Reference:
         overdispersion_ms: The length of the windows on which the overdispersion was measured; None without
             one.
         segments: The references of segments.
-        groups: The overdispersion of its own events by groups; None where there are none, or windows measured
+        groups: The overdispersion of its own events by groups; None if there are none, or windows measured
             it.
         numbers: The tallies of the numbers that it knows, by name.
     """

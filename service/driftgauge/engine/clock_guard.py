@@ -28,7 +28,7 @@ class Append:
 
     @property
     def least_offset_ms(self) -> int:
-        """This replica's clock minus the broker's, as far as this proves it: 0 where they may agree.
+        """This replica's clock minus the broker's, as far as this proves it: 0 if they may agree.
 
         A broker appends a record after the send and before the delivery report. So the offset lies between
         `sent_ms - append_ms` and `received_ms - append_ms`, an interval as wide as the round trip.

@@ -171,7 +171,7 @@ class Service:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _run_session(self, role: Role, telemetry: RoleTelemetry) -> None:
-        """Run one session; raise BrokerError also where its clients cannot be made."""
+        """Run one session; raise BrokerError also if its clients cannot be made."""
         try:
             with self._session(role, telemetry) as session:
                 session.run(self._stopping)
@@ -203,7 +203,7 @@ class Service:
         return False
 
     def _prepare_topics(self) -> list[str]:
-        """Return the missing events topics, each with a near name; create the output topics where none is."""
+        """Return the missing events topics, each with a near name; create the output topics if none is."""
         errors: list[KafkaError] = []
         try:
             admin = client.admin(self._login.properties(), on_error=errors.append)

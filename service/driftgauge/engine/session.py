@@ -178,7 +178,7 @@ class Session:
     def _poll(self) -> int:
         """Process what the consumer has fetched, then do the work that is due; return the number of messages.
 
-        The number is `_BATCH` also where the worker is full, because more messages may wait.
+        The number is `_BATCH` also if the worker is full, because more messages may wait.
         """
         polled, size = 0, self._worker.batch
         while True:
@@ -195,7 +195,7 @@ class Session:
         """Process the messages of a poll, then do the work that is due; return whether the worker was full.
 
         A polled message is processed, or its partition begins again at an offset before it; there is no third
-        way. So every poll reaches the worker, whatever the state. The worker ignores a message only where it
+        way. So every poll reaches the worker, whatever the state. The worker ignores a message only if it
         does not read the partition; such a partition belongs to another member, or begins again by way of its
         committed offset. Nothing is assigned to the consumer in between, so no later poll can skip a record.
         """

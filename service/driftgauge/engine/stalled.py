@@ -57,7 +57,7 @@ class StalledOffsets:
         The method does not wait: each call collects answers, and asks again when it is time.
 
         Args:
-            positions: The next offset to read of each partition; None where it is not being read.
+            positions: The next offset to read of each partition; None if it is not being read.
 
         Raises:
             ClientLost: The client has not read on for a minute, though brokers have records to give.

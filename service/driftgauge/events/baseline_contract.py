@@ -14,7 +14,7 @@ class BaselineContract:
 
     Attributes:
         stream: The stream's name, or the pattern of the names that share the baseline, see `ByStream`.
-        baseline: The baseline's key; empty where the first events stand for a baseline.
+        baseline: The baseline's key; empty if the first events stand for a baseline.
         dimension: The length of a vector.
         model_version: The model's version; None if the baseline has none.
         metric: The distance metric; a zero vector has no direction under cosine.

@@ -24,7 +24,7 @@ RECORD_ID: Final = RecordId()
 
 
 def default_id(record: RawRecord) -> str:
-    """Return the id of a record's event where it has none of its own."""
+    """Return the id of a record's event if it has none of its own."""
     return f"{record.topic()}-{record.partition()}-{record.offset()}"[-_LONGEST_ID:]
 
 

@@ -17,7 +17,7 @@ class Unmet:
 
     Attributes:
         condition: The condition.
-        found: The record's value; None where the record has none.
+        found: The record's value; None if the record has none.
     """
 
     condition: Condition

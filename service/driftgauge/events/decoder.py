@@ -73,7 +73,7 @@ class Decoder:
             contracts: The requirements of each baseline of each stream.
             readers: The readers of topics whose records are not in the service's own contract.
             lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
-            age_ms: How far an event's time may be behind its record, or behind the reader's clock where the
+            age_ms: How far an event's time may be behind its record, or behind the reader's clock if the
                 record has no timestamp. By default no event is too old.
             largest_bytes: The largest value of a record that is read.
         """
@@ -301,7 +301,7 @@ def _select(stream: str, contract: BaselineContract, events: Columns, rejections
 def _name_events(
     event_ids: Sequence[str | RecordId | None], row: NDArray[np.intp], records: Records
 ) -> Sequence[str | None]:
-    """Return the ids of n events, the rows of whose records are (n,); empty where none has one."""
+    """Return the ids of n events, the rows of whose records are (n,); empty if none has one."""
     kinds = set(map(type, event_ids))
     if RecordId not in kinds:
         return event_ids if any(event_ids) else ()  # type: ignore[return-value]

@@ -65,7 +65,7 @@ class Field:
     """A field of events.
 
     Attributes:
-        source: Where it is; None where the mapping has none.
+        source: Where it is; None if the mapping has none.
         place: The same in words.
     """
 
@@ -96,7 +96,7 @@ class Field:
         self._is_required = is_required
 
     def read(self, batch: Batch) -> Sequence[Any]:
-        """Return the field of each entry of a batch; None where it is missing.
+        """Return the field of each entry of a batch; None if it is missing.
 
         Raises:
             EventError: A value is not what it must be.
@@ -175,7 +175,7 @@ def _read_any(get: Callable[[Batch], Sequence[Any]], batch: Batch) -> Sequence[A
 
 
 def to_numbers(column: Sequence[object], name: str) -> NDArray[np.float64]:
-    """Return a number of n events as (n,) float64, given their values by name; NaN where it is missing.
+    """Return a number of n events as (n,) float64, given their values by name; NaN if it is missing.
 
     True is 1 and false 0. A text may hold a number, as headers do. Everything else is missing; what is
     infinite counts as missing later.
@@ -201,8 +201,8 @@ class FoundVectors(NamedTuple):
     Attributes:
         vectors: The numbers of each, in bytes or as a view of floats or doubles; there is one at least.
         numbers: Their format.
-        entries: The entry of each, which never falls; None where every entry has one.
-        are_many: Whether the entry of each may have several; None where none may.
+        entries: The entry of each, which never falls; None if every entry has one.
+        are_many: Whether the entry of each may have several; None if none may.
     """
 
     vectors: Sequence[bytes | memoryview]

@@ -32,8 +32,8 @@ def field_getter(value_type: type, name: str, *, is_number: bool = False) -> Cal
 def message_field_getter(descriptor: Any, name: str, *, is_number: bool = False) -> Callable[[Any], object]:
     """Return the function that gets a field of a message; it raises EventError for a text that is not UTF-8.
 
-    A field without presence is missing, None, where it has its default value, because the wire does not tell
-    the two apart; with `is_number` it is 0 there. A repeated field is a list, of messages also where it is
+    A field without presence is missing, None, if it has its default value, because the wire does not tell
+    the two apart; with `is_number` it is 0 there. A repeated field is a list, of messages also if it is
     empty; a map is a mapping by text, and an enum's value its name.
     """
     field = descriptor.fields_by_name.get(name)

@@ -63,7 +63,7 @@ def _find_kind(source: Source) -> Kind:
 
 
 def _find(need: Need, path: str) -> Need:
-    """Return the need at a path, which is added where it is missing."""
+    """Return the need at a path, which is added if it is missing."""
     for step in parse_path(path):
         if isinstance(step, str):
             need = need.fields.setdefault(step, Need())

@@ -33,8 +33,8 @@ class RecordLoss:
     """A loss of records in one partition.
 
     Attributes:
-        records: The number of offsets lost; at least one where the log was truncated.
-        start: The offset of the first lost record; where the log was truncated, the committed offset.
+        records: The number of offsets lost; at least one if the log was truncated.
+        start: The offset of the first lost record; if the log was truncated, the committed offset.
         is_truncated: The log was truncated, so the offsets of the lost records are unknown.
     """
 

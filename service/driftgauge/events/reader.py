@@ -121,7 +121,7 @@ class Reader:
     def _add(
         self, columns: Columns, rows: Sequence[int], records: Sequence[RawRecord], values: Sequence[object]
     ) -> None:
-        """Add the events of some records at once; where that fails in parts, until one record is refused."""
+        """Add the events of some records at once; if that fails in parts, until one record is refused."""
         try:
             columns.add(self.read_values(rows, records, values))
         except (MemoryError, BrokerError):
@@ -246,7 +246,7 @@ class Reader:
         return columns | {"stream": stream, "vector": vectors, "number": numbers}
 
     def items(self, value: object) -> Sequence[object]:
-        """Return the items of the list of a decoded value that are events; the value where it is one itself.
+        """Return the items of the list of a decoded value that are events; the value if it is one itself.
 
         Raises:
             EventError: The value is null, or there is no such list.

@@ -12,7 +12,7 @@ __all__ = ["NO_TIMESTAMP", "Headers", "RawRecord", "Records", "StoredRecord", "c
 Headers = Sequence[tuple[str, str | bytes | None]]
 
 NO_TIMESTAMP = 0
-"""The kind of a record's timestamp where it has none, as in confluent-kafka."""
+"""The kind of a record's timestamp if it has none, as in confluent-kafka."""
 
 _CREATE_TIME = 1
 
@@ -47,7 +47,7 @@ FIRST_ORIGIN: Final = "driftgauge.first-origin"
 
 
 def read_headers(record: RawRecord) -> Headers:
-    """Return a record's headers; none where the client fails on a name that is not UTF-8."""
+    """Return a record's headers; none if the client fails on a name that is not UTF-8."""
     try:
         return record.headers() or ()
     except SystemError:

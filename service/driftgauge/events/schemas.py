@@ -85,7 +85,7 @@ class RetriedSource(SchemaSource, Protocol):
     """A `SchemaSource` that asks for a schema until it knows it, and tells why it does not."""
 
     def fault(self, schema_id: int, kind: SchemaKind) -> SchemaFault | None:
-        """Return why a schema is not known yet; None where no try has failed."""
+        """Return why a schema is not known yet; None if no try has failed."""
 
 
 class WaitingSource:

@@ -33,20 +33,20 @@ __all__ = [
 ]
 
 Getter: TypeAlias = Callable[[RawRecord, object], object]
-"""Returns a field of a record or of its decoded value, None where it is missing."""
+"""Returns a field of a record or of its decoded value, None if it is missing."""
 
 RECORD_TIME = TimeSource(record="timestamp")
 """The record's timestamp."""
 
 
 class RecordTime(int):
-    """The timestamp of a record, milliseconds since the epoch, where a mapping may have another unit."""
+    """The timestamp of a record, milliseconds since the epoch, if a mapping may have another unit."""
 
 
 _MS_NS = 1_000_000
 _HAS_OFFSET = re.compile(r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})$")
 _NO_OFFSET = (
-    "a date-time without an offset from UTC; let producers write it with one, or, where it is in UTC, set "
+    "a date-time without an offset from UTC; let producers write it with one, or, if it is in UTC, set "
     "timestamp.assume_utc to true in inputs"
 )
 # As many digits as the largest double has.
@@ -85,7 +85,7 @@ class Batch(NamedTuple):
 
 
 def compile_column(source: Source | None) -> Callable[[Batch], Sequence[Any]]:
-    """Return the function that gets a source's field of a batch; None where there is no source."""
+    """Return the function that gets a source's field of a batch; None if there is no source."""
     constant = None if source is None else source.constant
     if source is None or constant is not None:
         return lambda batch: [constant] * len(batch.records)
@@ -123,7 +123,7 @@ def _compile_parsed(steps: Sequence[Step], start: int) -> Callable[[Batch], Sequ
 
 
 def compile_path(text: str) -> Callable[[object], object]:
-    """Return the function that follows a path into a value, and returns None where the path ends early.
+    """Return the function that follows a path into a value, and returns None if the path ends early.
 
     Raises:
         ValueError: The text is no path, or one to every item of a list.
@@ -215,7 +215,7 @@ def read_time(source: TimeSource, value: object) -> int:
 def _read_text(source: TimeSource, text: str) -> int:
     unit, decimal = source.unit, _DECIMAL.fullmatch(text)
     if decimal is None:
-        # Python's str() of a datetime has a space for the T, and no offset where the time has none.
+        # Python's str() of a datetime has a space for the T, and no offset if the time has none.
         text = text[:11].replace(" ", "T") + text[11:]
         if _HAS_OFFSET.search(text):
             return read_timestamp(text)
@@ -274,7 +274,7 @@ def _compile_number(name: str) -> Callable[[object], object]:
 
 
 def _compile_step(step: Step) -> Callable[[object], object]:
-    """Return the function that takes a step into a value; None where there is none."""
+    """Return the function that takes a step into a value; None if there is none."""
     if isinstance(step, str):
         return lambda value: (
             value.get(step) if type(value) is dict else _find_getter(type(value), step)(value)
@@ -298,7 +298,7 @@ def _compile_step(step: Step) -> Callable[[object], object]:
 
 
 def _enter_json(value: object) -> object:
-    """Return the JSON value of a text; None where there is no text.
+    """Return the JSON value of a text; None if there is no text.
 
     Raises:
         EventError: The text is no JSON.

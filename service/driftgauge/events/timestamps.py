@@ -109,7 +109,7 @@ def in_range(time_ms: int, unit: str | None = None) -> int:
 
 
 def unit_hint(time_ms: int, unit: str | None) -> str:
-    """Return which unit the number behind a wrong time looks like, and the remedy; empty where it is none.
+    """Return which unit the number behind a wrong time looks like, and the remedy; empty if it is none.
 
     Args:
         time_ms: The time, milliseconds since the epoch.

@@ -21,7 +21,7 @@ class ListItems:
     """The items of a list in a record that may hold vectors.
 
     Attributes:
-        path: The list's path; empty where the value is the list.
+        path: The list's path; empty if the value is the list.
         held: The number of its items that have a vector as long as one that the mapping reads.
         read: The number of these that it reads.
     """

@@ -124,7 +124,7 @@ def are_finite(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return which of n vectors, (n, d), are finite, (n,) bool.
 
     One product takes a fifth of the time of looking at every number. A sum is finite only if its terms are;
-    where it overflows, the terms are looked at.
+    if it overflows, the terms are looked at.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         finite: NDArray[np.bool_] = np.isfinite(vectors @ np.ones(vectors.shape[1], np.float32))
@@ -172,7 +172,7 @@ def split_vectors(
 
 
 def first_vector(value: object) -> list[object] | bytes | memoryview | None:
-    """Return the first vector of a value; None where it has none, or one of other values than numbers."""
+    """Return the first vector of a value; None if it has none, or one of other values than numbers."""
     with suppress(EventError):
         first = next(iter(split_vectors(value, F32, None)[0]))
         return first if not isinstance(first, list) or _NUMBERS.issuperset(map(type, first)) else None
@@ -199,7 +199,7 @@ def pack_list(numbers: list[Any]) -> memoryview:
 
 
 def describe_kind(value: object) -> str:
-    """Return what a value is, in the words of JSON where these have one for it."""
+    """Return what a value is, in the words of JSON if these have one for it."""
     return _KINDS.get(type(value), type(value).__name__)
 
 
@@ -243,13 +243,13 @@ def _unnest(lists: list[Any], shape: list[int]) -> list[list[object] | bytes]:
 
 
 def check_number(vectors: int) -> None:
-    """Raise EventError where a record has more vectors than are read."""
+    """Raise EventError if a record has more vectors than are read."""
     if vectors > MOST_VECTORS:
         raise EventError(Reason.INVALID, f"embedding: more than {MOST_VECTORS:,} vectors in one record")
 
 
 def check_numbers(owners: Sequence[Hashable]) -> None:
-    """Raise EventError where one record has more vectors than are read, given the record of each vector."""
+    """Raise EventError if one record has more vectors than are read, given the record of each vector."""
     if len(owners) > MOST_VECTORS:
         check_number(max(Counter(owners).values()))
 

@@ -52,9 +52,9 @@ class FoundFields:
     """What was found in a record.
 
     Attributes:
-        fields: The fields, of the first events only where the record has many.
+        fields: The fields, of the first events only if the record has many.
         dimensions: The stream and the number of dimensions of each event.
-        time_ms: The time of the first event, ms; None where it is missing or wrong.
+        time_ms: The time of the first event, ms; None if it is missing or wrong.
         lists: The lists of which the mapping reads vectors by their index.
     """
 
@@ -65,7 +65,7 @@ class FoundFields:
 
 
 def find_fields(reader: Reader, record: RawRecord, value: object) -> FoundFields:
-    """Return the fields of a record, given its decoded value; of a wrong item alone where it has one."""
+    """Return the fields of a record, given its decoded value; of a wrong item alone if it has one."""
     found = FoundFields(lists=tuple(find_items(reader.settings, value)))
     fault = None
     try:
@@ -159,7 +159,7 @@ def _hint(source: Source | None, value: object) -> str:
 
 
 def _list_vectors(value: object) -> str:
-    """Return where a value holds lists of numbers, or bytes that can be numbers; empty where nowhere."""
+    """Return where a value holds lists of numbers, or bytes that can be numbers; empty if nowhere."""
     found = (path for path, each in walk(value) if path and measure_vector(each) is not None)
     paths = list(dict.fromkeys(found))
     more = ", …" if len(paths) > _SHOWN_PATHS else ""

@@ -44,10 +44,10 @@ class InspectedRecord:
 
 
 class Inspector:
-    """Judges records by the configuration, and by the baselines where there are any.
+    """Judges records by the configuration, and by the baselines if there are any.
 
     Attributes:
-        problems: Why streams have no usable baselines, by stream; empty where they have.
+        problems: Why streams have no usable baselines, by stream; empty if they have.
     """
 
     def __init__(self, settings: Settings, schemas: SchemaSource | None = None) -> None:

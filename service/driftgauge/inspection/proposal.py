@@ -41,7 +41,7 @@ class Proposal:
 
     Attributes:
         streams: The streams.
-        mapping: The topic's input; None where its records are events of the service's own contract.
+        mapping: The topic's input; None if its records are events of the service's own contract.
         notes: What was found, and what the proposal is not sure of.
     """
 
@@ -59,7 +59,7 @@ def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | No
     """
     encoding, decoded = max(
         ((encoding, _decode(encoding, records, schemas)) for encoding in _CANDIDATES),
-        # Of as many records the first encoding's. Where there are no paths, anything can be read.
+        # Of as many records the first encoding's. If there are no paths, anything can be read.
         key=lambda each: len(each[1]) if ENCODINGS[each[0]].has_paths else 0.5,
     )
     own = Columns()
@@ -147,7 +147,7 @@ def _describe(
             "stream: one for the whole topic, since no field has a usual name of streams, such as model_name"
         )
         notes += [
-            f"stream: the record's key has {len(set(keys))} values ({', '.join(sorted(set(keys)))}); where "
+            f"stream: the record's key has {len(set(keys))} values ({', '.join(sorted(set(keys)))}); if "
             "each is a stream of its own, write stream: {record: key}, and an entry of streams for each"
             for keys in (each.texts() for each in fields if each.source == {"record": "key"})
             if 1 < len(set(keys)) == len(stream_names(keys)) <= min(FEW, len(keys) // 2)
@@ -174,7 +174,7 @@ def _describe(
         if stream is None and names:
             notes.append(
                 f"segments: {', '.join(map(str, names[:_MOST_SEGMENTS]))} may name streams instead: segments "
-                "share their stream's baseline; where each value needs its own, "
+                "share their stream's baseline; if each value needs its own, "
                 f"write stream: {flow(_shorten(names[0].source))}, and an entry of streams for each"
             )
     return Proposal([topic] if stream is None else stream_names(stream.texts()), mapping, notes)

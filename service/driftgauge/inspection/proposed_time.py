@@ -28,7 +28,7 @@ _IS_TIME = re.compile(r".*(time|stamp|date|at|ts)(s|ms|us|ns|millis)?")
 def find_time(fields: Sequence[TopicField], vector: ProposedVector, notes: list[str]) -> Mapping[str, object]:
     """Return where the event time is: of the times near the record's the earliest, better with its name.
 
-    A time without an offset is read as UTC only where the records show that it is.
+    A time without an offset is read as UTC only if the records show that it is.
     """
     found, far = [], []
     for each in fields:
@@ -55,7 +55,7 @@ def find_time(fields: Sequence[TopicField], vector: ProposedVector, notes: list[
             f"timestamp: {name} has no offset from UTC, and is refused; as UTC it would be "
             f"{format_duration(round(abs(lag) / _MINUTE_MS) * _MINUTE_MS)} "
             f"{'before' if lag < 0 else 'after'} the times of the records: "
-            "add assume_utc: true only where it is UTC, else let producers write an offset, or map another "
+            "add assume_utc: true only if it is UTC, else let producers write an offset, or map another "
             "field"
         )
     elif is_local:
@@ -71,7 +71,7 @@ def find_time(fields: Sequence[TopicField], vector: ProposedVector, notes: list[
 
 
 def _lags(source: Mapping[str, object], values: Sequence[tuple[int, object]]) -> list[int]:
-    """Return by how many ms the times of records are after those of a field, where these can be times."""
+    """Return by how many ms the times of records are after those of a field, if these can be times."""
     time_source, lags = TimeSource.model_validate(source), []
     for stamp_ms, value in values:
         with suppress(ValueError):

@@ -68,7 +68,7 @@ def describe_vector(vector: ProposedVector, others: Sequence[ProposedVector], re
 
 
 def _find_vector(found: TopicField) -> ProposedVector | None:
-    """Return a field as that of vectors; None where it holds none."""
+    """Return a field as that of vectors; None if it holds none."""
     measured = [each for _, value in found.values if (each := measure_vector(value)) is not None]
     if not measured or str(found) == "record key" or "header" in found.source:
         return None

@@ -42,7 +42,7 @@ class TopicField:
 
     @property
     def letters(self) -> str:
-        """The letters of its last name, after those of the name before where it says little."""
+        """The letters of its last name, after those of the name before if it says little."""
         *_, owner, last = [
             "",
             *(re.sub(r"[^a-z]", "", name) for name in re.split(r"[. ]", str(self).lower())),
@@ -51,7 +51,7 @@ class TopicField:
 
     @property
     def list_path(self) -> str | None:
-        """The path of the list of whose items it is a field; None where it is one of the record."""
+        """The path of the list of whose items it is a field; None if it is one of the record."""
         before, every, _ = self.source.get("path", "").partition("[*]")
         return before if every else None
 

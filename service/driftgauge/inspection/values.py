@@ -34,7 +34,7 @@ def walk(
     """Yield the paths and values of all fields; a list that holds objects is none, nor is a text of JSON.
 
     The first items of a list of objects have the path of every item, one after the other; within the item of
-    another list each has the path of its index. Where each item has a name of its own, it has the path of
+    another list each has the path of its index. If each item has a name of its own, it has the path of
     that name, but in the lists of the paths `unnamed`.
     """
     descriptor: Any = getattr(value, "DESCRIPTOR", None)

@@ -110,6 +110,6 @@ def in_thread(call: Callable[[], _Result]) -> Future[_Result]:
 
 
 def no_thread(error: RuntimeError) -> ClientLost:
-    """Return the error to raise where Python reports that no thread can be started."""
+    """Return the error to raise if Python reports that no thread can be started."""
     message = f"the system starts no further thread of this process ({error}); {MORE_THREADS}"
     return ClientLost(message, reason=KafkaError(KafkaError._CRIT_SYS_RESOURCE).name())

@@ -156,7 +156,7 @@ def groupless_consumer(
 ) -> Consumer:
     """Return a consumer without a group, which reads from given offsets; arguments as `consumer`.
 
-    Where an offset is deleted, it goes on at the earliest record, or reports that.
+    If an offset is deleted, it goes on at the earliest record, or reports that.
     """
     return _consumer(properties, {"auto.offset.reset": "earliest"} if goes_on else {}, on_statistics)
 
@@ -219,7 +219,7 @@ def admin(
 def _require_threads() -> None:
     """Raise ClientLost unless the threads of a new client can be started.
 
-    librdkafka ends the process where it cannot start one (2.16: `rd_kafka_broker_add_logical`).
+    librdkafka ends the process if it cannot start one (2.16: `rd_kafka_broker_add_logical`).
     """
     release = threading.Event()
     try:
@@ -264,7 +264,7 @@ def property_problems(properties: KafkaProperties) -> list[str]:
 
 
 def _refusal(factory: Callable[[], object]) -> str | None:
-    """Return librdkafka's reason for not creating a client; None where it creates one."""
+    """Return librdkafka's reason for not creating a client; None if it creates one."""
     try:
         factory()
     except (KafkaException, TypeError, ValueError) as error:

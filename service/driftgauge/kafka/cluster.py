@@ -40,7 +40,7 @@ class TopicFaults:
 
     Attributes:
         missing: The events topics that do not exist.
-        hidden: Why it is not known which of them exist; empty where it is.
+        hidden: Why it is not known which of them exist; empty if it is.
         leaderless: The partitions without a leader.
     """
 
@@ -100,7 +100,7 @@ def find_topic_faults(admin: AdminClient, settings: Settings) -> TopicFaults:
 
 
 def message_limit(admin: AdminClient, topics: Collection[str]) -> int | None:
-    """Return the largest record batch, in bytes, that all of the topics accept; None where unknown.
+    """Return the largest record batch, in bytes, that all of the topics accept; None if unknown.
 
     Raises:
         BrokerError: The cluster does not answer, or a topic is missing.
@@ -150,7 +150,7 @@ def writable_partitions(admin: AdminClient, partitions: Collection[Partition]) -
 
 
 def settings_of(admin: AdminClient, topics: Collection[str]) -> dict[str, dict[str, str]] | None:
-    """Return the settings of each topic; None where the cluster has no controller to ask.
+    """Return the settings of each topic; None if the cluster has no controller to ask.
 
     Raises:
         AuthorizationError: This client may not see the settings.

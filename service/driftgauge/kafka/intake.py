@@ -34,7 +34,7 @@ class Poll:
             compacted records, which the client never delivers. An end follows all records before it, so the
             records are processed first.
         lost_positions: The partitions whose log no longer holds the consumer's position, and the offset at
-            which the log was truncated, or None where that is unknown.
+            which the log was truncated, or None if that is unknown.
         damaged: The partitions whose next batch cannot be read, and the error; the client repeats it.
     """
 
@@ -49,7 +49,7 @@ def sort_messages(messages: Sequence[Message], *, group: str | None = None) -> P
 
     Args:
         messages: The messages.
-        group: The consumer's group, for messages; None where it has none.
+        group: The consumer's group, for messages; None if it has none.
 
     Raises:
         BrokerError: The consumer failed for good; a new one may be able to read.

@@ -75,7 +75,7 @@ def missing_right(
 def reading_denied(
     error: KafkaError, what: str, *, topic: str | None = None, group: str | None = None
 ) -> AuthorizationError:
-    """Return the error to raise where this client is not allowed to read; arguments as `missing_right`."""
+    """Return the error to raise if this client is not allowed to read; arguments as `missing_right`."""
     remedy = missing_right(error, topic=topic, group=group)
     message = f"this client is not allowed to read {what} ({error.str()}); {remedy}"
     return AuthorizationError(message, reason=error.name())
@@ -151,7 +151,7 @@ def connection_refused(errors: Sequence[KafkaError]) -> BrokerError | None:
 
 
 def cannot_connect(error: KafkaError) -> BrokerError:
-    """Return the error to raise where this error of a client's connections keeps it from the cluster."""
+    """Return the error to raise if this error of a client's connections keeps it from the cluster."""
     message = (
         f"this client cannot connect to the Kafka cluster ({error.str()}); check "
         "bootstrap.servers, sasl.* and ssl.* under kafka"

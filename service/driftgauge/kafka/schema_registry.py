@@ -135,7 +135,7 @@ class SchemaRegistry:
         raise EventError(Reason.UNDECODABLE, f"value: schema {schema_id} is unknown to the schema registry")
 
     def fault(self, schema_id: int, kind: SchemaKind) -> SchemaFault | None:
-        """Return why a schema is not known yet; None where no try has failed."""
+        """Return why a schema is not known yet; None if no try has failed."""
         with self._changed:
             request = self._requests.get((schema_id, kind))
         if request is None or request.error is None:
@@ -277,7 +277,7 @@ class SchemaRegistry:
 def open_schema_registry(
     settings: Settings, inputs: Iterable[InputSettings], clock: Clock
 ) -> Iterator[SchemaRegistry | None]:
-    """Yield the running schema registry, None where no input needs one.
+    """Yield the running schema registry, None if no input needs one.
 
     Args:
         settings: The configuration.

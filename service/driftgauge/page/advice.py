@@ -106,7 +106,7 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
             "still send them.",
         )
     if (alarm := status.leading) is not None:
-        # Where the baseline does not fit, no change of the events explains the alarm.
+        # If the baseline does not fit, no change of the events explains the alarm.
         is_misfit = any(each.name == "misfit" for each in status.concerns)
         return (*_BY_STATE["misfit"], _NEW_NORMAL) if is_misfit else _against_alarm(alarm, status)
     if status.state != "insufficient" or status.lead is None:
@@ -121,7 +121,7 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
 
 
 def runbook_of(status: StreamStatus) -> str | None:
-    """Return the name of the runbook for a status; None where nothing is wrong."""
+    """Return the name of the runbook for a status; None if nothing is wrong."""
     alarm = status.leading
     # Slow drift that has become drift has the alert of any drift.
     if alarm is not None and status.state == "warning" and alarm.is_slow:

@@ -31,7 +31,7 @@ class StatusRecords(Record):
     no record was found that the topics should not hold."""
 
     problem: str | None
-    """Why the topic cannot be read at the moment; null where it can be. No state is recent then."""
+    """Why the topic cannot be read at the moment; null if it can be. No state is recent then."""
 
     faults: tuple[ServiceFault, ...]
     """The faults that concern no single stream."""

@@ -43,7 +43,7 @@ _VERDICT_NAMES = dict(enumerate(VERDICTS))
 _LEAST_SPAN = 1e-9
 _MAX_DOTS = 120
 _TICKS_X = 8
-# Room for the text of a tick, also where a phone shows it larger.
+# Room for the text of a tick, also if a phone shows it larger.
 _TICK_HEIGHT = 44
 _MULTIPLES = (2, 4, 10, 25, 50, 100, 250, 500, 1_000)
 _S_MS = 1_000
@@ -97,11 +97,11 @@ class Chart:
         height: The height of the drawing; its width, and the other edges of the plot, are `PLOT`.
         bottom: The lower edge of the plot.
         bands: The strip of verdicts below it.
-        kinds: The strip of kinds of drift below that; empty where no window names one.
+        kinds: The strip of kinds of drift below that; empty if no window names one.
         ticks_top: Where the texts of the time axis begin.
         hits: The areas of the windows.
         line: The path of the number; windows without it, and missing windows, break it.
-        dots: The points of the number, where there are few.
+        dots: The points of the number, if there are few.
         floor: The path of the noise, or empty.
         limits: The paths of what is large, or empty.
         zero: The height of zero.
@@ -144,7 +144,7 @@ def chart(
         text: The same in a sentence.
         rows: (n,) of `SUMMARY`, by start.
         size_ms: The windows' length, ms.
-        values: (n,) float64, the number of each window; NaN where it has none.
+        values: (n,) float64, the number of each window; NaN if it has none.
         floor: (n,) float64, what noise alone makes of it.
         limits: (n,) float64 each, from where on it is large.
         height: The height of the drawing.
@@ -267,7 +267,7 @@ class SmallLine:
     """A small line of a number over time.
 
     Attributes:
-        line: The path of the number; empty where no window has one.
+        line: The path of the number; empty if no window has one.
         level: The height of a level that it is compared with.
     """
 

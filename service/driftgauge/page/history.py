@@ -118,7 +118,7 @@ class WindowHistory:
     """The newest windows by series; one thread adds, and others read.
 
     Attributes:
-        published_ms: When the last of all results was published, ms; 0 where that is unknown.
+        published_ms: When the last of all results was published, ms; 0 if that is unknown.
     """
 
     def __init__(self, max_windows: int) -> None:

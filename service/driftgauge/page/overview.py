@@ -27,7 +27,7 @@ def group_statuses(
 
     A row have those with an alarm, also one that its baseline's replacement has ended, and those of few that
     share a fault. The groups are in the order of their first streams, each with its cause in words, which is
-    empty where the data has no fault.
+    empty if the data has no fault.
     """
     found: dict[tuple[str, bool, str], list[StreamStatus]] = {}
     rows = []
@@ -49,7 +49,7 @@ def group_statuses(
 
 
 class Overview:
-    """The statuses of all streams; a series is read again only where its windows have changed."""
+    """The statuses of all streams; a series is read again only if its windows have changed."""
 
     def __init__(self, history: WindowHistory, settings: Settings) -> None:
         """Show the configured streams: those that are named, of a history, or refused."""
@@ -121,7 +121,7 @@ class Overview:
         )
 
     def _facts(self, series: Series, settings: StreamSettings) -> SizeFacts | None:
-        """Return what the windows of a series say; None where it has lost them meanwhile."""
+        """Return what the windows of a series say; None if it has lost them meanwhile."""
         changes, read = self._history.changes(series), self._read.get(series)
         if read is None or read[0] != changes:
             rows, names, traces = self._history.read(series)

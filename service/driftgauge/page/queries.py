@@ -73,7 +73,7 @@ def read_query(
     If nothing else is asked for, the size is what `leading_ms` returns of the stream. Without any
     it is the smallest configured size that has one, else the smallest. `at` and
     `compare` name the last window that starts at a time or before. `seen` names the newest window that was
-    published by a time, as dashboards, which know only when they saw a value, can say; it counts where `at`
+    published by a time, as dashboards, which know only when they saw a value, can say; it counts if `at`
     is missing. Charts show the windows that start at `from` or later, and before `until`. A range and a
     window to compare with may have expired since the address was saved.
 

@@ -31,14 +31,14 @@ class ResultSource(Protocol):
 
     @property
     def error(self) -> str | None:
-        """Why the topic cannot be read at the moment; None where it can be."""
+        """Why the topic cannot be read at the moment; None if it can be."""
 
     @property
     def has_caught_up(self) -> bool:
         """Whether everything that the topic held at the start has been read."""
 
     def fetch(self, partition: int, offset: int) -> bytes | None:
-        """Return a record's value, or None where the topic no longer holds it; raise a ServiceError."""
+        """Return a record's value, or None if the topic no longer holds it; raise a ServiceError."""
 
 
 class Results:
@@ -84,8 +84,8 @@ class Results:
                 extra={
                     "topic": self.source.topic,
                     "stream": series.stream,
-                    "remedy": "where two deployments share the topic, name another topics.windows for one, "
-                    "or rename its streams; none where the service began again with another group",
+                    "remedy": "if two deployments share the topic, name another topics.windows for one, "
+                    "or rename its streams; none if the service began again with another group",
                 },
             )
 

@@ -94,7 +94,7 @@ class Refusal(NamedTuple):
 
     @property
     def note(self) -> str:
-        """What is said where they are not many."""
+        """What is said if they are not many."""
         reason = self.reason.replace("_", " ")
         return f"of the records read in the last hour, {self.extent} were refused, most as {reason}"
 
@@ -115,7 +115,7 @@ class ServiceFault(Record):
     """The topic, the partitions, the roles, the conditions or the pattern."""
 
     since_ms: UtcMs | None = Field(None, serialization_alias="since")
-    """When it was first seen within the last hour, wall time. Null where that is unknown."""
+    """When it was first seen within the last hour, wall time. Null if that is unknown."""
 
     text: str = ""
     """The fault, in words."""
@@ -127,16 +127,16 @@ class ServiceFault(Record):
     """The address of the runbook."""
 
     detail: str = Field("", exclude=True)
-    """How many records or events, or what a replica or the cluster says; empty where there is none."""
+    """How many records or events, or what a replica or the cluster says; empty if there is none."""
 
     reason: str = Field("", exclude=True)
     """Of refused, the most frequent reason."""
 
     replicas: str = Field("", exclude=True)
-    """The replicas that report the fault, whose logs say more; empty where none does."""
+    """The replicas that report the fault, whose logs say more; empty if none does."""
 
     topics: frozenset[str] = Field(frozenset(), exclude=True)
-    """The topics of its partitions; empty where it may concern others."""
+    """The topics of its partitions; empty if it may concern others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class ServiceStatus:
         refusals: The streams of which records are refused, with patterns for names beyond `most`.
         faults: The faults that concern no single stream.
         gaps: The streams whose events are whole hours from their records, each with a sentence on it.
-        unread: The number of records of each topic that are not read yet; missing or None where that is
+        unread: The number of records of each topic that are not read yet; missing or None if that is
             unknown.
     """
 
@@ -169,7 +169,7 @@ class ServiceWatch:
     """Keeps what heartbeats brought in the last hour; one thread adds, and others read.
 
     Attributes:
-        source: Where the heartbeats are read; None where none are read, and nothing follows from silence.
+        source: Where the heartbeats are read; None if none are read, and nothing follows from silence.
     """
 
     def __init__(self) -> None:
@@ -249,7 +249,7 @@ class ServiceWatch:
             )
 
     def _unread(self, now_ms: int) -> Mapping[str, int | None]:
-        """Return the number of records of each held topic that are not read yet; None where it is unknown."""
+        """Return the number of records of each held topic that are not read yet; None if it is unknown."""
         return add_lags(lag for each in self._alive(now_ms) for lag in each.heartbeat.unread.items())
 
     def _alive(self, now_ms: int) -> list[_Replica]:

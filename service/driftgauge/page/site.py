@@ -308,7 +308,7 @@ class Site:
         return None if url is None else self._load(url)
 
     def _whole(self, stream: str, alarm: Alarm) -> WindowRecord | None:
-        """Return the result of the window with the evidence of a stream's alarm; None where it is missing."""
+        """Return the result of the window with the evidence of a stream's alarm; None if it is missing."""
         try:
             return self._results.whole(Series(stream, alarm.size_ms), alarm.evidence)
         except (MissingWindowError, ServiceError):

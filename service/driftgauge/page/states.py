@@ -29,7 +29,7 @@ class State(NamedTuple):
         counted: The same after the number of streams that are in it.
         symbol: Its sign, for eyes that do not tell its colour apart.
         colour: The state whose colour it has: grey is for what concludes nothing.
-        runbook: The name of its runbook and alert; empty where nothing is wrong. Slow drift has one of its
+        runbook: The name of its runbook and alert; empty if nothing is wrong. Slow drift has one of its
             own.
     """
 

@@ -100,7 +100,7 @@ class Run:
 
     Attributes:
         verdict: The verdict of the last of them.
-        windows: The number of windows with this verdict, or an alarm where it is an alarm.
+        windows: The number of windows with this verdict, or an alarm if it is an alarm.
         since_ms: The start of the first of them, event time, ms.
         after_ms: The start of the last window before them with another conclusion, event time, ms; None
             without any.
@@ -131,23 +131,23 @@ class Concern(Record):
     pages. waiting: no window yet."""
 
     since_ms: UtcMs | None = Field(None, serialization_alias="since")
-    """When it began, event time. Of warming_up, when the events changed, so that it began again. Null where
+    """When it began, event time. Of warming_up, when the events changed, so that it began again. Null if
     that is unknown."""
 
     fault: Fault = Fault.NONE
     """What the newest window lacks, or why its counts are in doubt: as `incomplete_reason` of its result, or
-    events_lost; other for a reason of a later version. none where the concern is not incomplete."""
+    events_lost; other for a reason of a later version. none if the concern is not incomplete."""
 
     detail: str = ""
     """The missing partitions, a reason of a later version, the share of late events, or the segments with
-    their verdicts; empty where there is none."""
+    their verdicts; empty if there is none."""
 
     extent: str = ""
     """Of refused, how many records of how many that were read in the last hour; of insufficient, how many
     events the newest window has. Empty for the others."""
 
     unread: Count | None = None
-    """Of behind, how many records of the stream's topics are not read yet. Null where that is unknown, and
+    """Of behind, how many records of the stream's topics are not read yet. Null if that is unknown, and
     for the others."""
 
 
@@ -158,7 +158,7 @@ class Course(NamedTuple):
         usual: How many ok windows before it have the number, at most 100.
         most: Its largest size in them; 0 without any.
         first, last: Its median in the first and in the last third of the alarm's windows; NaN without any.
-        turn: 1 where it grows, -1 where it shrinks, 0 where neither is beyond chance.
+        turn: 1 if it grows, -1 if it shrinks, 0 if neither is beyond chance.
     """
 
     usual: int
@@ -175,10 +175,10 @@ class Alarm(Record):
     """The windows' length, such as 1h."""
 
     verdict: VerdictName
-    """The verdict of its last window; ok where only a segment drifts."""
+    """The verdict of its last window; ok if only a segment drifts."""
 
     segments: str
-    """The segments that drifted first, as "key = value"; empty where all events drift."""
+    """The segments that drifted first, as "key = value"; empty if all events drift."""
 
     since_ms: UtcMs = Field(serialization_alias="since")
     """The start of its first window; of slow drift, its estimated start."""
@@ -197,7 +197,7 @@ class Alarm(Record):
     """The windows' length, ms."""
 
     state: StateName = Field(exclude=True)
-    """drift or warning; segment where a segment alone drifts."""
+    """drift or warning; segment if a segment alone drifts."""
 
     began_ms: int = Field(exclude=True)
     """The start of its first window, event time, ms."""
@@ -318,13 +318,13 @@ class SizeFacts:
         pace_ms: The time between the publications of the newest window and the one before, at most their
             length; that without a window before.
         concluded: The last window with a conclusion; None without any.
-        alarms: The alarm that goes on, and that of segments where it began before.
-        passed: The last alarm, where it has ended.
-        faulty: The first of the last windows in a row that lack events; None where the newest lacks none.
+        alarms: The alarm that goes on, and that of segments if it began before.
+        passed: The last alarm, if it has ended.
+        faulty: The first of the last windows in a row that lack events; None if the newest lacks none.
         fault: What the newest window lacks, or why it is incomplete.
-        lacking: The partitions that it lacks, or the reason of the fault `OTHER`; empty where there is none.
+        lacking: The partitions that it lacks, or the reason of the fault `OTHER`; empty if there is none.
         quiet: The first window with too few events since the last conclusion; None without any.
-        misfit: The run of windows whose warm-up differs from the baseline, or of several alarms where no
+        misfit: The run of windows whose warm-up differs from the baseline, or of several alarms if no
             window was ever well by the baseline; None otherwise.
         unseen: The settings of `smallest_drift` that no window of the last day could see; empty without any.
         unclear: The fault that no window of the last day found some segments ok or in drift; None without it.
@@ -402,7 +402,7 @@ class StreamStatus(Record):
     """The alarms that go on: first the one that is told, then by start."""
 
     passed: tuple[Alarm, ...]
-    """The last alarm of each size, where it has ended, in the same order."""
+    """The last alarm of each size, if it has ended, in the same order."""
 
     cause: str = ""
     """What happened to the events, in a sentence; empty without an alarm."""
@@ -418,7 +418,7 @@ class StreamStatus(Record):
 
     sight: tuple[str, ...]
     """The drift of each kind that its windows would miss, such as "novelty below 5.0 %", that first; empty
-    where that is not known."""
+    if that is not known."""
 
     unseen: tuple[str, ...]
     """Which smallest_drift no window of a size can see, and how many events that takes."""
@@ -431,10 +431,10 @@ class StreamStatus(Record):
     configured window size."""
 
     runbook: str | None = None
-    """The address of the runbook. Null where nothing is wrong."""
+    """The address of the runbook. Null if nothing is wrong."""
 
     owner: str | None = None
-    """The owner in the stream's labels. Null where they name none."""
+    """The owner in the stream's labels. Null if they name none."""
 
     severity: str = ""
     """The severity in the stream's labels."""
@@ -483,7 +483,7 @@ class StreamStatus(Record):
 
     @property
     def concern(self) -> Concern | None:
-        """The fault of the data with the state, of several the smallest size's; None where it is no fault."""
+        """The fault of the data with the state, of several the smallest size's; None if it is no fault."""
         return next((each for each in self.concerns if each.name == self.state), None)
 
     @property
@@ -596,7 +596,7 @@ def read_facts(
     is_over = last is None or last.until_ms is not None
     alarms = [] if last is None or is_over else [last]
     if at >= 0:
-        # Where all events drift, a segment may have too few events, which does not end its drift.
+        # If all events drift, a segment may have too few events, which does not end its drift.
         first = _last(conclusive & ~drifting & ~alarming) + 1
         if drifting[first:].any():
             run = _run(rows, at, drifting, conclusive & ~drifting & ~alarming)
@@ -704,7 +704,7 @@ def _late(series: Series, rows: NDArray[np.void]) -> Concern | None:
     """Return the fault that many events came too late, by the last of n windows that know the totals.
 
     Both totals count what the stream's shard applied between the results of a day, or between those of two
-    windows where these are longer. Windows of one closing round have equal totals, and those of the earlier
+    windows if these are longer. Windows of one closing round have equal totals, and those of the earlier
     result are then those of the round before.
     """
     if not len(rows):
@@ -870,8 +870,8 @@ def _concluded_ms(facts: SizeFacts) -> int:
 def _in_light_of(facts: SizeFacts, every: Sequence[SizeFacts]) -> SizeFacts:
     """Return facts in the light of windows of other sizes, such as one that was configured before.
 
-    Where the last of them before an alarm was well, the alarm began after it; where one of another size went
-    on before, after what that began after. Where one was well under the
+    If the last of them before an alarm was well, the alarm began after it; if one of another size went
+    on before, after what that began after. If one was well under the
     baseline before, alarms alone do not suggest that it does not fit.
     """
     well = [each for each in every if each.concluded is not None and each.concluded["verdict"] in _OK]

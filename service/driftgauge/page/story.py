@@ -140,7 +140,7 @@ def tell_status(status: StreamStatus, record: WindowRecord | None, spec: AlarmSp
 
     Args:
         status: The stream's status.
-        record: The result of the window with the evidence of the alarm that is told; None where it cannot be
+        record: The result of the window with the evidence of the alarm that is told; None if it cannot be
             read.
         spec: What is large.
     """
@@ -315,7 +315,7 @@ def tell_service_fault(fault: ServiceFault) -> str:
 
 
 def tell_age(since_ms: int | None, now_ms: int) -> str:
-    """Return " for 3 days"; empty where the start is unknown or not past."""
+    """Return " for 3 days"; empty if the start is unknown or not past."""
     return "" if since_ms is None or since_ms > now_ms else f" for {round_duration(now_ms - since_ms)}"
 
 
@@ -385,7 +385,7 @@ def _tell_part(record: WindowRecord, number: NumberRecord, change: EstimateRecor
 
 
 def cluster_name(cluster: ClusterRecord) -> str:
-    """Return "cluster 7 (truck)", or "cluster 7" where it has no name."""
+    """Return "cluster 7 (truck)", or "cluster 7" if it has no name."""
     return f"cluster {cluster.id}" + (f" ({cluster.name})" if cluster.name else "")
 
 
@@ -424,7 +424,7 @@ def _slow(record: WindowRecord) -> list[str]:
 
 
 def adjusted_p_value(segment: SegmentRecord) -> float:
-    """Return the adjusted p-value of a segment; 1 where it is not scored."""
+    """Return the adjusted p-value of a segment; 1 if it is not scored."""
     return 1.0 if segment.adjusted_p_value is None else segment.adjusted_p_value
 
 

@@ -101,7 +101,7 @@ class StreamPage:
         run: The run of windows that the chosen one is in.
         rows: (n,) of `SUMMARY`, the windows shown, by start, with the verdicts that are told.
         verdict: That of the chosen window.
-        evidence: The chart of their evidence against the limit that decides; None where no window is scored.
+        evidence: The chart of their evidence against the limit that decides; None if no window is scored.
         charts: The charts of their measures, first that of the alarm that is told, or of `concluded`; empty
             if none is scored.
         concluded: The index, in all windows, of that whose details are shown: the chosen one, or the last
@@ -145,7 +145,7 @@ def stream_page(
         )
         is_alarm = since_ms is not None or run.verdict in ALARMS
         shown = min(max(_LENGTHS * since, _LEAST_SHOWN), MAX_SHOWN) if is_alarm else _USUALLY_SHOWN
-        # The chosen window is in the charts, also where it is an old one.
+        # The chosen window is in the charts, also if it is an old one.
         end = len(rows) if at >= len(rows) - shown else at + 1 + shown // 2
         span = _within(rows, end - shown, end)
     else:
@@ -278,7 +278,7 @@ def grouped(events: tuple[Sequence[str], Sequence[str]]) -> list[tuple[str, str,
 
 
 def _unlikeliness(parts: Sequence[tuple[int, Parts]], segment: tuple[str, str]) -> list[float]:
-    """Return the negative logarithms of a segment's adjusted p-values; NaN where it is not scored."""
+    """Return the negative logarithms of a segment's adjusted p-values; NaN if it is not scored."""
     found = [dict(zip(each.segments, each.p_values.tolist(), strict=True)) for _, each in parts]
     return [-float(np.log10(max(each.get(segment, np.nan), LEAST_P))) for each in found]
 
@@ -295,7 +295,7 @@ def compare(first: WindowDetail, other: WindowDetail) -> list[tuple[ClusterRow, 
 def strength(rows: NDArray[np.void], alarm: AlarmSpec) -> NDArray[np.float64]:
     """Return how significant and how large n windows are, whichever is less, in parts of the limit, (n,).
 
-    A window is significant and large from 1 on, as `WindowScorer` says; NaN where it is not scored.
+    A window is significant and large from 1 on, as `WindowScorer` says; NaN if it is not scored.
     """
     level, floors = alarm.overall_level, [alarm.floor(each.name) for each in CHARTED]
     counts = (rows["p_values"] < level) | np.array([each.finding.always_counts for each in CHARTED])

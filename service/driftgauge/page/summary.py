@@ -124,7 +124,7 @@ SUMMARY = np.dtype(
 
 `excess` and `p_values` are those of the findings, by `CHARTED`. `segment_excess` is that of the drifting
 segment with the strongest evidence, by `DETECTABLE`. `detectable` are the least drifts that a window finds,
-by `DETECTABLE`: infinite where it finds none, NaN where it is not tested. `slow_drift` is the
+by `DETECTABLE`: infinite if it finds none, NaN if it is not tested. `slow_drift` is the
 statistic over its limit, and `slow_drift_since_ms` the estimated start of that drift; without one, it is the
 window's start. `measured_until_ms` is the end of the measurement that the verdict waits for, 0 if it waits
 for none, and `changed_ms` when the events changed meanwhile, 0 if they have not. `events_needed` is 0 if it
@@ -139,7 +139,7 @@ class Names(NamedTuple):
     """What a window names beside its numbers.
 
     Attributes:
-        lacking: The missing partitions, or the reason of the fault `OTHER`; empty where there is none.
+        lacking: The missing partitions, or the reason of the fault `OTHER`; empty if there is none.
         drifting: The segments that drift, as "key = value", that with the strongest evidence first.
         warned: The segments that perhaps do.
     """
@@ -171,7 +171,7 @@ class Parts:
 
     Attributes:
         shares: (k,) float32, the share of each cluster in the window's events.
-        p_values: (s,) float32, the adjusted p-value of each segment; NaN where it is not scored.
+        p_values: (s,) float32, the adjusted p-value of each segment; NaN if it is not scored.
         verdicts: (s,) uint8, the verdict of each, by `VERDICTS`.
         segments: The s segments, key and value.
     """
@@ -191,7 +191,7 @@ def read_summary(
         value: The record's value, by the contract of window results, version 1.
         partition: The partition that the record is read from.
         offset: Its offset.
-        published_ms: Its Kafka timestamp; 0 where it has none.
+        published_ms: Its Kafka timestamp; 0 if it has none.
 
     Raises:
         ValueError: The value is no window result.
@@ -303,7 +303,7 @@ def _fields(
 
 
 def _means(numbers: Mapping[str, Any]) -> list[tuple[int, float]]:
-    """Return the names, as in a summary, and means of the first numbers; NaN where there is none."""
+    """Return the names, as in a summary, and means of the first numbers; NaN if there is none."""
     found = [
         (_code(_text(name)), _number((each["mean"] or {}).get("value")))
         for name, each in list(numbers.items())[:MAX_NUMBERS]
@@ -312,7 +312,7 @@ def _means(numbers: Mapping[str, Any]) -> list[tuple[int, float]]:
 
 
 def means_of(rows: NDArray[np.void], name: str) -> NDArray[np.float64]:
-    """Return the means of a number in n summaries, (n,) float64; NaN where a window has none."""
+    """Return the means of a number in n summaries, (n,) float64; NaN if a window has none."""
     numbers = rows["numbers"]
     own = np.where(numbers["name"] == _code(name), numbers["mean"].astype(np.float64), np.nan)
     means: NDArray[np.float64] = np.fmax.reduce(own, axis=1)

@@ -67,7 +67,7 @@ class SummaryRecord(Record):
     """The revision."""
 
     published: UtcDateTime | None
-    """When the revision was published, UTC; null where that is unknown, such as in a file of results."""
+    """When the revision was published, UTC; null if that is unknown, such as in a file of results."""
 
     count: Count
     """Events counted."""
@@ -76,7 +76,7 @@ class SummaryRecord(Record):
     """The verdict."""
 
     kind: str | None
-    """The kind of drift, where the window is significant."""
+    """The kind of drift, if the window is significant."""
 
     js_divergence: Finite | None
     """The divergence; null if the window is not scored, as for the numbers that follow."""
@@ -88,13 +88,13 @@ class SummaryRecord(Record):
     """The combined p-value."""
 
     values: dict[str, Finite | None]
-    """The `value` of each other finding, by the statistic's name; null where it was not tested."""
+    """The `value` of each other finding, by the statistic's name; null if it was not tested."""
 
     slow_drift_ratio: Finite | None
     """The slow drift over its limit."""
 
     detectable: dict[str, Finite | None]
-    """The least drift by each statistic that four of five windows of this count find; null where it finds
+    """The least drift by each statistic that four of five windows of this count find; null if it finds
     none, or was not tested."""
 
     calibrated: bool
@@ -111,7 +111,7 @@ class SummaryRecord(Record):
     """How many events a window needs to find the smallest drift of every kind. Null if no number suffices."""
 
     numbers: dict[str, Finite | None] = {}
-    """The mean of each number that the stream names, by its name; null where the window has none. Empty in
+    """The mean of each number that the stream names, by its name; null if the window has none. Empty in
     the statuses of streams."""
 
     missing_partitions: Count
@@ -179,7 +179,7 @@ def summary_records(series: Series, rows: NDArray[np.void], numbers: Collection[
 
 
 def of_result(verdict: str) -> str:
-    """Return the verdict of a result, which is ok where only a segment drifts."""
+    """Return the verdict of a result, which is ok if only a segment drifts."""
     return "ok" if verdict == "segment" else verdict
 
 

@@ -24,9 +24,9 @@ LEAST_P = 1e-15
 
 
 def format_moment(time_ms: int) -> str:
-    """Return a time in UTC such as "10 Nov 2025, 06:00 UTC", with seconds where there are any.
+    """Return a time in UTC such as "10 Nov 2025, 06:00 UTC", with seconds if there are any.
 
-    The script of the page finds times of this form, and shows them as local ones where a reader chooses so.
+    The script of the page finds times of this form, and shows them as local ones if a reader chooses so.
     """
     moment = datetime.fromtimestamp(time_ms / _S_MS, UTC)
     clock = f"{moment:%H:%M:%S}" if time_ms % 60_000 else f"{moment:%H:%M}"

@@ -41,10 +41,10 @@ class WindowPoint:
         window: The window.
         count: The number of events.
         verdict: The verdict.
-        js_divergence, p_value: The scores; None where the window was not scored.
-        noise_floor: The expected divergence without drift; None where unknown.
-        kind: The kind of drift; None where the window is not significant, and of a segment.
-        detectable: As in `Score`; None where the window was not scored, and of a segment.
+        js_divergence, p_value: The scores; None if the window was not scored.
+        noise_floor: The expected divergence without drift; None if unknown.
+        kind: The kind of drift; None if the window is not significant, and of a segment.
+        detectable: As in `Score`; None if the window was not scored, and of a segment.
     """
 
     window: Window
@@ -65,11 +65,11 @@ class AlarmEvaluation:
         clean: The number of windows that end before drift starts.
         false_alarms: The warnings and drift verdicts among them.
         false_pages: The pages among them: the verdict turns to drift.
-        pages_per_year: False pages per year of such windows; None where there is no such window.
+        pages_per_year: False pages per year of such windows; None if there is no such window.
         warned_after: Position of the first warning or drift verdict after the start of drift, from 1;
-            None where there is none.
+            None if there is none.
         paged_after: Position of the first drift verdict after the start of drift, likewise.
-        paged_after_ms: Time from the start of drift to the end of that window; None where there is none.
+        paged_after_ms: Time from the start of drift to the end of that window; None if there is none.
     """
 
     clean: int
@@ -94,7 +94,7 @@ class TimelineReport:
         pages: The windows that would have paged: the verdict is drift, and was not in the window before.
         alarms_by_hour: The number of warnings and drift verdicts by the hour of the day, UTC, in which their
             window starts; None for windows of a day or longer.
-        outcome: The evaluation of the alarms; None where no start of drift is known.
+        outcome: The evaluation of the alarms; None if no start of drift is known.
         warnings: Why these verdicts may say nothing, in sentences.
     """
 
@@ -121,7 +121,7 @@ class BacktestReport:
 
     Attributes:
         timelines: The timelines, at least one.
-        drift_ms: Start of drift, event time, ms; None where unknown.
+        drift_ms: Start of drift, event time, ms; None if unknown.
         refused: The number of refused events by reason.
     """
 

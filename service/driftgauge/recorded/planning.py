@@ -63,9 +63,9 @@ class PlannedWindow:
         size_ms: The size, ms.
         count: The events in a window.
         level: The significance level of a window.
-        least: The least drift found, by the name of each statistic tested; infinity where none is found.
+        least: The least drift found, by the name of each statistic tested; infinity if none is found.
         is_enough: Whether that is no larger than the smallest worth finding, of every statistic.
-        least_count: The events needed for that; None where no count suffices.
+        least_count: The events needed for that; None if no count suffices.
     """
 
     size_ms: int
@@ -85,7 +85,7 @@ class Plan:
         clusters: The baseline's clusters.
         components: Its components.
         windows: The windows.
-        recommended: The shortest window with the events needed; None where there is none.
+        recommended: The shortest window with the events needed; None if there is none.
         warnings: What the plan cannot promise, each with its remedy.
     """
 

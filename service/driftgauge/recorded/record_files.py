@@ -115,11 +115,11 @@ class EventFiles:
 
 
 def choose_topic(settings: Settings, topic: str | None) -> str:
-    """Return the events topic whose records a file holds: the named one, or any where all are read alike.
+    """Return the events topic whose records a file holds: the named one, or any if all are read alike.
 
     Args:
         settings: The configuration.
-        topic: The topic, where one is named.
+        topic: The topic, if one is named.
 
     Raises:
         ConfigError: The topic is none of the events topics, or none is named and they are read differently.
@@ -205,7 +205,7 @@ class RecordFiles:
         return f"{self._paths[record.partition() or 0]}, line {record.offset()}"
 
     def _read_record(self, line: bytes, partition: int, number: int) -> list[RawRecord]:
-        """Return the record of a line; none where it is refused."""
+        """Return the record of a line; none if it is refused."""
         path = self._paths[partition]
         where = f"{path}, line {number}"
         try:
@@ -304,7 +304,7 @@ class _Line(msgspec.Struct):
 
 
 def _read_record(path: Path, line: bytes, topic: str, now_ms: int | None, offset: int) -> StoredRecord:
-    """Return the record of a file's line; raise ValueError where it is none."""
+    """Return the record of a file's line; raise ValueError if it is none."""
     if not path.name.endswith(_RECORDS):
         return StoredRecord(line, topic, 0, offset, stored_ms=now_ms)
     try:

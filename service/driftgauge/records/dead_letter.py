@@ -23,10 +23,10 @@ class RefusedRecord:
         letter: The dead letter, whose key and value are the record's.
         headers: The record's own headers.
         reason, detail: Why it was rejected.
-        topic, partition, offset: Where it was read; empty text where a header is missing.
-        timestamp: The record's timestamp, ms; empty text where it had none.
+        topic, partition, offset: Where it was read; empty text if a header is missing.
+        timestamp: The record's timestamp, ms; empty text if it had none.
         omitted: What the dead letter lacks of it; empty text for nothing.
-        stream: Its stream; empty text where that is unknown.
+        stream: Its stream; empty text if that is unknown.
     """
 
     letter: RawRecord
@@ -65,7 +65,7 @@ class RefusedRecord:
 
     @property
     def time_ms(self) -> int:
-        """The record's timestamp, or that of its dead letter where it had none, in ms."""
+        """The record's timestamp, or that of its dead letter if it had none, in ms."""
         return int(self.timestamp) if self.timestamp.isdecimal() else self.letter.timestamp()[1]
 
 

@@ -11,7 +11,7 @@ class BaselineExamples:
 
     Attributes:
         ids: Their ids.
-        texts: The beginnings of their texts; empty where the baseline holds none.
+        texts: The beginnings of their texts; empty if the baseline holds none.
     """
 
     ids: tuple[str, ...] = ()
@@ -24,8 +24,8 @@ class BaselineDescription:
 
     Attributes:
         created_ms: The time of its fit, milliseconds since the epoch.
-        model_version: The version of the model of its vectors; None where it names none.
-        names: The name of each cluster, k of them; None where it has none.
+        model_version: The version of the model of its vectors; None if it names none.
+        names: The name of each cluster, k of them; None if it has none.
         positions: Each cluster's place along the two leading components, in standard deviations, k of them.
         examples: The events nearest to each centroid, k times any number.
         farthest: The events farthest beyond the radius of their cluster.

@@ -28,12 +28,12 @@ class Heartbeat:
         reasons: Why conditions of readiness are not met, as `/readyz` has them.
         blocked: The first partitions on which it cannot work, by reason, as `/readyz` has them.
         more_blocked: How many further partitions there are, by reason.
-        unpolled_ms: For how long each role has not polled Kafka, ms, where that is longer than a minute.
-        unread: The number of records of each held topic that are to be read; None where that is not known of
+        unpolled_ms: For how long each role has not polled Kafka, ms, if that is longer than a minute.
+        unread: The number of records of each held topic that are to be read; None if that is not known of
             all its held partitions.
         read: The records of each topic that were accepted or refused.
         accepted: The records with accepted events of each stream; one with several streams counts for each.
-        refused: The refused records by topic, stream (empty where it is not known or not configured) and
+        refused: The refused records by topic, stream (empty if it is not known or not configured) and
             reason.
         surplus: The events of streams beyond `most`, by the pattern of their entry.
         gaps: The records of each stream by how many half hours they are after their events, as
@@ -84,7 +84,7 @@ _MOST_NAMES = 1_000
 
 
 def add_lags(lags: Iterable[tuple[str, int | None]]) -> dict[str, int | None]:
-    """Return the sum of the lags of each topic; None where one of them is not known."""
+    """Return the sum of the lags of each topic; None if one of them is not known."""
     found: dict[str, int | None] = {}
     for topic, lag in lags:
         others = found.get(topic, 0)
@@ -93,7 +93,7 @@ def add_lags(lags: Iterable[tuple[str, int | None]]) -> dict[str, int | None]:
 
 
 def encode_heartbeat(heartbeat: Heartbeat) -> list[bytes]:
-    """Return the values of a heartbeat's records: one, or more where it has very many streams."""
+    """Return the values of a heartbeat's records: one, or more if it has very many streams."""
     listed = {name: [*getattr(heartbeat, name).items()] for name in ("accepted", "refused", "gaps")}
     values = []
     for first in range(0, max(1, *map(len, listed.values())), _MOST_NAMES):

@@ -27,7 +27,7 @@ _UTC_DATE_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]
 
 Count = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-# The least drift that is found is infinite where none is.
+# The least drift that is found is infinite if none is.
 Found = Annotated[Finite | None, BeforeValidator(lambda size: None if size == inf else size)]
 VerdictName = Literal["ok", "warning", "drift", "insufficient", "incomplete", "misfit"]
 UtcDateTime = Annotated[str, Field(pattern=f"^{_UTC_DATE_TIME}$")]
@@ -111,10 +111,10 @@ class EventsRecord(_Record):
     """The `event_id`s of the baseline's events: of a cluster those nearest to the centroid."""
 
     snippets: tuple[str, ...] = ()
-    """The beginnings of the texts of the events of `event_ids`, where the stream keeps them."""
+    """The beginnings of the texts of the events of `event_ids`, if the stream keeps them."""
 
     baseline_snippets: tuple[str, ...] = ()
-    """The same of the events of `baseline_event_ids`, where the baseline holds them."""
+    """The same of the events of `baseline_event_ids`, if the baseline holds them."""
 
 
 class ExampleRecord(EventsRecord):
@@ -341,7 +341,7 @@ class WindowRecord(_Record):
 
     calibrated: bool | None
     """Whether windows of this length showed how much they vary without drift. If not, p-values may be too
-    small where events come in bursts. Null if the window is not scored."""
+    small if events come in bursts. Null if the window is not scored."""
 
     calibration: CalibrationRecord | None = None
     """What the window was judged by. Null if unknown."""
@@ -350,7 +350,7 @@ class WindowRecord(_Record):
     """The measurement that the verdict waits for; it is provisional until then. Null if it waits for none."""
 
     findings: dict[str, FindingRecord] | None = None
-    """What each statistic found, by its name; one is missing where the baseline was fitted before.
+    """What each statistic found, by its name; one is missing if the baseline was fitted before.
     Null if the window is not scored."""
 
     evidence: dict[str, Finite] | None = None
@@ -363,7 +363,7 @@ class WindowRecord(_Record):
 
     detectable: dict[str, Found] | None
     """The least drift that four of five windows of this count find, by the statistic's name; after a warm-up
-    no less than may hide in it; null where none is found. Null if the window is not scored."""
+    no less than may hide in it; null if none is found. Null if the window is not scored."""
 
     events_needed: Count | None = None
     """How many events a window needs to find the smallest drift of every kind. Null if no number of them

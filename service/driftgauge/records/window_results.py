@@ -225,7 +225,7 @@ def _examples(result: WindowResult, description: BaselineDescription | None) -> 
 
 
 def _farthest(result: WindowResult, description: BaselineDescription | None) -> dict[str, Any] | None:
-    """Return the farthest events; None where the window has none."""
+    """Return the farthest events; None if the window has none."""
     if not result.farthest:
         return None
     snippets = tuple(each.snippet for each in result.farthest)

@@ -53,7 +53,7 @@ class Material:
         results: The results.
         origin: Where they come from, in words.
         notes: What was left out, in sentences.
-        watch: What replicas and brokers say of the service; nothing where the results are in files.
+        watch: What replicas and brokers say of the service; nothing if the results are in files.
     """
 
     results: Results
@@ -167,7 +167,7 @@ def _read_heartbeats(settings: Settings, clock: Clock, refusals: Refusals) -> Se
 def replayed_results(
     replay: RecordReplay, replayed: Iterable[WindowResult], paths: Sequence[Path]
 ) -> Iterator[Material]:
-    """Yield what a replay gives of some files, or of its topic where there are none.
+    """Yield what a replay gives of some files, or of its topic if there are none.
 
     The results are in a file meanwhile, because memory would not hold a year of them.
 

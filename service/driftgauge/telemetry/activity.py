@@ -19,7 +19,7 @@ class Activity:
 
     Attributes:
         lags: The number of records of each held partition of the events topics that are to be read; None
-            where that is not known yet.
+            if that is not known yet.
     """
 
     def __init__(self, health: Health) -> None:

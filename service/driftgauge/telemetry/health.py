@@ -78,7 +78,7 @@ class Health:
         self._polled_ms[role] = self._now_ms()
 
     def set_condition(self, condition: ReadinessCondition, *, is_met: bool, why: str = "") -> None:
-        """Set a condition of readiness, and why it is not met; log the change where readiness changes."""
+        """Set a condition of readiness, and why it is not met; log the change if readiness changes."""
         with self._lock:
             if is_met:
                 self._reasons.pop(condition, None)
@@ -118,11 +118,11 @@ class Health:
         return sorted(self._unmet)
 
     def reasons(self) -> dict[ReadinessCondition, str]:
-        """Return why conditions are not met, where that is known."""
+        """Return why conditions are not met, if that is known."""
         return dict(self._reasons)
 
     def blocked(self) -> dict[BlockReason, tuple[str, ...]]:
-        """Return the partitions on which the process cannot work, by reason, where there are any."""
+        """Return the partitions on which the process cannot work, by reason, if there are any."""
         found: dict[BlockReason, tuple[str, ...]] = {}
         for (_, reason), partitions in self._blocked.copy().items():
             if partitions:

@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 _OWN_LOGGERS: Final = ("driftgauge", "librdkafka")
-# Far more kinds of lines than a service writes, and a bound where texts vary without end.
+# Far more kinds of lines than a service writes, and a bound if texts vary without end.
 _MOST_KINDS: Final = 10_000
 
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}

@@ -12,7 +12,7 @@ __all__ = ["Family", "Metric", "ObjectT", "ObservedMetric", "Samples", "ScrapedM
 Family = GaugeMetricFamily | CounterMetricFamily
 
 Samples = Iterable[tuple[tuple[str, ...], float | None]]
-"""Values with their labels. None has no series: 0 would mean "no drift" where nothing was measured."""
+"""Values with their labels. None has no series: 0 would mean "no drift" if nothing was measured."""
 
 SourceT = TypeVar("SourceT")
 ObjectT = TypeVar("ObjectT", Counter, Gauge, Histogram)

@@ -71,7 +71,7 @@ REJECTED = ObservedMetric(
     "driftgauge_records_rejected_total",
     ("topic", "stream", "reason"),
     "records",
-    "Rejected records, by reason. The stream label is empty where the record's stream is not known or not"
+    "Rejected records, by reason. The stream label is empty if the record's stream is not known or not"
     " configured; a constant of the topic's mapping is known of every record. Names of a pattern have series"
     " as those of driftgauge_events_total. A series starts with its first record on the replica; that of the"
     " reason `fault` is there from the start.",
@@ -133,7 +133,7 @@ STALLED = ObservedMetric(
     _PARTITION,
     "seconds",
     "Time for which the last stable offset of a partition has not moved and is below the high watermark: a"
-    " transaction there does not end. Absent where the offset moves.",
+    " transaction there does not end. Absent while the offset moves.",
     Gauge,
 )
 COMMITS = ObservedMetric(
@@ -156,7 +156,7 @@ COMMIT_LIMIT = ObservedMetric(
     "driftgauge_commit_limit_ratio",
     ("role",),
     "ratio, 0 to 1",
-    "Bound of what one commit of a role writes, over its most. It is halved where a commit took 6 s or timed"
+    "Bound of what one commit of a role writes, over its most. It is halved if a commit took 6 s or timed"
     " out, and doubled after ten that took less than 2 s. Below 1 brokers or network are slow.",
     Gauge,
 )
@@ -186,7 +186,7 @@ READY = ObservedMetric(
     "driftgauge_ready",
     ("condition",),
     "1 or 0",
-    "1 where a condition of readiness holds. Conditions: baselines_loaded; topics (Kafka describes every"
+    "1 if a condition of readiness holds. Conditions: baselines_loaded; topics (Kafka describes every"
     " events topic); count and windows (the Kafka clients of the role have joined their group and are"
     " connected); clock (the offset from the brokers' clock is at most 2 s). A role that is not served is"
     " absent. The readiness probe requires all conditions.",
@@ -206,7 +206,7 @@ CLOCK_OFFSET = ObservedMetric(
     ("role",),
     "seconds",
     "This replica's clock minus the brokers' clock, as far as the last delivery report of the internal topics"
-    " proves it: 0 where they may agree. Beyond 2 s in either direction the replica stops counting. Absent"
+    " proves it: 0 if they may agree. Beyond 2 s in either direction the replica stops counting. Absent"
     " before the first report.",
     Gauge,
 )

@@ -354,7 +354,7 @@ class RoleTelemetry:
         for stream, sentence in describe_gaps(self._gaps, self._timed).items():
             if stream not in self._told:
                 self._told.add(stream)
-                remedy = "do what it says; none where a job publishes them so much later"
+                remedy = "do what it says; none if a job publishes them so much later"
                 what = "the events of a stream are whole hours from their records"
                 self._log_event(logging.WARNING, what, stream=stream, found=sentence, remedy=remedy)
 

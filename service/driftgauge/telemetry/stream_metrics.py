@@ -28,7 +28,7 @@ _CLUSTER = (*_WINDOW, "cluster_id", "name")
 _SEGMENT = (*_WINDOW, "segment", "value")
 _NUMBER = (*_WINDOW, "number")
 
-_UNSCORED = " Absent where the window was not scored."
+_UNSCORED = " Absent if the window was not scored."
 _NAMED = " `name` is that of the cluster in the window's baseline: its labels, or its terms."
 
 
@@ -128,7 +128,7 @@ def _missing_partitions(view: StreamView) -> Samples:
 
 
 def _by_cluster(view: StreamView, values_of: Callable[[WindowResult], Mapping[int, float]]) -> Samples:
-    """Yield the values of a window's clusters, each with the cluster's name, empty where it has none."""
+    """Yield the values of a window's clusters, each with the cluster's name, empty if it has none."""
     for window, result in view.windows():
         described = view.watched.descriptions.get(result.baseline_id)
         for cluster, value in values_of(result).items():
@@ -145,7 +145,7 @@ def _signed_contributions(result: WindowResult) -> Mapping[int, float]:
 
 
 def _main_novelty(result: WindowResult) -> Mapping[int, float]:
-    """Return the contribution of the cluster with most of the novelty, where novelty names the drift."""
+    """Return the contribution of the cluster with most of the novelty, if novelty names the drift."""
     if result.score is None or result.score.kind != NOVELTY.kind:
         return {}
     contributions = result.score.findings.of(NOVELTY).contributions
@@ -193,8 +193,8 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "driftgauge_stream_info",
         (*_STREAM, "owner", "team", "severity", "baseline", "model_version"),
         "none, always 1",
-        "The stream's owner and team (empty where not configured), the severity of its drift (critical,"
-        " warning or info), the baseline in force, and the model version of its vectors (empty where the"
+        "The stream's owner and team (empty if not configured), the severity of its drift (critical,"
+        " warning or info), the baseline in force, and the model version of its vectors (empty if the"
         " baseline names none). Only the replica that holds the stream's shard exports a stream's metrics;"
         " driftgauge_events_total is the exception.",
         _info,
@@ -227,7 +227,7 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "driftgauge_alarm_active",
         _WINDOW,
         "1 or 0",
-        "1 where the last conclusive window (ok, warning, misfit or drift) says drift, also after a revision."
+        "1 if the last conclusive window (ok, warning, misfit or drift) says drift, also after a revision."
         " Incomplete and insufficient windows end no alarm.",
         _of_size(lambda view, size_ms: view.has_alarm(size_ms)),
     ),
@@ -252,7 +252,7 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "driftgauge_p_value_threshold",
         _STREAM,
         "probability",
-        "A window is significant where driftgauge_window_p_value is below this level, the window's share of"
+        "A window is significant if driftgauge_window_p_value is below this level, the window's share of"
         " the alarm budget.",
         lambda view: (((), view.watched.spec.alarm.overall_level),),
     ),
@@ -260,7 +260,7 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "driftgauge_excess_threshold",
         (*_STREAM, "kind"),
         "the kind's own",
-        "A window is large where driftgauge_window_excess of any kind reaches this floor by more than noise.",
+        "A window is large if driftgauge_window_excess of any kind reaches this floor by more than noise.",
         _thresholds,
     ),
     ScrapedMetric(
@@ -343,7 +343,7 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         _KIND,
         "ratio, 0 to 1",
         "Share of each kind of drift in the evidence of the newest closed window, and in a run of drift of"
-        " those before it; the largest names its drift. Absent where the window is not significant.",
+        " those before it; the largest names its drift. Absent if the window is not significant.",
         _evidence,
     ),
     ScrapedMetric(
@@ -351,7 +351,7 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         _WINDOW,
         "seconds since the epoch, event time",
         "When the measurement of how much clean windows vary ends at the earliest. Until then the verdict is"
-        " provisional, and only gross drift is drift. Absent where none goes on.",
+        " provisional, and only gross drift is drift. Absent if none goes on.",
         _of_window(_measured_until),
     ),
     ScrapedMetric(
@@ -359,7 +359,7 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         _KIND,
         "ratio, 0 or more",
         "The least drift that four of five windows with this event count find, and no less than may hide in a"
-        " warm-up, over the configured smallest_drift. Above 1 drift worth finding may go unseen; +Inf where"
+        " warm-up, over the configured smallest_drift. Above 1 drift worth finding may go unseen; +Inf if"
         " the window was not scored. Absent for a kind that the baseline does not let be tested.",
         _detectable_ratios,
     ),
@@ -368,7 +368,7 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         _WINDOW,
         "ratio, 0 or more",
         "CUSUM of the evidence of the stream's windows over its limit: from 1 the verdict is warning, or"
-        " drift where it lasts. Without drift it gets there as rarely as a false page comes. Absent where the"
+        " drift if it lasts. Without drift it gets there as rarely as a false page comes. Absent if the"
         " newest closed window is not judged, or was not scored.",
         _of_window(_slow_drift_ratio),
     ),
@@ -392,8 +392,8 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         (*_CLUSTER, "kind"),
         "none, -1 to 1",
         "Contribution of each cluster to a kind of drift. mix: to driftgauge_window_js_divergence, which is"
-        " the sum of the absolute values; negative where the cluster's share is below the baseline's."
-        " novelty: the part of the novelty in the cluster that holds most of it; absent where no cluster"
+        " the sum of the absolute values; negative if the cluster's share is below the baseline's."
+        " novelty: the part of the novelty in the cluster that holds most of it; absent if no cluster"
         " does, or the drift is of another kind." + _NAMED + _UNSCORED,
         _contributions,
     ),

@@ -62,7 +62,7 @@ class TopicFollower:
 
     Attributes:
         topic: The topic.
-        error: Why the topic cannot be read at the moment; None where it can be.
+        error: Why the topic cannot be read at the moment; None if it can be.
         has_caught_up: Whether everything that the topic held at the start has been read.
     """
 
@@ -119,7 +119,7 @@ class TopicFollower:
             self._end_fetching()
 
     def fetch(self, partition: int, offset: int) -> bytes | None:
-        """Return the value of a record; None where the topic no longer holds it.
+        """Return the value of a record; None if the topic no longer holds it.
 
         While the topic cannot be read, only the values in memory are returned, and nothing waits.
 
@@ -220,7 +220,7 @@ class TopicFollower:
             self.has_caught_up = self.has_caught_up or 0 < partitions <= len(self._at_end)
 
     def _count_partitions(self, admin: AdminClient) -> int:
-        """Return the number of partitions; 0 where the topic does not exist yet."""
+        """Return the number of partitions; 0 if the topic does not exist yet."""
         with connection(admin, self._errors):
             self._on_refresh(admin)
             found = count_partitions(admin, [self.topic]).get(self.topic, 0)

@@ -118,10 +118,10 @@ class TopicLog:
                 raise BrokerError(message)
 
     def value(self, index: int, offset: int) -> bytes | None:
-        """Return the value of a record; None where the topic no longer holds it."""
+        """Return the value of a record; None if the topic no longer holds it."""
         first, end = self.bounds(index)
         if not first <= offset < end:
             return None
-        # Where compaction removed the record, the next one is beyond the range.
+        # If compaction removed the record, the next one is beyond the range.
         records = chain.from_iterable(self.read(index, offset, offset + 1, _FETCH_S))
         return next((record.value() for record in records), None)

@@ -125,7 +125,7 @@ class _Connection(H11Protocol):
 class ConnectionServer(uvicorn.Server):
     """A uvicorn server that accepts connections itself.
 
-    Where the limits are reached, a new connection takes the place of the one that waits for the longest time,
+    If the limits are reached, a new connection takes the place of the one that waits for the longest time,
     so that idle and slow clients keep nobody out.
     """
 

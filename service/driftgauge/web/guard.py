@@ -126,7 +126,7 @@ class _Login:
         name, password = _read_credentials(authorization)
         hashed = users.get(name)
         # Without a user the same time passes as for the costliest hash, so that nobody learns which users
-        # there are, where all hashes cost the same.
+        # there are, if all hashes cost the same.
         checked = hashed or max(users.values(), key=_cost, default=None)
         if checked is None:
             raise _unauthorized()

@@ -28,7 +28,7 @@ _START_TIMEOUT_S = 10.0
 # uvicorn cancels running requests after this time, in whole seconds.
 _GRACE_S = 1
 _STOP_TIMEOUT_S = _GRACE_S + 1.0
-# What Python says where the system starts no further thread.
+# What Python says if the system starts no further thread.
 _NO_THREAD = "can't start new thread"
 # Connections that the kernel holds until they are accepted.
 _BACKLOG = 1_024

@@ -146,7 +146,7 @@ class WebConfigFile:
         return self._rules
 
     def _read(self, former: WebRules | None) -> WebRules:
-        """Return what the file demands now; raise ConfigError where it cannot be used."""
+        """Return what the file demands now; raise ConfigError if it cannot be used."""
         # A file is identified before it is read, so a change meanwhile is found later. Files that a faulty
         # configuration names are watched as well: they may arrive after it.
         self._seen = {self._path: _identify(self._path)}

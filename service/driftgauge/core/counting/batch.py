@@ -26,10 +26,10 @@ class EventBatch:
         credible_ms: (n,) int64, the credible event time, which moves the watermark: the least of event
             time, record time and the reader's clock.
         vectors: (n, d) float32, finite embeddings.
-        event_ids: n event ids, None for an event without one; empty where no event has one.
-        segments: n mappings of segment keys to values, None for an event without any; empty where no event
+        event_ids: n event ids, None for an event without one; empty if no event has one.
+        segments: n mappings of segment keys to values, None for an event without any; empty if no event
             has any.
-        snippets: n texts, None for an event without one; empty where no event has one.
+        snippets: n texts, None for an event without one; empty if no event has one.
         numbers: (n,) float64 by name, the numbers that the stream names; NaN for an event without one.
     """
 

@@ -65,7 +65,7 @@ class RecordIds(Sequence[str]):
 def rank_ids(event_ids: Sequence[str | None]) -> NDArray[np.int64]:
     """Return the rank of n events, (n,) int64: the CRC-32 of the id in UTF-8.
 
-    It is negative where an event can be no example: without an id that is printable and of at most 64 bytes.
+    It is negative if an event can be no example: without an id that is printable and of at most 64 bytes.
     """
     if isinstance(event_ids, RecordIds):
         return event_ids.ranks()

@@ -35,7 +35,7 @@ class Example(NamedTuple):
         rank: The CRC-32 of its name; the lowest ranks of a cluster are its examples, one
             of each rank.
         event_id: Its name, which the producer assigned.
-        snippet: The beginning of its text; empty where none is kept.
+        snippet: The beginning of its text; empty if none is kept.
     """
 
     cluster: int
@@ -52,7 +52,7 @@ class FarExample(NamedTuple):
         rank: The CRC-32 of its name; of equal distances the lowest ranks come first. Of one rank, only the
             farthest event is kept.
         event_id: Its name, which the producer assigned.
-        snippet: The beginning of its text; empty where none is kept.
+        snippet: The beginning of its text; empty if none is kept.
     """
 
     distance: int

@@ -98,7 +98,7 @@ class PartitionProgress:
 
     Attributes:
         topic_id: The topic's id as a UUID's hex digits, which changes when the topic is created again. Empty
-            where the broker has none.
+            if the broker has none.
         partitions: The topic's number of partitions.
         begins: No offset was committed before, and `start` is the start of the log.
         lost: The least number of missing records from `start` on: Kafka deleted them before they were

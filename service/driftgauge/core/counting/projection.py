@@ -51,9 +51,9 @@ class Projection:
         components: (r, d) float32, of unit length.
         variances: (r,) float64, the baseline's variance along each component, the largest first.
         residual: The mean squared length of what the components leave of the baseline's vectors, less their
-            mean; 0 where they leave nothing.
-        minor: (96, d) float32, the components after these, of unit length; rows of zeros where there are
-            none, and no rows where they are not measured.
+            mean; 0 if they leave nothing.
+        minor: (96, d) float32, the components after these, of unit length; rows of zeros if there are
+            none, and no rows if they are not measured.
         minor_weights: (d, 96) float64, these in 2^-12ths, whole numbers.
         step: The embedding units of one step of a coordinate: 2^-19 to 2^-18 standard deviations along the
             leading component.
@@ -98,7 +98,7 @@ class Projection:
         depends on d).
         The spread along the components is the mean of the squared coordinates in standard deviations, that
         of the residual its squared length over the baseline's mean. Both are about 1 on average, at most
-        16, and 0 for a residual where the components leave none. Coordinates whose spread is larger are
+        16, and 0 for a residual if the components leave none. Coordinates whose spread is larger are
         shrunk towards the mean until it is 16; a vector is, until both spreads are. The third spread is the
         eighth root of the first: its mean is that of typical events, which a few far ones hardly change.
 

@@ -42,8 +42,8 @@ from driftgauge.core.statistics.statistic import Findings
 
 __all__ = ["attribute_evidence"]
 
-# The shift of the mean counts as a change of mix where the clusters' shares explain this much of it. On
-# images and texts they explain nearly all of it where a class was doubled, and a third where images were
+# The shift of the mean counts as a change of mix if the clusters' shares explain this much of it. On
+# images and texts they explain nearly all of it if a class was doubled, and a third if images were
 # blurred; of heavy tails nearly half of a shift.
 _EXPLAINED = 0.5
 

@@ -38,7 +38,7 @@ def benjamini_hochberg(p_values: Sequence[float]) -> NDArray[np.float64]:
     """Return the p-values (s,) adjusted to control the false discovery rate, (s,) float64 in the same order.
 
     Rejecting every adjusted p-value at or below a level keeps the expected share of false rejections at
-    the level or below, where the p-values are independent or positively dependent. Where every null
+    the level or below, if the p-values are independent or positively dependent. If every null
     hypothesis is true, the probability of any rejection is the level at most. The adjusted i-th smallest
     of s is the minimum of s p_j / j over j >= i, so adjusting keeps the order.
 

@@ -15,10 +15,10 @@ def combine(p_values: Sequence[float], weights: Sequence[float] | None = None) -
     """Return the combined p-value of tests that need not be independent, above 0 and at most 0.99.
 
     Each p-value becomes a Cauchy variable tan(pi (1/2 - p)). Their weighted mean is a Cauchy variable too, in
-    the tail nearly so under any dependence of the tests. Where one test alone is significant, the result is
+    the tail nearly so under any dependence of the tests. If one test alone is significant, the result is
     its p-value over its share of the weights. P-values above 0.99 count as 0.99, which makes the result
-    smaller: at a level of 1 % the ten weighted tests of a window then reject 1.011 % where they are
-    independent, and 1.20 % where all are correlated by 1/2 (simulated).
+    smaller: at a level of 1 % the ten weighted tests of a window then reject 1.011 % if they are
+    independent, and 1.20 % if all are correlated by 1/2 (simulated).
 
     Sources: Y. Liu and J. Xie, Cauchy combination test, Journal of the American Statistical
     Association 115, 2020; for the truncation Y. Fang, G. C. Tseng and C. Chang, Heavy-tailed

@@ -30,7 +30,7 @@ class Divergence(Finding):
         js_distance: Its square root.
         contributions: (k,) float64, each cluster's part; the parts sum to the divergence.
         noise_floor: The expected divergence without drift, given the pooled counts of window and baseline.
-        excess: The divergence less the noise floor; below 0 where the divergence is below the floor.
+        excess: The divergence less the noise floor; below 0 if the divergence is below the floor.
         p_value: The probability without drift of a divergence at least as large.
     """
 
@@ -106,7 +106,7 @@ def js_contributions(counts: NDArray[np.int64], baseline_counts: NDArray[np.int6
     baseline_shares = baseline_counts / baseline_counts.sum()
     mean = (shares + baseline_shares) / 2
     terms = (relative_entropy(shares, mean) + relative_entropy(baseline_shares, mean)) / 2
-    # Rounding can leave a term slightly below zero where both shares are equal.
+    # Rounding can leave a term slightly below zero if both shares are equal.
     return np.maximum(terms, 0.0)
 
 

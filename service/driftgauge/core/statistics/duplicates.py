@@ -99,7 +99,7 @@ class _DuplicatesStatistic(Statistic[Duplicates]):
     def by_groups(
         self, measured: Mapping[str, NDArray[Any]], groups: NDArray[np.intp]
     ) -> NDArray[np.float64]:
-        # Pearson's X2 of each group times its size, over B - 1: where its events are different items, the
+        # Pearson's X2 of each group times its size, over B - 1: if its events are different items, the
         # mean is its size.
         bins = bins_of(measured[HASH_COUNTS])
         pairs, counts = np.unique(groups * bins + measured[HASH_COUNTS], return_counts=True)
@@ -128,7 +128,7 @@ def repeat_rate(hash_counts: NDArray[np.int64]) -> float:
 class DuplicatesNull:
     """The null distribution of Pearson's X2 of a window's hashes, over its mean.
 
-    Of n different items, X2 has the mean B - 1. Where two events are the same item at the rate q, the mean is
+    Of n different items, X2 has the mean B - 1. If two events are the same item at the rate q, the mean is
     1 + (n - 1) q times that, and so is the deviation (J. N. K. Rao and A. J. Scott's correction of the first
     order, Journal of the American Statistical Association 76, 1981). Repetition that does not grow with the
     window, such as each event sent twice, is overdispersion, which multiplies both again.
@@ -153,7 +153,7 @@ class DuplicatesNull:
         Args:
             baseline: (B,) int64, the hashes of the baseline's m vectors, m 2 or more.
             overdispersion: The mean of X2 relative to that at the baseline's rate, 1 or more.
-            windows: The clean windows behind the overdispersion; infinite where it is known.
+            windows: The clean windows behind the overdispersion; infinite if it is known.
         """
         self._bins = len(baseline)
         self._count = count = int(baseline.sum())
@@ -187,7 +187,7 @@ class DuplicatesNull:
     def least(self, count: int, level: float) -> float:
         """Return the least share of one repeated item that a window finds with the target power.
 
-        Infinity where none is found.
+        Infinity if none is found.
 
         Args:
             count: n, 1 or more.
@@ -213,7 +213,7 @@ class DuplicatesNull:
         return np.sqrt([self.ratio(tally[HASH_COUNTS])])
 
     def _ratio(self, rate: float, count: int) -> float:
-        """Return X2 over its mean where two of n events are the same item at a rate."""
+        """Return X2 over its mean if two of n events are the same item at a rate."""
         return (1 + (count - 1) * rate) / (1 + (count - 1) * self._rate) / self._overdispersion
 
     def _moments(self, count: int) -> tuple[float, float]:

@@ -35,7 +35,7 @@ class MeanShift(Finding):
         centroid_distance: The length of the shift along the components, in the embedding's units.
         centroid_p_value: The probability of a distance this large or larger without drift, in (0, 1].
         excess: The squared Mahalanobis length of the shift (in the baseline's standard deviations) less
-            its expectation without drift: the size of the drift at any count. Negative where the shift is
+            its expectation without drift: the size of the drift at any count. Negative if the shift is
             smaller than noise.
     """
 
@@ -143,7 +143,7 @@ class MeanShiftNull:
         self._overdispersions = np.ones(components)
         # The distribution of T2 under overdispersion.
         self._overdispersed: QuadraticForm | None = None
-        # Hotelling's T2 has no finite mean where m is r + 2 or less.
+        # Hotelling's T2 has no finite mean if m is r + 2 or less.
         self._expected = components * (baseline_count - 1) / max(baseline_count - components - 2, 1)
         inflated = covariance
         samples: float = baseline_count - 1

@@ -129,7 +129,7 @@ NOVELTY = _NoveltyStatistic()
 
 
 def main_cluster(contributions: NDArray[np.float64]) -> int | None:
-    """Return the cluster that holds most of the excess, by the contributions (k,); None where none does."""
+    """Return the cluster that holds most of the excess, by the contributions (k,); None if none does."""
     excess, largest = math.fsum(contributions), int(contributions.argmax())
     return largest if contributions[largest] > max(_MOSTLY * excess, 0.0) else None
 
@@ -196,7 +196,7 @@ class NoveltyNull:
             baseline_counts: (k,) int64, the baseline's histogram, above 0.
             shares: (k,) float64, the expected share of each cluster's events beyond its radius.
             overdispersion: The variance of the number relative to independent events, 1 or more.
-            windows: The clean windows behind the overdispersion; infinite where it is known.
+            windows: The clean windows behind the overdispersion; infinite if it is known.
         """
         self._baseline_counts = baseline_counts
         self._shares = shares
@@ -228,7 +228,7 @@ class NoveltyNull:
         """Return the least share above the expected one that a window finds with the target power.
 
         The alternative: a part of the events lies beyond the radius of their cluster, and the others are as
-        in the baseline. Infinity where no number of outliers is significant.
+        in the baseline. Infinity if no number of outliers is significant.
 
         Args:
             count: n, 1 or more, with the baseline's mix of clusters.

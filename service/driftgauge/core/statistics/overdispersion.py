@@ -47,7 +47,7 @@ class Overdispersion:
     """The overdispersion of windows without drift, caused by correlated events such as bursts.
 
     Attributes:
-        windows: The number of clean windows of the estimate; infinite where it is known.
+        windows: The number of clean windows of the estimate; infinite if it is known.
         counts: The overdispersion of the counts: 1 for independent events.
         means: (r, r) float64, the covariance of the windows' means times their count, in units of the
             baseline's standard deviations along the components; the identity for independent events.
@@ -55,10 +55,10 @@ class Overdispersion:
             `variances`, 1 or more: the variance relative to independent events, and of the duplicates the
             mean of Pearson's X2 relative to that at the baseline's rate of repetition. Those that are not
             measured are missing.
-        baseline: The overdispersion of the baseline's own events, where it is not that of the windows.
-        kurtosis: Where windows hold whole groups, how much heavier than normal the tail of a mean is: K of
+        baseline: The overdispersion of the baseline's own events, if it is not that of the windows.
+        kurtosis: If windows hold whole groups, how much heavier than normal the tail of a mean is: K of
             one event, and K / n at a window of n (see `at`). Of m events whose groups are worth W of one
-            size, K is m / W: the window holds n / K such groups. 0 where windows hold many.
+            size, K is m / W: the window holds n / K such groups. 0 if windows hold many.
     """
 
     windows: float
@@ -137,11 +137,11 @@ class Overdispersion:
         )
 
     def of(self, statistic: str, variances: int) -> NDArray[np.float64]:
-        """Return the overdispersions of a statistic, (variances,) float64; ones where not measured."""
+        """Return the overdispersions of a statistic, (variances,) float64; ones if not measured."""
         return self.others.get(statistic, np.ones(variances))
 
     def reduce(self, degrees: float) -> float:
-        """Return the degrees of freedom of a test's variance, fewer where the kurtosis is above 0.
+        """Return the degrees of freedom of a test's variance, fewer if the kurtosis is above 0.
 
         Their inverses add up; see `inverse_degrees`.
         """
@@ -233,7 +233,7 @@ class OverdispersionEstimator:
             counts: (k,) int64, the window's histogram: two clusters or more, one event or more.
             shift: (r,) float64, the deviation of the window's mean along the components from any fixed point,
                 in standard errors of a mean of as many of the baseline's events (by its covariance's Cholesky
-                factor, where the covariance is not diagonal).
+                factor, if the covariance is not diagonal).
             others: `Null.standardized` of the other statistics by name.
         """
         return OverdispersionEstimator(

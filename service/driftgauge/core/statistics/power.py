@@ -63,7 +63,7 @@ def mean_shift_power(noncentrality: float, components: int, baseline_count: floa
     Args:
         noncentrality: The non-centrality, 0 or more.
         components: r, 1 at least.
-        baseline_count: m; the power is 0 where m is r or less.
+        baseline_count: m; the power is 0 if m is r or less.
         level: The level of this test alone.
     """
     degrees = baseline_count - components
@@ -120,10 +120,10 @@ def fewest_events(is_enough: Callable[[int], bool]) -> int | None:
 
 
 def halve(is_enough: Callable[[float], bool], low: float, high: float, steps: int = 20) -> float:
-    """Return the least number between two from which on a condition holds; `high` where it never does.
+    """Return the least number between two from which on a condition holds; `high` if it never does.
 
     Args:
-        is_enough: The condition; where it holds of a number, it holds of all larger ones.
+        is_enough: The condition; if it holds of a number, it holds of all larger ones.
         low: The lower end.
         high: The upper end.
         steps: How often the interval is halved.

@@ -92,6 +92,6 @@ def _hash_bins(reference: Reference) -> int:
 def total_weight() -> float:
     """Return the sum of all weights.
 
-    Where one test alone is significant, the combined p-value is its own times this over its weight.
+    If one test alone is significant, the combined p-value is its own times this over its weight.
     """
     return fsum(weight for each in STATISTICS for weight in each.weights)

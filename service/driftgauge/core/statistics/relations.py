@@ -235,7 +235,7 @@ class RelationsNull:
     def least(self, count: int, level: float) -> float | None:
         """Return the least change of any one mean product that a window finds with the target power.
 
-        None where no product varies.
+        None if no product varies.
 
         Args:
             count: n, 1 or more.

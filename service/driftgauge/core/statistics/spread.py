@@ -56,7 +56,7 @@ class SpreadChange:
     """The change of a window's mean spread, and its test.
 
     Attributes:
-        change: The squared distance over the baseline's, less 1: 0.21 where all distances grew by a tenth.
+        change: The squared distance over the baseline's, less 1: 0.21 if all distances grew by a tenth.
         excess: The size of the change less the expectation of a clean window.
         p_value: The probability of as large a change or larger, in either direction, without drift.
     """
@@ -71,9 +71,9 @@ class Spread(Finding):
     """The changes of a window's spreads.
 
     Attributes:
-        components: The change of the mean squared distance along the components; None where the baseline's
+        components: The change of the mean squared distance along the components; None if the baseline's
             does not vary.
-        residual: The same of what the components leave; None also where they leave nothing.
+        residual: The same of what the components leave; None also if they leave nothing.
         typical: The same of typical events, which a few far ones hardly change, along the components.
     """
 
@@ -235,7 +235,7 @@ class SpreadNull:
     def least(self, count: int, level: float) -> float | None:
         """Return the least growth of all squared distances that one of the spreads finds, if independent.
 
-        None where neither varies; infinity where none is found.
+        None if neither varies; infinity if none is found.
 
         Args:
             count: n, 1 or more.

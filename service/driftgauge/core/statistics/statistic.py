@@ -71,9 +71,9 @@ class Null(Protocol[FindingT_co]):
         """Return the finding of a window with one event or more."""
 
     def least(self, count: int, level: float) -> float | None:
-        """Return the least size that a window finds with the target power; infinity where it finds none.
+        """Return the least size that a window finds with the target power; infinity if it finds none.
 
-        None where the baseline allows no such test.
+        None if the baseline allows no such test.
 
         Args:
             count: The window's events, 1 or more.
@@ -84,7 +84,7 @@ class Null(Protocol[FindingT_co]):
         """Return what the overdispersion squares and averages, (w,): w is the statistic's `variances`.
 
         Deviations of a window's means from any fixed point, in standard errors of means of as many
-        independent events; 0 where there is no test.
+        independent events; 0 if there is no test.
         """
         return np.zeros(0)
 
@@ -155,7 +155,7 @@ class Statistic(ABC, Generic[FindingT]):
     def null(
         self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
     ) -> Null[FindingT]:
-        """Return the null distribution against a baseline, or the segment where one is given."""
+        """Return the null distribution against a baseline, or the segment if one is given."""
 
     def recentre(
         self, reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
@@ -171,7 +171,7 @@ class Statistic(ABC, Generic[FindingT]):
         return {}
 
     def shown(self, finding: FindingT) -> float | None:
-        """Return the number of a finding that charts show; None where the baseline has none."""
+        """Return the number of a finding that charts show; None if the baseline has none."""
         return finding.significant_excess(math.inf)
 
     def numbers(self, finding: FindingT) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class Admission:
         Args:
             panes: The deltas of the commit.
             surplus: The surplus before, see `ShardPosition`.
-            state_of: Returns the state of a stream, new where there is none.
+            state_of: Returns the state of a stream, new if there is none.
 
         Returns:
             The deltas of admitted streams, the surplus events of the commit, and the surplus after it.

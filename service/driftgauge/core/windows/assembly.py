@@ -39,7 +39,7 @@ class CommitAssembler:
 
     @property
     def first_offset(self) -> int | None:
-        """The lowest offset of a staged part; None where no part is staged."""
+        """The lowest offset of a staged part; None if no part is staged."""
         return min((staged.offset for staged in self._staged.values()), default=None)
 
     def expire(self, log_ms: int) -> None:

@@ -117,7 +117,7 @@ class SourceBlock:
         former_ids: The ids of deleted topics of the same name, the latest last.
         partitions: The number of partitions of the topic.
         values: (n, 4) int64, one row for each partition: `end`, `since_ms`, `caught_up_ms` (as in
-            `PartitionProgress`) and the log time at which one of them last advanced; NULL where unknown.
+            `PartitionProgress`) and the log time at which one of them last advanced; NULL if unknown.
         shortened: The rows of partitions whose first records had been deleted before any was read, until the
             partition is read to its end.
     """
@@ -155,7 +155,7 @@ class DataLoss:
 
     Attributes:
         partition: The source partition; None: any.
-        from_ms: The earliest event time that may be affected; None where it is unknown.
+        from_ms: The earliest event time that may be affected; None if it is unknown.
         to_ms: The latest, inclusive; None until later events of the partition are read, or it is idle.
     """
 
@@ -179,7 +179,7 @@ class StreamKey:
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """The status of a stream besides panes and windows; event times in ms, except where log times.
+    """The status of a stream besides panes and windows; event times in ms, except if log times.
 
     Attributes:
         watermark_ms: The watermark; None before there is one.

@@ -137,7 +137,7 @@ class WindowCloser:
         Args:
             watermark_ms: The watermark; no further event comes of a source that has ended.
             waiting_from_ms: The least start of the due windows that wait for the next round; they must not
-                become final. None where no window waits.
+                become final. None if no window waits.
         """
         spec, state, status = self._spec, self._state, self._state.status
         if watermark_ms is None:
@@ -273,7 +273,7 @@ class WindowCloser:
         """Return the baseline to compare a window with, and whether another scheme counted it as well.
 
         The baseline is the one in force, unless the whole window was counted under another configured one. It
-        is None where nothing of the window was counted.
+        is None if nothing of the window was counted.
         """
         in_force = self._spec.baseline_at(window.start_ms)
         expected = self._spec.scheme(in_force).key

@@ -18,7 +18,7 @@ class Completeness:
 
     Attributes:
         missing: The partitions that had not reached the window's end.
-        incomplete_reason: Why the window is incomplete; None where it is judged in full.
+        incomplete_reason: Why the window is incomplete; None if it is judged in full.
         events_lost: Events of the window may have been lost.
         counted_twice: Events of the window may have been counted twice.
     """

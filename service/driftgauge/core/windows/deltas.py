@@ -42,7 +42,7 @@ def apply_panes(
     Args:
         panes: The deltas.
         specs: The configured streams by name.
-        state_of: Returns the state of a stream, new where there is none.
+        state_of: Returns the state of a stream, new if there is none.
         counted_twice: Events of the commit may have been counted before.
 
     Returns:

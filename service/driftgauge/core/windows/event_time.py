@@ -102,7 +102,7 @@ class PartitionTimes:
         return tuple(sorted(self.partitions[row] for row in np.flatnonzero(mask).tolist()))
 
     def all_idle_to_ms(self, given_up: NDArray[np.bool_], watermark_ms: int) -> int:
-        """Return the time up to which every awaited partition is read and idle; NULL where one is not.
+        """Return the time up to which every awaited partition is read and idle; NULL if one is not.
 
         A partition stays idle while its reader is frozen, and there may be events behind it. The watermark
         waits until idle partitions are read further, so this time waits for the watermark.

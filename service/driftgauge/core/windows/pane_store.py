@@ -33,7 +33,7 @@ class PaneStore:
         return sum(map(len, self._tallies.values()))
 
     def get(self, key: PaneKey | ExamplesKey) -> Any:
-        """Return the counts or the examples of a pane; None where the pane is missing."""
+        """Return the counts or the examples of a pane; None if the pane is missing."""
         return self._panes_of(key).get(key.pane.start_ms)
 
     def put(self, key: PaneKey | ExamplesKey, value: Any) -> None:
@@ -67,7 +67,7 @@ class PaneStore:
         return max(ends_ms, default=None)
 
     def counts(self, scheme: str, window: Window, segment: Segment | None = None) -> PaneCounts | None:
-        """Return a window's counts under a scheme; None where no pane was counted."""
+        """Return a window's counts under a scheme; None if no pane was counted."""
         panes = self._tallies.get((scheme, segment), {})
         found = [panes[start_ms] for start_ms in self._starts_ms(scheme, window, panes)]
         return PaneCounts.sum(found) if found else None

@@ -44,7 +44,7 @@ class PendingWindows:
         )
 
     def least_start_ms(self, due_to_ms: int) -> int | None:
-        """Return the least start of the windows that end by a time; None where there is no such window."""
+        """Return the least start of the windows that end by a time; None if there is no such window."""
         return min(
             (
                 heap[0]

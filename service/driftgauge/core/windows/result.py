@@ -33,25 +33,25 @@ class WindowResult:
         missing: The partitions that had not reached the window's end.
         events_lost: Some of its events may have been lost before they were read.
         published_ms: The shard's log time of this revision.
-        score: The comparison with the baseline; None where there were too few events.
+        score: The comparison with the baseline; None if there were too few events.
         verdict: The verdict.
         superseded: The verdict of the revision before; None at first.
         slow_drift: The statistic of slow drift after this window; None while the window is incomplete or not
             scored.
-        slow_drift_since_ms: The estimated start of that drift; None where the statistic is 0 or None.
+        slow_drift_since_ms: The estimated start of that drift; None if the statistic is 0 or None.
         slow_drift_limit: The limit at which that statistic warns.
         segments: The results of its segments.
         examples: Names of some events of the clusters that moved most, by cluster.
         memory: The memory that the window is judged with once it was complete and scored; None before.
         counted_twice: Some of its events may have been counted twice.
         incomplete_reason: Why the window is incomplete, such as "partitions_missing", "panes_purged",
-            "counted_twice" or "counted_otherwise"; None where it is not.
-        snippets: The beginnings of the texts of `examples`, by cluster, where they are kept.
+            "counted_twice" or "counted_otherwise"; None if it is not.
+        snippets: The beginnings of the texts of `examples`, by cluster, if they are kept.
         applied_total: The number of all events of the stream that its shard had applied by this revision,
-            late ones among them; None where unknown.
-        late_total: The number of these that were late for windows of this size; None where unknown.
-        calibration: What it was judged by; None where unknown.
-        measuring: The measurement that a provisional verdict waits for; None where it waits for none.
+            late ones among them; None if unknown.
+        late_total: The number of these that were late for windows of this size; None if unknown.
+        calibration: What it was judged by; None if unknown.
+        measuring: The measurement that a provisional verdict waits for; None if it waits for none.
         farthest: Its events that lie farthest beyond the radius of their cluster, the farthest first.
         numbers: What it says of the numbers beside the vectors, by name.
     """
@@ -91,7 +91,7 @@ class WindowResult:
 
     @property
     def signed_contributions(self) -> NDArray[np.float64] | None:
-        """Each cluster's part of the divergence, (k,) float64, negative where its share has fallen."""
+        """Each cluster's part of the divergence, (k,) float64, negative if its share has fallen."""
         if self.score is None:
             return None
         gain = self.counts / self.count - self.baseline_counts / self.baseline_counts.sum()

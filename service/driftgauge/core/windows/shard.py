@@ -256,7 +256,7 @@ class ShardState:
             state.set_status(replace(state.status, foremost=foremost))
 
     def _accept(self, progress: PartitionProgress, log_ms: int) -> Continuity:
-        """Add a partition's progress to the chain, and mark data loss where records are missing."""
+        """Add a partition's progress to the chain, and mark data loss if records are missing."""
         topic, index = progress.partition
         if self.sources.is_of_new_topic(progress):
             self.sources.replace_topic(topic, max(progress.partitions, index + 1), log_ms)

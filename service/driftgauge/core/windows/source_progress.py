@@ -41,7 +41,7 @@ class TopicProgress:
     """The partitions of one events topic.
 
     Attributes:
-        topic_id: The topic's id; empty where the broker gives none.
+        topic_id: The topic's id; empty if the broker gives none.
         values: (n, 4) int64, see `SourceBlock`.
         former_ids: The ids of deleted topics of the same name, the latest last.
         shortened: The partitions whose first records had been deleted before any was read, until they are

@@ -98,7 +98,7 @@ class CountWorker:
 
     @property
     def batch(self) -> int:
-        """Fewer messages where brokers are slow: those of one poll are committed together."""
+        """Fewer messages if brokers are slow: those of one poll are committed together."""
         return max(1, round(_BATCH * self._limit.ratio))
 
     def assign(self, partitions: Collection[Partition]) -> None:

@@ -37,7 +37,7 @@ class _Pending:
         since_s: When it became pending, in monotonic seconds.
         former: What was read before it began again; None if it was just assigned.
         has_lost_position: Whether the log no longer held the position.
-        truncated_at: The offset at which the log was truncated; None where that is unknown.
+        truncated_at: The offset at which the log was truncated; None if that is unknown.
     """
 
     since_s: float
@@ -127,7 +127,7 @@ class HeldPartitions:
         """Find the starts of partitions again whose logs no longer hold the position.
 
         Args:
-            truncated_at: The offset at which each log was truncated; None where that is unknown.
+            truncated_at: The offset at which each log was truncated; None if that is unknown.
         """
         now_s = self._clock.monotonic_s()
         for partition, end in truncated_at.items():

@@ -23,7 +23,7 @@ class IntervalCounts:
     Attributes:
         accepted: Events by stream.
         with_events: Records with accepted events by stream.
-        rejected: Records by topic, configured stream (None where that is not known) and reason.
+        rejected: Records by topic, configured stream (None if that is not known) and reason.
         records: Records by topic and outcome.
         gaps: Records by stream and by how many half hours they are after their events, those refused for
             their time among them; see `count_gaps`.

@@ -17,22 +17,22 @@ class SourcePartition:
 
     Attributes:
         partition: The topic and index.
-        topic_id: The topic's id at the start of counting; empty where the broker reports none.
+        topic_id: The topic's id at the start of counting; empty if the broker reports none.
         committed: The group's committed offset; the log's beginning if there is none, and its end if a
             truncated log ended before it.
         position: The next offset to read.
         since_ms: The wall time at which this replica started to read the partition.
         begins: The group had no committed offset for this topic.
         lost: The number of records after `committed` that Kafka deleted before they were read.
-        caught_up_ms: The latest wall time up to which all records are read; None where unknown.
+        caught_up_ms: The latest wall time up to which all records are read; None if unknown.
         end: The log's end offset at `end_asked_ms`; None while no end is known that is still to be reached.
         end_asked_ms: The wall time just before the end offset was requested.
-        leader_epoch: The leader epoch of the last record read; -1 where unknown.
+        leader_epoch: The leader epoch of the last record read; -1 if unknown.
         is_truncated: The log was truncated below `committed`; records written since may be missed.
         given_s: When the client was given the position, in monotonic seconds.
         is_validated: The topic has had its id since then, and the client has been made to validate the
             position against the leader's epoch.
-        paused_until_s: Until when its next record is waited for, in monotonic seconds; None where it is read.
+        paused_until_s: Until when its next record is waited for, in monotonic seconds; None if it is read.
         awaits_schema: No record has been read since one came whose schema is unknown.
         records: The number of records read after `committed`.
         skipped_at_start: The offsets without a record that were passed by the first message after a start.
@@ -65,7 +65,7 @@ class SourcePartition:
 
     @property
     def loss(self) -> RecordLoss | None:
-        """The loss of records after `committed`; None where there is none."""
+        """The loss of records after `committed`; None if there is none."""
         if not self.missing:
             return None
         return RecordLoss(self.missing, self.committed, is_truncated=not self.lost)
@@ -124,7 +124,7 @@ class SourcePartition:
     def resume_after_truncation(self, end: int | None) -> None:
         """Continue at `end`, where the log was truncated; the shards see from the offsets that it went back.
 
-        Where `end` is unknown, continue at the committed offset and mark the records before it as missed.
+        If `end` is unknown, continue at the committed offset and mark the records before it as missed.
         """
         if end is not None and end < self.committed:
             self.committed = self.position = end

@@ -25,7 +25,7 @@ _MIN_INTERVAL_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class EventsTopic:
-    """An events topic: its id (UUID hex digits; empty where the brokers report none) and partition count."""
+    """An events topic: its id (UUID hex digits; empty if the brokers report none) and partition count."""
 
     id: str
     partitions: int

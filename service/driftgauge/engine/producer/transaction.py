@@ -200,7 +200,7 @@ class Transaction:
         self._member_id = consumer.memberid()
 
     def begin(self, bound_s: float) -> None:
-        """Open a transaction, with a new producer where the last one must be replaced.
+        """Open a transaction, with a new producer if the last one must be replaced.
 
         Raises:
             TransactionFailed, AuthorizationError: As `start`.
@@ -470,7 +470,7 @@ class Transaction:
         )
 
     def _fail(self, name: str, error: KafkaException) -> NoReturn:
-        """Raise the error of a call; abort the transaction where it can be, else there is no producer.
+        """Raise the error of a call; abort the transaction if it can be, else there is no producer.
 
         Raises:
             TransactionFailed, AuthorizationError: As `commit`.

@@ -141,7 +141,7 @@ def _without_decimal(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _count_empty(schema: Any, named: Mapping[str, Any], within: set[str], done: dict[str, int]) -> int:
-    """Return of how many values a value consists that takes no bytes; 0 where it may take some.
+    """Return of how many values a value consists that takes no bytes; 0 if it may take some.
 
     Args:
         schema: The type.

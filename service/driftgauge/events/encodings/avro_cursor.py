@@ -1,7 +1,7 @@
 """Cursors over Avro records: Python compiled from a writer's schema, for what one mapping reads.
 
 A cursor passes over the bytes of a record once, and makes objects only of what the mapping reads. It refuses
-no record: where it is not sure it raises any exception, and fastavro judges the record. It is sure only of
+no record: if it is not sure it raises any exception, and fastavro judges the record. It is sure only of
 what fastavro accepts, with the same values. The code holds numbered names alone; what comes from a schema is
 the value of such a name.
 """
@@ -23,7 +23,7 @@ from driftgauge.events.timestamps import LAST_MS
 __all__ = ["NOT_SURE", "Cursor", "compile_cursor", "never_sure"]
 
 Cursor: TypeAlias = Callable[[bytes], Any]
-"""Returns the value of a record without what the mapping does not read of it. Raises where it is not sure."""
+"""Returns the value of a record without what the mapping does not read of it. Raises if it is not sure."""
 
 # A line takes some 30 us to compile. Python nests 20 loops at most.
 _MOST_LINES = 1_000
@@ -96,7 +96,7 @@ NOT_SURE = (_Unsure, IndexError, OverflowError, TypeError, ValueError, struct.er
 def compile_cursor(schema: Any, named: Mapping[str, Any], need: Need) -> Cursor:
     """Return the cursor of a schema as fastavro has parsed it, which is not recursive.
 
-    A cursor is never sure where the schema nests too deep, is too long or has an unknown form.
+    A cursor is never sure if the schema nests too deep, is too long or has an unknown form.
 
     Args:
         schema: The schema.
@@ -193,7 +193,7 @@ class _Code:
             case str() as kind:
                 value = self._add_leaf(kind, schema, kinds)
                 if need is not None:
-                    # Where a path goes on, it finds nothing.
+                    # If a path goes on, it finds nothing.
                     self._add(f"{target} = {value if kinds else None}")
                 self._add("p = e" if kind in {"float", "double", "string", "bytes", "fixed"} else "")
             case _:

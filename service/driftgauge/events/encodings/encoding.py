@@ -33,5 +33,5 @@ class Encoding:
         return self.decode(record)
 
     def attributes(self, record: RawRecord) -> Mapping[str, object] | None:
-        """Return the fields of a record's value that are known without decoding it; None where none are."""
+        """Return the fields of a record's value that are known without decoding it; None if none are."""
         return None

@@ -101,7 +101,7 @@ _CODES: Mapping[str, Literal["f", "d"]] = {"fp32_contents": "f", "fp64_contents"
 class Inference(Encoding):
     """Decodes a ModelInferResponse to a mapping: model_name, model_version, id, parameters, outputs.
 
-    An output has name, datatype, shape, parameters, and its numbers as `data`: bytes or doubles where the
+    An output has name, datatype, shape, parameters, and its numbers as `data`: bytes or doubles if the
     response has raw contents, else a view of floats or doubles, or a list of other values.
     """
 

@@ -19,7 +19,7 @@ from driftgauge.events.vectors import MOST_VECTORS
 __all__ = ["build", "compile_parser", "read_json"]
 
 Parse: TypeAlias = Callable[[bytes], object]
-"""Returns the value of a JSON text. Raises EventError where it is not strict JSON."""
+"""Returns the value of a JSON text. Raises EventError if it is not strict JSON."""
 
 # No text has it by chance, nor can a producer know it.
 _MARK = token_hex(8)
@@ -68,8 +68,8 @@ def compile_parser(settings: InputSettings, start: int = 0) -> Parse:
     The texts are what the first `start` steps of the vector's path lead to.
 
     It cuts the arrays of numbers behind a vector's name out of the text, and orjson parses the rest: each
-    array is parsed by simdjson, in half the time. orjson parses the whole text where an array is not surely
-    one of numbers, or where the mapping reads a vector's name in another way as well.
+    array is parsed by simdjson, in half the time. orjson parses the whole text if an array is not surely
+    one of numbers, or if the mapping reads a vector's name in another way as well.
     """
     paths = {vector.embedding.path for vector in settings.vectors}
     steps = [step for path in paths if path is not None for step in parse_path(path)]
@@ -112,7 +112,7 @@ class _Cutter:
         self._array: Callable[[bytes], Any] = Parser().parse
 
     def parse(self, raw: bytes) -> object:
-        """Return the value of a text; raise EventError where it is not strict JSON."""
+        """Return the value of a text; raise EventError if it is not strict JSON."""
         start = raw.find(b"[")
         try:
             if (
@@ -160,7 +160,7 @@ class _Cutter:
         return value
 
     def _read(self, text: bytes, depth: int) -> Any:
-        """Return the numbers of an array, or of each array in it; raise an error where it is not sure."""
+        """Return the numbers of an array, or of each array in it; raise an error if it is not sure."""
         array = self._array(text)
         arrays = [array] if depth == 1 else [*array]
         # Behind a space arrays may nest deeper. To count takes ten times as long as to replace.
@@ -170,7 +170,7 @@ class _Cutter:
         return found[0] if depth == 1 else found
 
     def _fill(self, value: Any, cuts: Sequence[object]) -> None:
-        """Put numbers in the place of their marks; raise an error where an item of the list has no vector."""
+        """Put numbers in the place of their marks; raise an error if an item of the list has no vector."""
         for item in (value,) if self._to_list is None else self._to_list(value):  # type: ignore[attr-defined]
             owner: Any = self._to_owner(item) if self._to_owner else item
             mark = owner[self._name]

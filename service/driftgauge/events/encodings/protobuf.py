@@ -58,7 +58,7 @@ _WELL_KNOWN = tuple(
 _FILE = "schema"
 # A file whose messages all have vectors would be kept as often as it has messages.
 _MOST_READERS = 16
-# The bytes before the payload where one zero stands for the indexes.
+# The bytes before the payload if one zero stands for the indexes.
 _FIRST = PAYLOAD + 1
 
 
@@ -216,7 +216,7 @@ def _keep_imports(file: descriptor_pb2.FileDescriptorProto, known: Iterable[str]
     """Remove imports of files that are not known.
 
     Serializers leave out references to files of options, such as confluent/meta.proto, which reading does not
-    need. Where a type is needed, the pool reports it as missing.
+    need. If a type is needed, the pool reports it as missing.
     """
     kept = [name for name in file.dependency if name in known]
     public = [kept.index(name) for i in file.public_dependency if (name := file.dependency[i]) in known]

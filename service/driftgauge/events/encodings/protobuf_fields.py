@@ -22,7 +22,7 @@ class UnusualMessage(Exception):  # noqa: N818 - a finding, not a fault
 
 
 def find_packed(descriptor: Any, need: Need) -> Sequence[Any]:
-    """Return the fields from a message to its packed vector; none where a mapping reads no such vector."""
+    """Return the fields from a message to its packed vector; none if a mapping reads no such vector."""
     vector = _find_packed(descriptor, need)
     if not vector:
         return ()
@@ -87,7 +87,7 @@ def compile_getters(
     Args:
         descriptor: The message.
         need: What the mapping reads of it.
-        vector: The fields from the message to its packed vector, empty where it has none.
+        vector: The fields from the message to its packed vector, empty if it has none.
     """
     return [(name, _compile_getter(descriptor, name, inner, vector)) for name, inner in need.fields.items()]
 
@@ -113,7 +113,7 @@ def _compile_getter(descriptor: Any, name: str, need: Need, vector: Sequence[Any
 
 
 def _compile_time(descriptor: Any, name: str, need: Need) -> Callable[[Any], int | None] | None:
-    """Return the function that gets the milliseconds of a Timestamp, None where the field is to be none."""
+    """Return the function that gets the milliseconds of a Timestamp, None if the field is to be none."""
     field = descriptor.fields_by_name.get(name)
     kind = None if field is None or field.is_repeated else field.message_type
     if kind is None or need != Need(kinds={"ms"}) or not is_timestamp(kind):
@@ -126,7 +126,7 @@ def _compile_packed(name: str, code: Literal["f", "d"]) -> Callable[[Any], objec
     get_chunks, size = attrgetter(name), calcsize(code)
 
     def get(message: Any) -> object:
-        """Return the numbers; raise UnusualMessage where some may be elsewhere, or a chunk is cut."""
+        """Return the numbers; raise UnusualMessage if some may be elsewhere, or a chunk is cut."""
         chunks = get_chunks(message)[:]
         # Numbers that are not packed have another wire type than bytes, and so are unknown.
         if len(UnknownFieldSet(message)):

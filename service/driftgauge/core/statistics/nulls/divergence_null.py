@@ -28,7 +28,7 @@ def noise_floor(clusters: int, count: int, baseline_count: int) -> float:
 
     E[JSD] is about (k - 1) / (8 ln 2) * (1/n + 1/m) for independent events (second-order
     expansion, in which 8 ln 2 * nm/(n+m) * JSD is chi-squared with k - 1 degrees of freedom).
-    This is some per cent too low where clusters hold few events, and lower still for events in
+    This is some per cent too low if clusters hold few events, and lower still for events in
     correlated bursts.
 
     Args:
@@ -40,7 +40,7 @@ def noise_floor(clusters: int, count: int, baseline_count: int) -> float:
 
 
 def relative_entropy(shares: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return p log2(p / m) of shares p and means m of any shape, 0 where p is 0."""
+    """Return p log2(p / m) of shares p and means m of any shape, 0 if p is 0."""
     # scipy.special.rel_entr over ln 2 takes three times as long, and differs in the last bits: results
     # that were published must replay to the bit.
     present = shares > 0
@@ -60,7 +60,7 @@ class DivergenceNull:
     not for each: a baseline that by chance lies far from the true shares alarms more often than one close to
     them.
 
-    The divergence is nearly chi-squared with k - 1 degrees of freedom where every cluster has many events.
+    The divergence is nearly chi-squared with k - 1 degrees of freedom if every cluster has many events.
     Elsewhere it is nearly a chi-squared variable that is scaled and shifted to the right mean, variance and
     skewness (E. S. Pearson, Note on an approximation to the distribution of non-central chi-squared,
     Biometrika 46, 1959). Nothing is simulated, so every process computes the same p-value for a window.
@@ -167,7 +167,7 @@ def _count_grid(pool: NDArray[np.float64], share: float) -> tuple[NDArray[np.flo
 
 
 def _log_choose(total: NDArray[np.float64], chosen: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the log of the binomial coefficient; minus infinity where it is 0."""
+    """Return the log of the binomial coefficient; minus infinity if it is 0."""
     ways: NDArray[np.float64] = (
         special.gammaln(total + 1) - special.gammaln(chosen + 1) - special.gammaln(total - chosen + 1)
     )

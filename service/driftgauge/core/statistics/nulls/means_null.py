@@ -106,7 +106,7 @@ class MeansNull:
         Args:
             moments: (5, w) float64; see `describe`.
             overdispersion: (w,) float64, phi of each number, 1 or more.
-            windows: The clean windows behind the overdispersion; infinite where it is known.
+            windows: The clean windows behind the overdispersion; infinite if it is known.
         """
         counts, self.means, variances, self._skewness, kurtosis = moments
         self.varies = variances > 0

@@ -46,7 +46,7 @@ class QuadraticForm:
 
         Args:
             weights: (r,) float64, the w_i, none negative and not all 0.
-            degrees: v, above 0; infinite where the variances are known.
+            degrees: v, above 0; infinite if the variances are known.
         """
         self._total = float(weights.sum())
         self._weights = weights / self._total

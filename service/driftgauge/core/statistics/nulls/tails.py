@@ -1,4 +1,4 @@
-"""Tails: of the gamma distribution, by three moments; and Student's, where the scale was estimated."""
+"""Tails: of the gamma distribution, by three moments; and Student's, if the scale was estimated."""
 
 import math
 import sys
@@ -72,7 +72,7 @@ def student_p_value(p_value: float, windows: float) -> float:
 
     Args:
         p_value: The upper tail probability with the estimated variance, above 0 and at most 1.
-        windows: W; infinite where the variance is known.
+        windows: W; infinite if the variance is known.
     """
     bounded = min(max(p_value, sys.float_info.min), 1 - sys.float_info.epsilon)
     if math.isinf(windows):
