@@ -1,7 +1,6 @@
 """The page in Chromium, over made results: hostile names, pictures, states, and refreshing by itself."""
 
 import re
-from contextlib import contextmanager
 from urllib.parse import quote
 
 import pytest
@@ -43,17 +42,6 @@ def results():
     return results
 
 
-@contextmanager
-def opened(browser, results, path="/", visited=None, now_ms=MONDAY_MS, **settings):
-    """Serve results, and yield the page at a path, visited with options of `visit`."""
-    with (
-        serving(results, now_ms, **settings) as server,
-        visit(browser, f"http://127.0.0.1:{server.port}", **(visited or {})) as page,
-    ):
-        page.goto(path)
-        yield page
-
-
 def named(name):
     """A record with this name wherever a name can stand."""
     tree = record_tree(7)
@@ -72,8 +60,12 @@ def test_hostile_names_are_text_and_execute_nothing(browser):
     for name in HOSTILE:
         results.publish(7, **named(name))
     links = every_stream(example_url="https://shop.example/{stream}/{event_id}")
-    with opened(browser, results, streams=links) as page:
+    with (
+        serving(results, streams=links) as server,
+        visit(browser, f"http://127.0.0.1:{server.port}") as page,
+    ):
         page.clock.install()
+        page.goto("/")
         assert page.get_by_role("rowheader").locator("a").all_text_contents() == [
             *map(as_shown, sorted(HOSTILE))
         ]
@@ -91,63 +83,65 @@ def test_hostile_names_are_text_and_execute_nothing(browser):
             assert page.evaluate("window.executed") is None
 
 
-def long_names_and_many_sizes():
-    results = MadeResults()
+def test_long_names_and_many_sizes_fit_a_phone(browser, results):
     results.publish(7, **named(LONG))
-    for minutes in (1, 5, 15, 30, 60, 120, 360, 720):
+    for minutes in (1, 5, 15, 30, 120, 360, 720):
         results.publish(0, size_ms=minutes * MINUTE_MS)
-    return results
-
-
-def published(*windows, error=None):
-    """Hours with these verdicts and changes of their records."""
-    results = MadeResults()
-    for number, (verdict, changes) in enumerate(windows):
-        results.publish(number, verdict, **changes)
-    results.made.error = error
-    return results
-
-
-@pytest.mark.parametrize(
-    ("results", "paths"),
-    [
-        (long_names_and_many_sizes(), ["/", f"/?stream={LONG}", STREAM]),
-        (MadeResults(), ["/"]),
-        (
-            published(
-                ("insufficient", {}),
-                ("incomplete", {"incomplete": [{"topic": "embeddings", "partition": 3}]}),
-            ),
-            [STREAM],
-        ),
-        (published(("drift", {}), error="broker 1 does not answer; check it"), ["/", STREAM]),
-        (published(*[("misfit", {"segments": []})] * 3), [STREAM]),
-    ],
-)
-def test_states_and_long_names_fit_a_phone_and_have_no_barrier(browser, results, paths):
-    with opened(browser, results, visited={"width": 390}, now_ms=MONDAY_MS + 2 * DAY_MS) as page:
-        for path in paths:
+    with serving(results) as server, visit(browser, f"http://127.0.0.1:{server.port}", width=390) as page:
+        for path in ("/", f"/?stream={LONG}", STREAM):
             page.goto(path)
-            assert (overflow(page), barriers(page)) == (0, [])
+            assert overflow(page) == 0
 
 
 def test_pictures_come_from_configured_origin(browser, results):
     with serving(MadeResults()) as pictures:
         origin = f"http://127.0.0.1:{pictures.port}"
-        streams = every_stream(thumbnail_url=f"{origin}/static/icon.svg?{{event_id}}")
-        with opened(browser, results, STREAM, {"pictures": origin}, streams=streams) as page:
+        with (
+            serving(
+                results, streams=every_stream(thumbnail_url=f"{origin}/static/icon.svg?{{event_id}}")
+            ) as server,
+            visit(browser, f"http://127.0.0.1:{server.port}", pictures=origin) as page,
+        ):
+            page.goto(STREAM)
             for image in page.locator(".event img").all():
                 image.scroll_into_view_if_needed()
                 expect(image).to_have_js_property("complete", value=True)
                 assert image.evaluate("image => image.naturalWidth") > 0
 
 
+def test_states_fit_a_phone_and_have_no_barrier(browser):
+    empty, unscored, broken, misfit = MadeResults(), MadeResults(), MadeResults(), MadeResults()
+    for number in range(3):
+        misfit.publish(number, "misfit", segments=[])
+    unscored.publish(0, "insufficient")
+    unscored.publish(1, "incomplete", incomplete=[{"topic": "embeddings", "partition": 3}])
+    broken.publish(0)
+    broken.made.error = "broker 1 does not answer; check it"
+    for results, path in (
+        (empty, "/"),
+        (unscored, STREAM),
+        (broken, "/"),
+        (broken, STREAM),
+        (misfit, STREAM),
+    ):
+        with (
+            serving(results, MONDAY_MS + 2 * DAY_MS) as server,
+            visit(browser, f"http://127.0.0.1:{server.port}", width=390) as page,
+        ):
+            page.goto(path)
+            assert overflow(page) == 0
+            assert barriers(page) == []
+
+
 @pytest.mark.parametrize("width", [390, 1440])
 def test_alarm_start_cause_and_next_step_are_seen_without_scrolling(browser, results, width):
     results.publish(6, "insufficient", segments=[])
     streams = [{"name": "resnet18-fc1", "labels": {"owner": "ada@example.com", "severity": "critical"}}]
-    page_options = {"streams": streams, "grafana_url": "https://grafana.example"}
-    with opened(browser, results, STREAM, {"width": width}, **page_options) as page:
+    with (
+        serving(results, streams=streams, grafana_url="https://grafana.example") as server,
+        visit(browser, f"http://127.0.0.1:{server.port}", width=width) as page,
+    ):
+        page.goto(STREAM)
         status = page.get_by_role("region", name="Status")
         for part in (
             status.get_by_role("heading", name="Drift"),
@@ -171,7 +165,8 @@ def test_overview_of_a_hundred_streams_fits_two_screens(browser):
         missing = [{"topic": "embeddings", "partition": 3}] if verdict == "incomplete" else []
         results.publish(0, "ok", stream=f"stream-{number:02}", segments=[])
         results.publish(1, verdict, stream=f"stream-{number:02}", segments=[], incomplete=missing)
-    with opened(browser, results, visited={"width": 1440}) as page:
+    with serving(results) as server, visit(browser, f"http://127.0.0.1:{server.port}", width=1440) as page:
+        page.goto("/")
         assert page.evaluate("document.documentElement.scrollHeight") <= 1_800
         expect(page.get_by_role("row").nth(1)).to_contain_text("stream-00")
         expect(page.get_by_text("33 streams: embeddings[3] not read to the end")).to_be_visible()
@@ -181,7 +176,11 @@ def test_overview_of_a_hundred_streams_fits_two_screens(browser):
 
 
 def test_page_works_without_javascript(browser, results):
-    with opened(browser, results, "/?q=no", {"java_script_enabled": False}) as page:
+    with (
+        serving(results) as server,
+        visit(browser, f"http://127.0.0.1:{server.port}", java_script_enabled=False) as page,
+    ):
+        page.goto("/?q=no")
         expect(page.get_by_text("No stream matches")).to_be_visible()
         page.get_by_label("Name contains").fill("RES")
         page.get_by_label("Status").select_option("Drift")
@@ -192,13 +191,18 @@ def test_page_works_without_javascript(browser, results):
         expect(page.locator(".which")).to_contain_text("The window of 1h from 3 Nov 2025, 02:00")
         page.locator(".chart").first.locator("a").nth(3).click()
         expect(page.locator(".which")).to_contain_text("3 Nov 2025, 03:00")
+        page.get_by_role("link", name="later window").click()
+        expect(page.locator(".which")).to_contain_text("3 Nov 2025, 04:00")
         page.get_by_label("Compare with the window of").select_option("2025-11-03T01:00:00Z")
         page.get_by_role("button", name="Compare").click()
         expect(page.get_by_role("heading", name="Compared with 3 Nov 2025, 01:00")).to_be_visible()
+        page.get_by_role("link", name="go to the newest").click()
+        expect(page.locator(".which")).to_contain_text("The newest window of 1h from 3 Nov 2025, 05:00")
 
 
 def test_windows_of_chart_are_reached_by_keys(browser, results):
-    with opened(browser, results, STREAM) as page:
+    with serving(results) as server, visit(browser, f"http://127.0.0.1:{server.port}") as page:
+        page.goto(STREAM)
         page.locator(".chart a").first.focus()
         for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft", "Enter"):
             page.keyboard.press(key)
@@ -211,7 +215,8 @@ def test_windows_of_chart_are_reached_by_keys(browser, results):
 
 
 def test_window_opens_without_a_jump_and_the_way_back_leads_to_it(browser, results):
-    with opened(browser, results, STREAM) as page:
+    with serving(results) as server, visit(browser, f"http://127.0.0.1:{server.port}") as page:
+        page.goto(STREAM)
         page.locator("#compare").scroll_into_view_if_needed()
         page.evaluate("scrollBy(0, 200)")
         before = page.evaluate("scrollY")
@@ -237,25 +242,25 @@ def test_window_opens_without_a_jump_and_the_way_back_leads_to_it(browser, resul
 
 @pytest.fixture
 def visiting(browser, results):
-    """The stream's page on a phone whose clock the test moves."""
-    with opened(browser, results, visited={"tolerated": "Failed to load resource", "width": 390}) as page:
+    """A page of a browser whose clock the test moves, over the results."""
+    with (
+        serving(results) as server,
+        visit(browser, f"http://127.0.0.1:{server.port}", tolerated="Failed to load resource") as page,
+    ):
         page.clock.install()
-        page.goto(STREAM)
         yield page
 
 
-def test_refresh_keeps_what_is_open_focused_and_scrolled_sideways(visiting, results):
+def test_refresh_keeps_what_is_open_and_focused(visiting, results):
+    visiting.goto(STREAM)
     visiting.get_by_text("These windows as a table").click()
     focused = visiting.get_by_role("link", name="3 Nov 2025, 03:00 UTC", exact=True)
     focused.focus()
-    table = visiting.get_by_role("region", name="Windows", exact=True)
-    table.evaluate("table => table.scrollLeft = 60")
     results.publish(6, "ok", segments=[])
     visiting.clock.run_for(REFRESH_MS)
     expect(visiting.get_by_role("link", name="3 Nov 2025, 06:00 UTC", exact=True)).to_be_visible()
     expect(focused).to_be_focused()
     expect(visiting).to_have_title("No drift found: resnet18-fc1 · driftgauge")
-    assert table.evaluate("table => table.scrollLeft") == 60
 
 
 def test_page_stays_as_it_is_while_a_person_fills_in(visiting, results):
@@ -272,22 +277,36 @@ def test_page_stays_as_it_is_while_a_person_fills_in(visiting, results):
     expect(visiting.get_by_role("link", name="text", exact=True)).to_be_visible()
 
 
-def test_refresh_replaces_heading_times_and_footer(visiting, results):
+def test_refresh_replaces_heading_and_footer(visiting, results):
     visiting.goto("/?stream=text")
     expect(visiting.get_by_role("heading", level=1)).to_have_text("Nothing to show")
     results.publish(0, stream="text")
     visiting.clock.run_for(REFRESH_MS)
     expect(visiting.get_by_role("heading", level=1)).to_have_text("text")
     visiting.get_by_role("button", name="Show local time").click()
+    expect(visiting.locator(".which")).to_contain_text("9:00")
     visiting.get_by_role("button", name="Show UTC").focus()
     results.publish(1, stream="text")
     visiting.clock.run_for(REFRESH_MS)
     expect(visiting.locator(".which")).to_contain_text("10:00")
     expect(visiting.get_by_role("button", name="Show UTC")).to_be_focused()
     visiting.goto("/")
+    expect(visiting.locator("footer")).to_contain_text("8 windows")
     results.publish(2, stream="text")
     visiting.clock.run_for(REFRESH_MS)
     expect(visiting.locator("footer")).to_contain_text("9 windows")
+
+
+def test_refresh_keeps_tables_scrolled_sideways(visiting, results):
+    visiting.set_viewport_size({"width": 390, "height": 900})
+    visiting.goto(STREAM)
+    visiting.get_by_text("These windows as a table").click()
+    table = visiting.get_by_role("region", name="Windows", exact=True)
+    table.evaluate("table => table.scrollLeft = 60")
+    results.publish(6, "ok")
+    visiting.clock.run_for(REFRESH_MS)
+    expect(visiting.get_by_role("link", name="3 Nov 2025, 06:00 UTC", exact=True)).to_be_visible()
+    assert table.evaluate("table => table.scrollLeft") == 60
 
 
 @pytest.fixture
@@ -344,6 +363,7 @@ def test_all_times_are_local_where_chosen(visiting, results):
     for hour in range(12, 18):
         results.publish(hour, "drift", stream="3 Nov 2025, 04:00 UTC <b>31 Feb 2025, 04:00 UTC")
     stream = quote("3 Nov 2025, 04:00 UTC <b>31 Feb 2025, 04:00 UTC")
+    visiting.goto(STREAM)
     main = visiting.locator("main")
     told = main.text_content()
     visiting.get_by_role("button", name="Show local time").click()
