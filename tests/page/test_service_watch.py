@@ -11,7 +11,7 @@ from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.story import tell_service_fault
 from driftgauge.records.heartbeat import decode_heartbeat, encode_heartbeat
 from driftgauge.report.document import render_report, report_record
-from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS
+from tests.builders.clocks import MINUTE_MS, MONDAY_MS, SECOND_MS
 from tests.builders.heartbeats import HEARTBEAT, beat, build_watch
 from tests.builders.html import Elements
 from tests.builders.page import MadeResults, MadeSource, get, serving
@@ -55,38 +55,9 @@ def test_refused_records_are_compared_with_records(accepted, number, is_told, st
     ] * (is_told and not stream)
 
 
-def test_refused_records_count_for_an_hour_by_the_brokers_clock():
-    watch = ServiceWatch()
-    for age_minutes, number in ((59, 60), (0, 30)):
-        beat(watch, NOW_MS - age_minutes * MINUTE_MS, accepted={"s": 30}, refused=refused(number))
-    (whole,) = watch.status(NOW_MS).refusals.values()
-    assert (whole.records, whole.read) == (90, 150)
-    (fresh,) = watch.status(NOW_MS + 2 * MINUTE_MS).refusals.values()
-    assert (fresh.records, fresh.read) == (30, 60)
-    assert watch.status(NOW_MS + HOUR_MS).refusals == {}
-
-
-def test_condition_is_one_fault_whatever_replicas_say_of_it():
-    """The clock's reason names its offset, which is another with each heartbeat."""
-    watch = ServiceWatch()
-    for age_s, replica, offset_ms in ((30, "a", 830), (15, "a", 820), (0, "b", 640)):
-        beat(watch, NOW_MS - age_s * SECOND_MS, replica, reasons={"clock": f"differ by {offset_ms} ms"})
-    (fault,) = (each for each in watch.status(NOW_MS).faults if each.name == "not_ready")
-    assert (fault.subject, fault.detail, fault.replicas) == ("clock", "differ by 640 ms", "a, b")
-    assert fault.since_ms == NOW_MS - 30 * SECOND_MS
-
-
-def test_replicas_streams_and_topics_are_added_up_apart():
-    watch = ServiceWatch()
-    both = refused(30) | refused(10, reason="past") | refused(30, "cam-*", "clicks")
-    for replica in "ab":
-        beat(watch, replica=replica, accepted={"s": 40, "other": 500}, read={"clicks": 600}, refused=both)
-    status = watch.status(NOW_MS)
-    assert {name: (each.extent, each.reason) for name, each in status.refusals.items()} == {
-        "s": ("80 of 160", "invalid"),
-        "cam-*": ("60 of 60", "invalid"),
-    }
-    assert [each.name for each in status.faults if each.name == "refused"] == []
+def at(later_s, replica="a", arrived_ms=None, **fields):
+    """A heartbeat some seconds after now, by the brokers' clock."""
+    return (NOW_MS + later_s * SECOND_MS, replica, arrived_ms), fields
 
 
 PARTITIONS = ("embeddings[3]", "embeddings[1]")
@@ -97,36 +68,197 @@ REPORTED = {
     "stopped": "partitions are stopped, because their state, offset and log do not match: ",
     "restore": "the start of partitions is not known yet: ",
 }
+NO_RIGHT = "no right; grant Read"
+SILENCE = "no replica is known to serve count, windows"
+NAMED = tuple(f"embeddings[{number}]" for number in range(20))
+OF_TWO_TOPICS = refused(30) | refused(10, reason="past") | refused(30, "cam-*", "clicks")
 
 
-@pytest.mark.parametrize("name", REPORTED)
-def test_partitions_that_replicas_cannot_work_on_are_told_with_their_replicas(name):
-    watch = build_watch(blocked={name: PARTITIONS[:1]})
-    beat(watch, NOW_MS, "a", blocked={name: PARTITIONS})
-    beat(watch, NOW_MS, "b", blocked={name: PARTITIONS[:1], "a_later_reason": PARTITIONS})
-    (fault,) = watch.status(NOW_MS).faults
-    assert (fault.name, fault.since_ms) == (name, MONDAY_MS)
-    assert tell_service_fault(fault) == f"{REPORTED[name]}embeddings[1], embeddings[3] (replica a, b)"
-    for replica in "ab":
-        beat(watch, NOW_MS, replica)
-    assert watch.status(NOW_MS).faults == ()
-
-
-def test_why_a_replica_is_not_ready_is_told_until_it_is_or_ends():
-    watch = build_watch(reasons={"count": "no right; grant Read", "windows": "no right; grant Read"})
-    beat(watch, replica="b")
-    assert [tell_service_fault(each) for each in watch.status(MONDAY_MS).faults] == [
-        f"{role}: no right; grant Read (replica a)" for role in ("count", "windows")
-    ]
-    beat(watch, NOW_MS, "b")
-    assert watch.status(NOW_MS).faults == ()
+@pytest.mark.parametrize(
+    "steps",
+    [
+        # Refused records count for an hour by the brokers' clock.
+        [
+            (
+                [
+                    at(-59 * 60, accepted={"s": 30}, refused=refused(60)),
+                    at(0, accepted={"s": 30}, refused=refused(30)),
+                ],
+                0,
+                {"refused": {"s": ("90 of 150", "invalid")}},
+            ),
+            ([], 120, {"refused": {"s": ("30 of 60", "invalid")}}),
+            ([], 3_600, {"refused": {}}),
+        ],
+        # Replicas, streams and topics are added up apart.
+        [
+            (
+                [
+                    at(0, name, accepted={"s": 40, "other": 500}, read={"clicks": 600}, refused=OF_TWO_TOPICS)
+                    for name in "ab"
+                ],
+                0,
+                {"refused": {"cam-*": ("60 of 60", "invalid"), "s": ("80 of 160", "invalid")}, "told": []},
+            )
+        ],
+        # One record without a name tells of no record that has one.
+        [
+            (
+                [at(0, read={"embeddings": 40_000}, refused=refused(20_000) | refused(1, ""))],
+                0,
+                {"many": ["s"], "told": []},
+            )
+        ],
+        # A condition is one fault, also where its reason names an offset, another with each heartbeat.
+        [
+            (
+                [
+                    at(-30, reasons={"clock": "differ by 830 ms"}),
+                    at(-15, reasons={"clock": "differ by 820 ms"}),
+                    at(0, "b", reasons={"clock": "differ by 640 ms"}),
+                ],
+                0,
+                {"told": ["clock: differ by 640 ms (replica a, b)"], "since_s": [-30]},
+            )
+        ],
+        # Why a replica is not ready is told until it is or ends.
+        [
+            (
+                [at(0, reasons={"count": NO_RIGHT, "windows": NO_RIGHT}), at(0, "b")],
+                0,
+                {"told": [f"{role}: {NO_RIGHT} (replica a)" for role in ("count", "windows")]},
+            ),
+            ([at(1_800, "b")], 1_800, {"told": []}),
+        ],
+        # Partitions on which replicas cannot work.
+        *(
+            [
+                (
+                    [
+                        at(-1_800, blocked={name: PARTITIONS[:1]}),
+                        at(0, blocked={name: PARTITIONS}),
+                        at(0, "b", blocked={name: PARTITIONS[:1], "a_later_reason": PARTITIONS}),
+                    ],
+                    0,
+                    {"told": [f"{said}embeddings[1], embeddings[3] (replica a, b)"], "since_s": [-1_800]},
+                ),
+                ([at(0), at(0, "b")], 0, {"told": []}),
+            ]
+            for name, said in REPORTED.items()
+        ),
+        # Of what topics those are that are not named is not known.
+        [
+            (
+                [
+                    at(0, blocked={"unwritable": NAMED}, more_blocked={"unwritable": 27_980}),
+                    at(0, "b", blocked={"unwritable": NAMED[:1]}),
+                ],
+                0,
+                {
+                    "told": [
+                        f"{REPORTED['unwritable']}embeddings[0], embeddings[10], embeddings[11] and 27,997 "
+                        "more (replica a, b)"
+                    ],
+                    "topics": [frozenset()],
+                },
+            )
+        ],
+        # A role that hangs.
+        [
+            (
+                [at(0, unpolled_ms={"count": 5 * MINUTE_MS}), at(0, "b")],
+                59,
+                {
+                    "told": ["the role count hangs: it does not poll Kafka (replica a)"],
+                    "since_s": [-300],
+                },
+            )
+        ],
+        # The lag of a topic is known where all who hold it know it.
+        [
+            ([at(0)], 0, {"unread": {}}),
+            (
+                [at(0, "b", unread={"embeddings": 40}), at(0, "c", unread={})],
+                0,
+                {"unread": {"embeddings": 40}},
+            ),
+            (
+                [at(0, "c", unread={"embeddings": 2, "clicks": 0})],
+                0,
+                {"unread": {"embeddings": 42, "clicks": 0}},
+            ),
+            ([at(0, "d", unread={"embeddings": None})], 0, {"unread": {"embeddings": None, "clicks": 0}}),
+        ],
+        # Silence is told from the end of a minute on, of the role that nobody serves.
+        [
+            ([at(-60)], -1, {"told": []}),
+            ([], 0, {"told": [SILENCE], "since_s": [-60]}),
+            ([at(0, "b", roles=("count",))], 0, {"told": ["no replica is known to serve windows"]}),
+        ],
+        # Two replicas send, whose brokers have another clock than the page; one ends, then the other.
+        *(
+            [
+                (
+                    [
+                        at(
+                            later_s,
+                            name,
+                            NOW_MS + (later_s + ahead_s) * SECOND_MS,
+                            blocked={"stopped": [name]},
+                        )
+                        for later_s, name in ((-120, "a"), (-120, "b"), (-60, "b"))
+                    ],
+                    ahead_s - 70,
+                    {"told": [f"{REPORTED['stopped']}a, b (replica a, b)"]},
+                ),
+                ([], ahead_s - 0.001, {"told": [f"{REPORTED['stopped']}b (replica b)"]}),
+                ([], ahead_s, {"told": [SILENCE]}),
+            ]
+            for ahead_s in (-600, 0, 50, 600)
+        ),
+        # The page cannot read for ten minutes: it reads the last heartbeats before, and none follow.
+        *(
+            [
+                (
+                    [
+                        *(at(age, "a", NOW_MS + (age + ahead_s) * SECOND_MS) for age in (-120, -105, -90)),
+                        *(at(age, "a", NOW_MS + (540 + ahead_s) * SECOND_MS) for age in (-75, -60, -45)),
+                    ],
+                    540 + ahead_s,
+                    {"told": [SILENCE]},
+                )
+            ]
+            for ahead_s in (0, 600)
+        ),
+        # A heartbeat of the future does not outlive the others.
+        [
+            ([at(3_600, "wrong", NOW_MS), at(0, "a", NOW_MS)], 0, {"told": []}),
+            ([], 120, {"told": [SILENCE]}),
+        ],
+    ],
+)
+def test_faults_follow_from_heartbeats(steps):
+    watch = ServiceWatch()
+    watch.source = MadeSource()
+    for beats, later_s, expected in steps:
+        for place, fields in beats:
+            beat(watch, *place, **fields)
+        status = watch.status(NOW_MS + int(later_s * SECOND_MS))
+        found = {
+            "told": [tell_service_fault(each) for each in status.faults],
+            "since_s": [(each.since_ms - NOW_MS) / SECOND_MS for each in status.faults if each.since_ms],
+            "topics": [each.topics for each in status.faults],
+            "refused": {name: (each.extent, each.reason) for name, each in status.refusals.items()},
+            "many": [name for name, each in status.refusals.items() if each.is_many],
+            "unread": status.unread,
+        }
+        assert {name: found[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({}, ["no replica is known to serve count, windows"]),
-        ({"error": "no right"}, ["no replica is known to serve count, windows: no right"]),
+        ({"error": "no right"}, [f"{SILENCE}: no right"]),
         ({"has_caught_up": False}, []),
         ({"missing": ("clicks",)}, ["the topic clicks does not exist"]),
     ],
@@ -135,49 +267,7 @@ def test_silence_of_replicas_is_told_once_their_topic_is_read(change, told):
     watch = build_watch()
     watch.source.error, watch.source.has_caught_up = change.get("error"), change.get("has_caught_up", True)
     watch.look(TopicFaults(change.get("missing", ())))
-    assert watch.status(MONDAY_MS + 59 * SECOND_MS).faults == watch.status(MONDAY_MS).faults
-    faults = watch.status(MONDAY_MS + 60 * SECOND_MS).faults
-    assert [tell_service_fault(each) for each in faults] == told
-    assert [each.since_ms for each in faults if each.name == "no_heartbeat"] == [MONDAY_MS] * (
-        "serve" in "".join(told)
-    )
-    beat(watch, MONDAY_MS + 60 * SECOND_MS, "b", roles=("count",))
-    if change == {}:
-        (fault,) = watch.status(MONDAY_MS + 60 * SECOND_MS).faults
-        assert fault.subject == "windows"
-
-
-@pytest.mark.parametrize("ahead_ms", [-10 * MINUTE_MS, 0, 50 * SECOND_MS, 10 * MINUTE_MS])
-def test_silence_is_judged_by_the_brokers_clock(ahead_ms):
-    """Two replicas send, whose brokers have another clock than the page; one ends, then the other."""
-    watch = ServiceWatch()
-    watch.source = MadeSource()
-    for age_s, replicas in ((120, "ab"), (60, "b")):
-        for replica in replicas:
-            time_ms = NOW_MS - age_s * SECOND_MS
-            blocked = {"stopped": (f"embeddings[{ord(replica)}]",)}
-            beat(watch, time_ms, replica, arrived_ms=time_ms + ahead_ms, blocked=blocked)
-    for later_ms, told in (
-        (-70 * SECOND_MS, [("stopped", "a, b")]),
-        (-1, [("stopped", "b")]),
-        (0, [("no_heartbeat", "")]),
-    ):
-        faults = watch.status(NOW_MS + ahead_ms + later_ms).faults
-        assert [(each.name, each.replicas) for each in faults] == told
-
-
-@pytest.mark.parametrize("ahead_ms", [0, 10 * MINUTE_MS])
-def test_heartbeats_that_come_late_change_no_clock(ahead_ms):
-    """The page cannot read for ten minutes: then it reads the last heartbeats before, and none follow."""
-    watch = ServiceWatch()
-    watch.source = MadeSource()
-    for age_s in (120, 105, 90):
-        time_ms = NOW_MS - age_s * SECOND_MS
-        beat(watch, time_ms, arrived_ms=time_ms + ahead_ms)
-    for age_s in (75, 60, 45):
-        beat(watch, NOW_MS - age_s * SECOND_MS, arrived_ms=NOW_MS + 9 * MINUTE_MS + ahead_ms)
-    faults = watch.status(NOW_MS + 9 * MINUTE_MS + ahead_ms).faults
-    assert [each.name for each in faults] == ["no_heartbeat"]
+    assert [tell_service_fault(each) for each in watch.status(MONDAY_MS + MINUTE_MS).faults] == told
 
 
 @pytest.mark.parametrize(
@@ -201,51 +291,6 @@ def test_clock_of_the_page_is_not_compared_with_heartbeats_of_before():
     beat(watch, NOW_MS - 50 * MINUTE_MS, arrived_ms=NOW_MS)
     watch.source.has_caught_up = True
     assert [each.name for each in watch.status(NOW_MS).faults] == ["no_heartbeat"]
-
-
-def test_heartbeat_of_the_future_does_not_outlive_the_others():
-    watch = ServiceWatch()
-    watch.source = MadeSource()
-    beat(watch, NOW_MS + HOUR_MS, "wrong", arrived_ms=NOW_MS)
-    beat(watch, NOW_MS, "a", arrived_ms=NOW_MS)
-    assert watch.status(NOW_MS).faults == ()
-    assert [each.name for each in watch.status(NOW_MS + 2 * MINUTE_MS).faults] == ["no_heartbeat"]
-
-
-def test_role_that_hangs_is_told_with_its_age():
-    watch = build_watch(NOW_MS, unpolled_ms={"count": 5 * MINUTE_MS})
-    beat(watch, NOW_MS, "b")
-    (fault,) = watch.status(NOW_MS + MINUTE_MS - 1).faults
-    assert tell_service_fault(fault) == "the role count hangs: it does not poll Kafka (replica a)"
-    assert fault.since_ms == NOW_MS - 5 * MINUTE_MS
-
-
-def test_number_of_partitions_that_are_not_named_is_told():
-    named = tuple(f"embeddings[{number}]" for number in range(20))
-    watch = build_watch(NOW_MS, blocked={"unwritable": named}, more_blocked={"unwritable": 27_980})
-    beat(watch, NOW_MS, "b", blocked={"unwritable": named[:1]})
-    (fault,) = watch.status(NOW_MS).faults
-    assert fault.subject == "embeddings[0], embeddings[10], embeddings[11] and 27,997 more"
-    assert fault.topics == frozenset(), "of what topics the others are is not known"
-
-
-def test_lag_of_a_topic_is_known_where_all_who_hold_it_know_it():
-    watch = build_watch(NOW_MS)
-    assert watch.status(NOW_MS).unread == {}
-    for replica in "bc":
-        beat(watch, NOW_MS, replica, unread={"embeddings": 40} if replica == "b" else {})
-    assert watch.status(NOW_MS).unread == {"embeddings": 40}
-    beat(watch, NOW_MS, "c", unread={"embeddings": 2, "clicks": 0})
-    assert watch.status(NOW_MS).unread == {"embeddings": 42, "clicks": 0}
-    beat(watch, NOW_MS, "d", unread={"embeddings": None})
-    assert watch.status(NOW_MS).unread == {"embeddings": None, "clicks": 0}
-
-
-def test_one_record_without_a_name_tells_of_no_record_that_has_one():
-    watch = build_watch(read={"embeddings": 40_000}, refused=refused(20_000) | refused(1, ""))
-    status = watch.status(MONDAY_MS)
-    assert [name for name, each in status.refusals.items() if each.is_many] == ["s"]
-    assert status.faults == ()
 
 
 def test_nothing_follows_from_heartbeats_that_nobody_reads():

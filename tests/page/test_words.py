@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -128,45 +129,28 @@ def test_heights_are_proportional_to_numbers():
     assert positive.zero == positive.bottom
 
 
-def test_window_without_number_breaks_line_and_missing_one_the_band():
-    unscored = draw(["ok", "insufficient", "ok"], [0.1, np.nan, 0.2])
-    missing = chart("", "", build_rows("ok", "ok", "ok")[[0, 2]], HOUR_MS, np.array([0.1, 0.2]))
-    for drawn in (unscored, missing):
-        assert drawn.line.count("M") == 2
-        assert len(drawn.dots) == 2
-    assert [(hit.verdict, hit.value) for hit in unscored.hits] == [
-        ("ok", "0.100"),
-        ("insufficient", "–"),  # noqa: RUF001 - as shown
-        ("ok", "0.200"),
-    ]
-    assert [hit.start_ms for hit in unscored.hits] == build_rows("ok", "ok", "ok")["start_ms"].tolist()
-    assert [band.verdict for band in missing.bands] == ["ok", "ok"]
-    assert draw(["ok", "insufficient"], [0.1, np.nan]).line.endswith("h0"), "a single window is a point"
+@pytest.mark.parametrize(
+    ("rows", "size_ms", "values", "height"),
+    [
+        # A window without a number breaks the line; a single one is a point.
+        (build_rows("ok", "insufficient", "ok"), HOUR_MS, [0.1, np.nan, 0.2], 156),
+        (build_rows("ok", "insufficient"), HOUR_MS, [0.1, np.nan], 156),
+        # A missing one breaks the line and the bands.
+        (build_rows("ok", "ok", "ok")[[0, 2]], HOUR_MS, [0.1, 0.2], 156),
+        # Bands join windows of the same verdict.
+        (build_rows("ok", "ok", "drift", "drift", "ok"), HOUR_MS, [0.1] * 5, 156),
+        # Ticks name Mondays, and the first one zone and date.
+        (rows_of(21, DAY_MS), DAY_MS, [1] * 21, 156),
+        (build_rows(*["ok"] * 7)[4:], HOUR_MS, [1] * 3, 256),
+        (rows_of(2, DAY_MS), DAY_MS, [1] * 2, 156),
+    ],
+)
+def test_chart_is_drawn(rows, size_ms, values, height, snapshot):
+    assert asdict(chart("", "", rows, size_ms, np.array(values), height=height)) == snapshot
 
 
-def test_bands_join_windows_of_same_verdict():
-    drawn = draw(["ok", "ok", "drift", "drift", "ok"], [0.1] * 5)
-    assert [band.verdict for band in drawn.bands] == ["ok", "drift", "ok"]
-    assert drawn.bands[0].width == pytest.approx(2 * drawn.bands[2].width, abs=0.2)
-    assert sum(band.width for band in drawn.bands) == pytest.approx(PLOT["right"] - PLOT["left"], abs=0.5)
-
-
-def test_ticks_name_mondays_and_the_first_one_zone_and_date():
-    def ticks(rows, size_ms):
-        drawn = chart("", "", rows, size_ms, np.ones(len(rows)))
-        assert drawn.x_ticks[0].time_ms == rows["start_ms"][0]
-        assert drawn.x_ticks[0].at == PLOT["left"]
-        return [(tick.text, tick.below) for tick in drawn.x_ticks]
-
-    weeks = ticks(rows_of(21, DAY_MS), DAY_MS)
-    assert [text for text, _ in weeks] == ["3 Nov", "10 Nov", "17 Nov", "24 Nov"]
-    hours = ticks(build_rows(*["ok"] * 7)[4:], HOUR_MS)
-    assert hours[:3] == [("04:00", "3 Nov UTC"), ("04:30", ""), ("05:00", "")]
-    assert ticks(rows_of(2, DAY_MS), DAY_MS)[:2] == [("3 Nov", "UTC"), ("06:00", "")]
-    tall, low = (draw(["ok"], [1.0], height=height).y_ticks for height in (256, 156))
-    assert [tick.text for tick in low] == ["0", "1"]
-    assert len(tall) > len(low)
-    assert chart("", "", rows_of(121, HOUR_MS), HOUR_MS, np.ones(121)).dots == (), "too many for dots"
+def test_chart_of_many_windows_has_no_dots():
+    assert chart("", "", rows_of(121, HOUR_MS), HOUR_MS, np.ones(121)).dots == ()
 
 
 @given(

@@ -3,46 +3,16 @@
 import re
 
 import pytest
-from deploy.demo.digits import ImageQuality, train_source
 
-from driftgauge.baseline.artifact import save
-from driftgauge.cli.publish import Publication
 from driftgauge.report.document import render_report
-from tests.builders.clocks import DAY_MS, MONDAY_MS
-from tests.builders.configs import write_config
 from tests.builders.page import record_tree
 from tests.builders.reports import STREAM, report_on, results_of
 from tests.builders.truth import TrueResults, configure
-from tests.cli.command import run
 from tests.page.browser import chromium
 
 pytestmark = pytest.mark.stack
 
 LONG = "a-name-that-is-as-long-as-some-names-are"
-
-
-def weeks_of_digits(folder):
-    """The demo's three weeks in a file: clean, blurred and darkened digits."""
-    source = train_source()
-    save(source.fit("digits", MONDAY_MS), folder / "digits.safetensors")
-    with (folder / "events.jsonl").open("wb") as file:
-        for day in range(21):
-            images = source.draw(1_000, tuple(ImageQuality)[day // 7])
-            sent = Publication.spread(
-                topic="",
-                stream="digits",
-                vectors=source.embed(images),
-                start_ms=MONDAY_MS + day * DAY_MS,
-                span_ms=DAY_MS,
-                disorder_ms=0,
-                seed=0,
-            )
-            file.writelines(sent.event(row) + b"\n" for row in range(len(images.labels)))
-    stream = {"name": "digits", "baseline": "digits.safetensors", "windows": ["1d"]}
-    config, out = write_config(folder, streams=[stream]), folder / "report.html"
-    done = run("report", folder / "events.jsonl", "--config", config, "--out", out)
-    assert done.returncode == 0, done.stderr
-    return out.read_text(encoding="utf-8")
 
 
 def camera_that_drifts(folder):
@@ -86,7 +56,7 @@ def much_of_everything(_):
 
 @pytest.mark.parametrize(
     ("build", "most"),
-    [(weeks_of_digits, 2), (camera_that_drifts, 2), (topic_that_grows, 2), (much_of_everything, 3)],
+    [(camera_that_drifts, 2), (topic_that_grows, 2), (much_of_everything, 3)],
 )
 def test_report_takes_two_printed_pages(tmp_path, build, most):
     html = build(tmp_path)

@@ -4,7 +4,6 @@ import logging
 
 import pytest
 
-from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.windows.admission import SurplusEvents
 from driftgauge.core.windows.shard import RoundResult
 from driftgauge.errors import TransactionFailed
@@ -13,7 +12,6 @@ from driftgauge.events.rejection import Reason
 from driftgauge.records.heartbeat import encode_heartbeat
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.roles import Phase, RoleTelemetry
-from tests.builders.clocks import ManualClock
 from tests.builders.results import build_result
 from tests.builders.telemetry import (
     BOTH,
@@ -22,21 +20,35 @@ from tests.builders.telemetry import (
     IMAGES,
     PARTIALS,
     SHARDS,
-    build_busy_shard,
     build_shard,
     build_telemetry,
     make_ready,
-    read_samples,
+    render_samples,
     sample_reader,
 )
 
 FIRST, SECOND = HELD = [(EVENTS, 0), (EVENTS, 1)]
 SHARD = [(PARTIALS, 3)]
+MAY_BE_ZERO = ("consumer_lag", "ready")
+OF_ROLES = (
+    "blocked_partitions",
+    "clock_offset",
+    "commits",
+    "consumer",
+    "events_total",
+    "offsets_skipped",
+    "records",
+    "sessions_lost",
+    "stable_offset",
+    "stream_records",
+    "topic_partitions",
+    "waiting",
+)
 
 
 @pytest.fixture
-def health():
-    return Health(BOTH, SYSTEM_CLOCK)
+def health(clock):
+    return Health(BOTH, clock.clock)
 
 
 @pytest.fixture
@@ -60,6 +72,25 @@ def exported(metrics):
     return lambda name: read(name)[name]
 
 
+@pytest.fixture
+def shown(metrics, health):
+    """What health and metrics say of the roles now, without what is zero; a lag and a condition may be."""
+
+    def show():
+        return [
+            health.missing(),
+            health.reasons(),
+            health.blocked(),
+            *(
+                line
+                for line in render_samples(metrics.registry).splitlines()
+                if line.startswith(MAY_BE_ZERO) or (line.startswith(OF_ROLES) and not line.endswith(" 0"))
+            ),
+        ]
+
+    return show
+
+
 def test_matched_streams_are_exported_once_they_have_state():
     telemetry = build_telemetry("im*", "texts")
     for state, alarms, thresholds in (
@@ -79,17 +110,14 @@ def logged(caplog):
     return lambda *names: [tuple(getattr(each, name, None) for name in names) for each in caplog.records]
 
 
-def test_streams_and_reasons_have_a_series_once_they_occurred(count, exported):
+def test_streams_and_reasons_have_a_series_once_they_occurred(count, shown, snapshot):
     rejected = {(EVENTS, "images", Reason.NON_FINITE): 2, (EVENTS, None, Reason.UNKNOWN_STREAM): 4}
     count.counted({"images": 7}, {"images": 4}, rejected, {})
     count.counted({"images": 5}, {"images": 5}, rejected, {})
-    assert exported("events_total") == {"images": 12}
-    assert exported("stream_records_total") == {"images": 9}
-    assert exported("records_rejected_total") == {
-        "fault  embeddings": 0,
-        "non_finite images embeddings": 4,
-        "unknown_stream  embeddings": 8,
-    }
+    count.partitions_known({EVENTS: 12, PARTIALS: 4})
+    count.records_read({(EVENTS, "filtered"): 3})
+    count.offsets_skipped({(EVENTS, "start"): 2})
+    assert shown() == snapshot
 
 
 def test_names_beyond_most_share_the_series_of_their_pattern():
@@ -114,44 +142,34 @@ def test_phase_is_timed(count, exported, phase):
     assert [each for each, number in exported("batch_duration_seconds_count").items() if number] == [phase]
 
 
-def test_lost_session_ends_readiness_and_holds_nothing_until_assignment(windows, health, exported, logged):
+def test_lost_session_ends_readiness_and_holds_nothing_until_assignment(
+    windows, health, shown, logged, snapshot
+):
     make_ready(health, ReadinessCondition.BASELINES_LOADED, ReadinessCondition.COUNT)
     assert health.missing() == [ReadinessCondition.WINDOWS]
     windows.assigned([], [])
     assert health.missing() == []
     windows.assigned(SHARD, SHARD)
     windows.read_to(PARTIALS, 3, position=4, end=5)
-    windows.stopped(SHARD)
-    assert exported("consumer_lag_records") == {"3 driftgauge.partials.4": 1}
-    assert exported("blocked_partitions")[f"stopped {PARTIALS}"] == 1
+    windows.stopped([*SHARD, (PARTIALS, 1)])
+    assert shown() == snapshot(name="held")
     windows.session_lost("the brokers are away", 0.5)
-    assert health.missing() == [ReadinessCondition.WINDOWS]
-    assert exported("sessions_lost_total") == {"count": 0, "windows": 1}
-    assert exported("consumer_lag_records") == {}
-    assert exported("consumer_assigned_partitions")[PARTIALS] == 0
-    assert exported("blocked_partitions")[f"stopped {PARTIALS}"] == 0
-    assert logged("levelname", "role", "error", "pause_s")[-1] == (
-        "ERROR",
-        "windows",
-        "the brokers are away",
-        0.5,
-    )
+    assert shown() == snapshot(name="lost")
+    lost = ("ERROR", "windows", "the brokers are away", 0.5)
+    assert logged("levelname", "role", "error", "pause_s")[-1] == lost
     windows.assigned(SHARD, SHARD)
-    assert health.missing() == []
-    assert exported("consumer_assigned_partitions")[PARTIALS] == 1
+    assert shown() == snapshot(name="assigned")
 
 
-def test_role_waits_with_a_reason_until_it_is_ready(count, health, exported, logged):
+def test_role_waits_with_a_reason_until_it_is_ready(count, shown, logged, snapshot):
     count.waits("waiting for the cluster", "the login is wrong", "_AUTHENTICATION")
-    assert exported("waiting") == {"_AUTHENTICATION count": 1}
-    assert health.reasons() == {"count": "the login is wrong"}
+    assert shown() == snapshot(name="waits")
     count.session_lost("no right to read", 0.5, "TOPIC_AUTHORIZATION_FAILED")
-    assert exported("waiting") == {"TOPIC_AUTHORIZATION_FAILED count": 1}
     count.lost(HELD)
-    assert health.reasons() == {"count": "no right to read"}, "it still holds"
+    assert shown() == snapshot(name="still waits")
     assert logged("error", "reason")[0] == ("the login is wrong", "_AUTHENTICATION")
     count.set_ready(is_ready=True)
-    assert (health.reasons(), exported("waiting")) == ({}, {})
+    assert shown() == snapshot(name="ready")
 
 
 def test_role_that_was_refused_is_ready_after_a_commit_only(count, health):
@@ -179,63 +197,44 @@ def test_replica_without_partitions_is_ready_once_it_has_joined(count, health, e
     assert (health.reasons(), exported("waiting")) == ({}, {})
 
 
-def test_commits_are_counted_and_abort_leaves_role_ready(count, exported, health, logged):
-    make_ready(health)
-    count.committed()
-    count.committed()
-    count.aborted(TransactionFailed("the coordinator is not available"))
-    assert exported("commits_total") == {
-        "ok count": 2,
-        "aborted count": 1,
-        "ok windows": 0,
-        "aborted windows": 0,
-    }
-    assert logged("levelname", "error")[-1] == ("WARNING", "the coordinator is not available")
-    assert health.missing() == []
-
-
-def test_aborts_in_a_row_are_counted_by_cause_until_a_commit(count, exported):
+def test_aborts_in_a_row_are_counted_by_cause_and_leave_the_role_ready(count, exported, health, logged):
     def in_row():
         return {labels: number for labels, number in exported("commits_aborted_in_row").items() if number}
 
-    count.aborted(TransactionFailed("slow", is_slow=True))
-    count.aborted(TransactionFailed("slow", is_slow=True))
+    make_ready(health)
+    for _ in range(2):
+        count.aborted(TransactionFailed("slow", is_slow=True))
     count.aborted(TransactionFailed("silent", unwritable=[(EVENTS, 0)]))
     count.aborted(TransactionFailed("no answer"))
+    assert logged("levelname", "error")[-1] == ("WARNING", "no answer")
+    assert health.missing() == []
     # New clients do not mend what fails.
     count.session_lost("many aborts", 0.5)
     assert in_row() == {"slow count": 2, "unwritable count": 1, "other count": 1}
     count.committed()
     assert in_row() == {}
+    commits = exported("commits_total")
+    assert commits == {"ok count": 1, "aborted count": 4, "ok windows": 0, "aborted windows": 0}
     # Another member goes on with what this one could not commit.
     for release in (count.revoked, count.lost):
-        count.assigned([(EVENTS, 0), (EVENTS, 1)], [(EVENTS, 0), (EVENTS, 1)])
+        count.assigned(HELD, HELD)
         count.aborted(TransactionFailed("slow", is_slow=True))
-        release([(EVENTS, 0)])
+        release([FIRST])
         assert in_row() == {"slow count": 1}
-        release([(EVENTS, 1)])
+        release([SECOND])
         assert in_row() == {}
 
 
-@pytest.mark.parametrize(
-    ("report", "reason", "level"),
-    [("unwritable", "unwritable", "ERROR"), ("waiting_for_schema", "schema", "WARNING")],
-)
-def test_partitions_that_wait_are_exported_until_they_do_not(
-    count, exported, health, logged, report, reason, level
-):
-    def blocked():
-        return {labels: number for labels, number in exported("blocked_partitions").items() if number}
-
+@pytest.mark.parametrize(("report", "level"), [("unwritable", "ERROR"), ("waiting_for_schema", "WARNING")])
+def test_partitions_that_wait_are_exported_until_they_do_not(count, shown, logged, report, level, snapshot):
     report = getattr(count, report)
     report([(EVENTS, 3), (EVENTS, 1), ("other", 0)])
-    assert health.blocked() == {reason: ("embeddings[1]", "embeddings[3]", "other[0]")}
-    assert blocked() == {f"{reason} {EVENTS}": 2, f"{reason} other": 1}
+    assert shown() == snapshot(name="three")
     report([(EVENTS, 1)])
-    assert blocked() == {f"{reason} {EVENTS}": 1}
+    assert shown() == snapshot(name="one")
     assert logged("levelname", "partitions") == [(level, ["embeddings[1]", "embeddings[3]", "other[0]"])]
     report([])
-    assert (blocked(), health.blocked()) == ({}, {})
+    assert shown() == snapshot(name="none")
 
 
 def test_commit_clears_unwritable_partitions_of_own_role_that_it_wrote(count, windows, exported):
@@ -249,77 +248,36 @@ def test_commit_clears_unwritable_partitions_of_own_role_that_it_wrote(count, wi
     assert exported("blocked_partitions")[f"unwritable {CHANGELOG}"] == 0
 
 
-def test_stalled_stable_offset_is_exported_until_it_moves(count, windows, exported, health):
-    count.stalled({FIRST: 40.5, SECOND: 60})
+def test_stalled_stable_offset_is_exported_until_it_moves_and_logged_once(
+    count, windows, shown, logged, snapshot
+):
     windows.stalled({(PARTIALS, 3): 50})
-    count.stalled({SECOND: 65})
-    shard = {"3 driftgauge.partials.4": 50}
-    assert exported("stable_offset_stalled_seconds") == {"1 embeddings": 65} | shard
-    assert health.blocked() == {"transaction": ("embeddings[1]", f"{PARTIALS}[3]")}
-    count.stalled({})
-    assert exported("stable_offset_stalled_seconds") == shard
-
-
-def test_partition_is_logged_once_when_it_stalls(count, logged):
-    for waits in ({FIRST: 41}, {FIRST: 46, SECOND: 41}, {FIRST: 51}, {}):
+    for waits in ({FIRST: 41}, {FIRST: 46, SECOND: 41}, {SECOND: 65}):
         count.stalled(waits)
-    assert logged("levelname", "role", "partitions") == [
+    assert shown() == snapshot(name="stalled")
+    count.stalled({})
+    assert shown() == snapshot(name="moved")
+    assert logged("levelname", "role", "partitions")[1:] == [
         ("ERROR", "count", ["embeddings[0]"]),
         ("ERROR", "count", ["embeddings[1]"]),
     ]
     assert "DriftgaugeTransactionHanging" in logged("remedy")[0][0]
 
 
-@pytest.mark.parametrize(
-    ("kind", "level", "missing"), [("revoked", "INFO", []), ("lost", "WARNING", ["count"])]
-)
-def test_positions_are_exported_while_partition_is_held(
-    count, exported, health, logged, kind, level, missing
-):
+@pytest.mark.parametrize(("kind", "level"), [("revoked", "INFO"), ("lost", "WARNING")])
+def test_positions_are_exported_while_partition_is_held(count, shown, health, logged, kind, level, snapshot):
     make_ready(health)
     count.assigned([FIRST], [FIRST])
     count.read_to(EVENTS, 0, position=40, end=30)
     count.assigned([SECOND], HELD)
     count.read_to(EVENTS, 1, position=40, end=100)
-    assert exported("consumer_position_offset") == {"0 embeddings": 40, "1 embeddings": 40}
-    assert exported("consumer_lag_records") == {"0 embeddings": 0, "1 embeddings": 60}
-    assert exported("consumer_assigned_partitions")[EVENTS] == 2
+    assert shown() == snapshot(name="both")
     getattr(count, kind)([SECOND])
     count.read_to(EVENTS, 1, position=41, end=100)
-    assert exported("consumer_position_offset") == {"0 embeddings": 40}
-    assert exported("consumer_lag_records") == {"0 embeddings": 0}
-    assert exported("consumer_assigned_partitions")[EVENTS] == 1
+    assert shown() == snapshot(name="one")
     assert logged("levelname", "partitions")[-1] == (level, ["embeddings[1]"])
-    assert health.missing() == missing
     getattr(count, kind)([FIRST])
-    assert exported("consumer_assigned_partitions")[EVENTS] == 0
-
-
-def test_numbers_of_records_and_partitions_are_exported(count, windows, exported, health):
-    count.partitions_known({EVENTS: 12, PARTIALS: 4})
-    assert exported("topic_partitions") == {EVENTS: 12, PARTIALS: 4}
-    count.records_read({(EVENTS, "filtered"): 3})
-    count.offsets_skipped({(EVENTS, "start"): 2})
-    assert exported("records_total")["filtered embeddings"] == 3
-    assert exported("offsets_skipped_total")["start embeddings"] == 2
-    windows.stopped([(PARTIALS, 3), (PARTIALS, 1)])
-    assert exported("blocked_partitions")[f"stopped {PARTIALS}"] == 2
-    assert health.blocked() == {"stopped": (f"{PARTIALS}[1]", f"{PARTIALS}[3]")}
-
-
-def test_start_is_logged(windows, logged):
-    windows.started(0.3004, [(PARTIALS, 3), (PARTIALS, 1)])
-    assert logged("partitions", "waited_s") == [([f"{PARTIALS}[1]", f"{PARTIALS}[3]"], 0.3)]
-
-
-def test_start_that_waits_long_is_logged(windows, logged):
-    for waited_s in (9.9, 10, 61.2):
-        windows.start_waits(SHARD, "the committed offset", waited_s)
-    found = logged("partitions", "waiting_for", "waited_s")
-    assert found == [([f"{PARTIALS}[3]"], "the committed offset", waited_s) for waited_s in (10, 61)]
-    # The log leaves out lines that differ by a fraction alone.
-    assert {type(waited_s) for *_, waited_s in found} == {float}
-    assert [("TransactionHanging" in remedy) for (remedy,) in logged("remedy")] == [False, True]
+    assert shown() == snapshot(name="none")
 
 
 @pytest.mark.parametrize(
@@ -330,29 +288,38 @@ def test_start_that_waits_long_is_logged(windows, logged):
         lambda windows: windows.session_lost("the brokers are away", 0.5),
     ],
 )
-def test_start_that_waits_long_is_reported_until_it_ends(windows, health, end):
+def test_start_that_waits_long_is_logged_and_reported_until_it_ends(windows, health, logged, end):
     windows.assigned(SHARD, SHARD)
     windows.start_waits(SHARD, "the committed offset", 9.9)
     assert health.blocked() == {}
-    windows.start_waits(SHARD, "the committed offset", 10.0)
+    for waited_s in (10.0, 61.2):
+        windows.start_waits(SHARD, "the committed offset", waited_s)
     assert health.blocked() == {"restore": (f"{PARTIALS}[3]",)}
+    found = logged("partitions", "waiting_for", "waited_s")[-2:]
+    assert found == [([f"{PARTIALS}[3]"], "the committed offset", waited_s) for waited_s in (10, 61)]
+    # The log leaves out lines that differ by a fraction alone.
+    assert {type(waited_s) for *_, waited_s in found} == {float}
+    assert [("TransactionHanging" in remedy) for (remedy,) in logged("remedy")[-2:]] == [False, True]
     end(windows)
     assert health.blocked() == {}
 
 
-def test_surplus_events_are_in_the_next_heartbeat(windows, metrics):
+def test_start_is_logged(windows, logged):
+    windows.started(0.3004, [(PARTIALS, 3), (PARTIALS, 1)])
+    assert logged("partitions", "waited_s") == [([f"{PARTIALS}[1]", f"{PARTIALS}[3]"], 0.3)]
+
+
+def test_heartbeat_is_short_whatever_it_has_to_say(clock, health, metrics, count, windows, snapshot):
+    count.unwritable([("t" * 245, number) for number in range(28_000)])
+    count.topics_missing([f"{number:0249}" for number in range(4_000)])
+    count.set_ready(is_ready=False, why="x" * 2_001)
+    windows.set_ready(is_ready=False, why="x" * 2_000)
     for number in (3, 4):
         windows.closed(0, RoundResult([], surplus=[SurplusEvents("cam-*", 2, number, ("cam-9",))]))
-    assert metrics.activity.take("a").surplus == {"cam-*": 7}
-
-
-def test_heartbeat_names_a_few_of_many_partitions_and_their_number(count, metrics):
-    partitions = [("t" * 245, number) for number in range(28_000)]
-    count.unwritable(partitions)
-    count.topics_missing([f"{number:0249}" for number in range(4_000)])
+    clock.advance(60.001)
+    health.polled(Role.WINDOWS)
     heartbeat = metrics.activity.take("a")
-    (named,) = heartbeat.blocked.values()
-    assert (len(named), heartbeat.more_blocked) == (20, {"unwritable": 27_980})
+    assert heartbeat == snapshot
     assert sum(map(len, encode_heartbeat(heartbeat))) < 100_000
 
 
@@ -377,36 +344,14 @@ def test_hours_between_records_and_events_are_said_of_small_streams_too(caplog):
     assert [each.stream for each in caplog.records if "whole hours" in each.message] == ["small"]
 
 
-def test_reasons_that_are_cut_end_with_an_ellipsis(count, metrics):
-    count.set_ready(is_ready=False, why="x" * 2_001)
-    assert metrics.activity.take("a").reasons["count"] == "x" * 2_000 + "…"
-    count.set_ready(is_ready=False, why="x" * 2_000)
-    assert metrics.activity.take("a").reasons["count"] == "x" * 2_000
-
-
-def test_heartbeat_says_which_role_does_not_poll():
-    clock = ManualClock()
-    health = Health(BOTH, clock.clock)
-    clock.advance(60.001)
-    health.polled(Role.WINDOWS)
-    heartbeat = build_telemetry(health=health).activity.take("a")
-    assert (heartbeat.roles, heartbeat.unpolled_ms) == (("count", "windows"), {"count": 60_001})
-
-
-def test_clock_offset_and_missing_topics_end_readiness(count, exported, health):
+def test_clock_offset_and_missing_topics_end_readiness(count, shown, health, snapshot):
     make_ready(health)
-    assert exported("clock_offset_seconds") == {}
     count.clock_is_off(-2_500, is_off=True)
-    assert exported("clock_offset_seconds") == {"count": -2.5}
     count.topics_missing({"other"})
-    assert health.missing() == [ReadinessCondition.CLOCK, ReadinessCondition.TOPICS]
-    reasons = health.reasons()
-    assert "differ by -2500 ms" in reasons[ReadinessCondition.CLOCK]
-    assert "does not describe other: " in reasons[ReadinessCondition.TOPICS]
-    assert exported("ready") == {"baselines_loaded": 1, "clock": 0, "count": 1, "topics": 0, "windows": 1}
+    assert shown() == snapshot(name="ended")
     count.clock_is_off(-100, is_off=False)
     count.topics_missing(set())
-    assert health.missing() == []
+    assert shown() == snapshot(name="ready again")
 
 
 def test_lost_records_are_counted_and_logged_with_remedy(count, exported, logged):
@@ -424,19 +369,13 @@ def test_lost_records_are_counted_and_logged_with_remedy(count, exported, logged
     assert "min.insync.replicas" in truncation
 
 
-def test_shard_exports_its_own_streams_while_held(windows, exported):
+def test_each_shard_exports_its_own_streams_while_held(windows, exported):
     windows.closed(IMAGES, RoundResult([build_result()]))
     assert exported("window_end_timestamp_seconds") == {}, "only a shard's state is exported"
-    windows.shards_held([IMAGES])
-    windows.show(IMAGES, build_shard(build_result(), build_result(stream="texts")))
-    assert exported("window_events") == {"images 1h": 100}
-    windows.show(IMAGES, build_busy_shard())
-    assert set(exported("window_events")) == {"images 1h", "images 1d"}
-    windows.shards_held([])
-    assert exported("window_end_timestamp_seconds") == {}
-
-
-def test_every_stream_is_exported_by_one_shard(windows, metrics):
     for shard in range(SHARDS):
         windows.show(shard, build_shard())
-    assert set(read_samples(metrics.registry)["p_value_threshold"]) == {"images", "texts"}
+    assert set(exported("p_value_threshold")) == {"images", "texts"}
+    windows.show(IMAGES, build_shard(build_result(), build_result(stream="texts")))
+    assert exported("window_events") == {"images 1h": 100}
+    windows.shards_held([])
+    assert exported("window_end_timestamp_seconds") == {}

@@ -32,12 +32,12 @@ TIMEOUT_S = 300
 WHY = {"reasons": {}, "blocked_partitions": {"stopped": ["partials[2]"]}}
 
 
-class HangingCollector:
-    """A collector that hangs until it is released."""
+class MadeCollector:
+    """A collector that hangs until it is released, and then raises the error, if there is one."""
 
-    def __init__(self):
-        self.entered = threading.Event()
-        self.released = threading.Event()
+    def __init__(self, error=None):
+        self.entered, self.released = threading.Event(), threading.Event()
+        self.error = error
 
     def describe(self):
         return []
@@ -45,16 +45,9 @@ class HangingCollector:
     def collect(self):
         self.entered.set()
         assert self.released.wait(TIMEOUT_S)
+        if self.error is not None:
+            raise self.error
         return []
-
-
-class BrokenCollector:
-    def describe(self):
-        return []
-
-    def collect(self):
-        message = "this collector is broken"
-        raise ValueError(message)
 
 
 @pytest.fixture
@@ -170,25 +163,25 @@ def test_other_requests_are_refused_and_none_is_logged(get, caplog):
     assert [record for record in caplog.records if record.name.startswith(("uvicorn", "driftgauge"))] == []
 
 
-def test_health_answers_while_rendering_hangs(get, telemetry):
-    hanging = HangingCollector()
+def test_health_answers_while_rendering_hangs_and_stop_does_not_wait(get, telemetry, server):
+    hanging = MadeCollector()
     telemetry.registry.register(hanging)
-    scraped = []
-    scrape = threading.Thread(target=lambda: scraped.append(get("/metrics")[0]))
-    scrape.start()
-    try:
+    with socket.create_connection(("127.0.0.1", server.port)) as peer:
+        peer.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert hanging.entered.wait(TIMEOUT_S)
-        assert get("/livez")[0] == 200
-        assert get("/readyz")[0] == 503
-        assert scraped == []
-    finally:
-        hanging.released.set()
-        scrape.join(TIMEOUT_S)
-    assert scraped == [200]
+        try:
+            assert (get("/livez")[0], get("/readyz")[0]) == (200, 503)
+            server.stop()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", server.port))
+        finally:
+            hanging.released.set()
 
 
 def test_failed_rendering_returns_500_and_is_logged(get, telemetry, caplog):
-    telemetry.registry.register(BrokenCollector())
+    broken = MadeCollector(ValueError("this collector is broken"))
+    broken.released.set()
+    telemetry.registry.register(broken)
     assert get("/metrics")[0] == 500
     assert get("/livez")[0] == 200
     (record,) = caplog.records
@@ -220,35 +213,16 @@ def test_address_that_cannot_be_used_raises_error_that_names_setting(server, rou
 
 
 def test_server_keeps_signal_handlers_and_frees_its_port_despite_silent_peer(routes):
-    def handlers():
-        return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-
-    before = handlers()
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     server = HttpServer("127.0.0.1", 0, routes)
     server.start()
-    assert handlers() == before
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
     with socket.create_connection(("127.0.0.1", server.port)):
         server.stop()
         again = HttpServer("127.0.0.1", server.port, routes)
         again.start()
         again.stop()
     assert again.port == server.port
-
-
-def test_stop_does_not_wait_for_hanging_rendering(telemetry, routes):
-    hanging = HangingCollector()
-    telemetry.registry.register(hanging)
-    server = HttpServer("127.0.0.1", 0, routes)
-    server.start()
-    with socket.create_connection(("127.0.0.1", server.port)) as peer:
-        peer.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert hanging.entered.wait(TIMEOUT_S)
-        try:
-            server.stop()
-            with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", server.port))
-        finally:
-            hanging.released.set()
 
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
