@@ -1,5 +1,6 @@
 """Builders of telemetry, watched streams and shards with published results, and readers of metrics."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ from driftgauge.core.windows.changelog import (
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.errors import TransactionFailed
-from driftgauge.events.outcomes import RecordLoss
+from driftgauge.events.outcomes import IntervalCounts, RecordLoss
 from driftgauge.events.rejection import Reason
 from driftgauge.records.mark import Mark
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
@@ -176,8 +177,9 @@ def build_busy_telemetry() -> Telemetry:
     RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).session_lost("an outage", 0.5, "_TRANSPORT")
     count.assigned(held, held)
     count.started(0.5, held)
-    rejected = {(EVENTS, "images", Reason.PAST): 2}
-    count.counted({"images": 100}, {"images": 60}, rejected, {HOME: RecordLoss(7, 0)})
+    rejected = Counter({(EVENTS, "images", Reason.PAST): 2})
+    losses = {HOME: RecordLoss(7, 0)}
+    count.counted(IntervalCounts(Counter(images=100), Counter(images=60), rejected, losses=losses))
     count.partitions_known({EVENTS: 2})
     count.read_to(EVENTS, 0, position=90, end=100)
     count.clock_is_off(120, is_off=False)

@@ -28,7 +28,7 @@ def decode(value, headers):
 
 
 ATTRIBUTES = {"specversion": "1.0", "type": "t", "id": "5"}
-DOCUMENT = {"specversion": "1.0", "type": "t", "data": {"v": [1]}, "extension": True}
+DOCUMENT: dict[str, object] = {"specversion": "1.0", "type": "t", "data": {"v": [1]}, "extension": True}
 ODD_HEADERS = [
     ("CE-SpecVersion", "1.0"),
     ("Content-Type", "application/json"),

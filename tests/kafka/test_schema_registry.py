@@ -131,13 +131,13 @@ class Client(MockSchemaRegistryClient):
         super().__init__({"url": "mock://"})
         self.error, self.errors, self.asked = None, {}, []
 
-    def get_schema(self, schema_id, subject_name=None, fmt=None):
+    def get_schema(self, schema_id, subject_name=None, fmt=None):  # type: ignore[override]
         self.asked.append((schema_id, fmt))
         if error := self.errors.get(schema_id, self.error):
             raise error
         return super().get_schema(schema_id, subject_name, fmt)
 
-    def get_version(self, subject_name, version, deleted=False, fmt=None):
+    def get_version(self, subject_name, version, deleted=False, fmt=None):  # type: ignore[override]
         self.asked.append((subject_name, version, deleted, fmt))
         return super().get_version(subject_name, version, deleted, fmt)
 

@@ -1,13 +1,14 @@
 """What a role reports: its metrics, its readiness, and the fields of its log messages."""
 
 import logging
+from collections import Counter
 
 import pytest
 
 from driftgauge.core.windows.admission import SurplusEvents
 from driftgauge.core.windows.shard import RoundResult
 from driftgauge.errors import TransactionFailed
-from driftgauge.events.outcomes import RecordLoss, RecordOutcome
+from driftgauge.events.outcomes import IntervalCounts, RecordLoss, RecordOutcome, SkipPlace
 from driftgauge.events.rejection import Reason
 from driftgauge.records.heartbeat import encode_heartbeat
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
@@ -112,11 +113,11 @@ def logged(caplog):
 
 def test_streams_and_reasons_have_a_series_once_they_occurred(count, shown, snapshot):
     rejected = {(EVENTS, "images", Reason.NON_FINITE): 2, (EVENTS, None, Reason.UNKNOWN_STREAM): 4}
-    count.counted({"images": 7}, {"images": 4}, rejected, {})
-    count.counted({"images": 5}, {"images": 5}, rejected, {})
+    records, skipped = Counter({(EVENTS, RecordOutcome.FILTERED): 3}), Counter({(EVENTS, SkipPlace.START): 2})
+    for events, with_events in ((7, 4), (5, 5)):
+        accepted, read = Counter(images=events), Counter(images=with_events)
+        count.counted(IntervalCounts(accepted, read, Counter(rejected), records, skipped=skipped))
     count.partitions_known({EVENTS: 12, PARTIALS: 4})
-    count.records_read({(EVENTS, "filtered"): 3})
-    count.offsets_skipped({(EVENTS, "start"): 2})
     assert shown() == snapshot
 
 
@@ -124,8 +125,9 @@ def test_names_beyond_most_share_the_series_of_their_pattern():
     telemetry = build_telemetry("im*", "texts")
     count = RoleTelemetry(telemetry, Role.COUNT, SHARDS)
     for number in range(2):
-        accepted = {f"im{number}{name}": 1 for name in ("a", "b", "c")}
-        count.counted({**accepted, "texts": 1}, accepted, {(EVENTS, f"im{number}d", Reason.FUTURE): 1}, {})
+        accepted = Counter(f"im{number}{name}" for name in ("a", "b", "c"))
+        rejected = Counter({(EVENTS, f"im{number}d", Reason.FUTURE): 1})
+        count.counted(IntervalCounts(accepted + Counter(texts=1), accepted, rejected))
     assert sample_reader(telemetry.registry)(
         "events_total", "stream_records_total", "records_rejected_total"
     ) == {
@@ -330,7 +332,7 @@ def test_heartbeat_says_what_is_not_read_yet_of_each_held_topic(count, windows, 
     assert metrics.activity.take("a").unread == {EVENTS: None}
     for partition, lag, unread in ((0, 30, None), (1, 31, 61), (0, 0, 31), (1, 0, 0)):
         count.read_to(EVENTS, partition, position=10, end=10 + lag)
-        count.records_read({(EVENTS, RecordOutcome.ACCEPTED): 60})
+        count.counted(IntervalCounts(records=Counter({(EVENTS, RecordOutcome.ACCEPTED): 60})))
         assert metrics.activity.take("a").unread == {EVENTS: unread}
     count.revoked(HELD)
     assert metrics.activity.take("a").unread == {}
@@ -340,7 +342,8 @@ def test_hours_between_records_and_events_are_said_of_small_streams_too(caplog):
     """Of a large stream far more is read than what is compared together."""
     role = RoleTelemetry(build_telemetry("large", "small"), Role.COUNT, SHARDS)
     for _ in range(6):
-        role.counted({}, {"large": 90_000, "small": 1}, {}, {}, {("small", 10): 1})
+        read = Counter(large=90_000, small=1)
+        role.counted(IntervalCounts(with_events=read, gaps=Counter({("small", 10): 1})))
     assert [each.stream for each in caplog.records if "whole hours" in each.message] == ["small"]
 
 
@@ -356,8 +359,8 @@ def test_clock_offset_and_missing_topics_end_readiness(count, shown, health, sna
 
 def test_lost_records_are_counted_and_logged_with_remedy(count, exported, logged):
     deleted = {(EVENTS, 3): RecordLoss(120, 880), (EVENTS, 1): RecordLoss(2, 7)}
-    count.counted({}, {}, {}, deleted)
-    count.counted({}, {}, {}, {(EVENTS, 3): RecordLoss(1, 300, is_truncated=True)})
+    for losses in (deleted, {(EVENTS, 3): RecordLoss(1, 300, is_truncated=True)}):
+        count.counted(IntervalCounts(losses=losses))
     assert exported("offsets_skipped_total")[f"deleted {EVENTS}"] == 123
     assert logged("levelname", "role", "partition", "records", "first_offset", "last_offset") == [
         ("ERROR", "count", f"{EVENTS}[1]", 2, 7, 8),

@@ -14,8 +14,7 @@ from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.errors import TransactionFailed
 from driftgauge.events.clock_gaps import describe_gaps
-from driftgauge.events.outcomes import RecordLoss, RecordOutcome, SkipPlace
-from driftgauge.events.rejection import Reason
+from driftgauge.events.outcomes import IntervalCounts, RecordLoss, RecordOutcome, SkipPlace
 from driftgauge.records.heartbeat import Numbers
 from driftgauge.telemetry.health import BlockReason, ReadinessCondition, Role
 from driftgauge.telemetry.metrics import (
@@ -52,7 +51,6 @@ _log = logging.getLogger(__name__)
 _LONG_WAIT_S = 10.0
 # A gap that begins later shows in the records of a stream that are read after so many.
 _READ_TOGETHER = 100_000
-_NO_GAPS: Mapping[tuple[str, int], int] = {}
 # Kafka commits a transaction, or aborts it at its timeout, in less than this time.
 _MAX_TRANSACTION_S = 60.0
 _HANGING_REMEDY = "a transaction does not end; see the runbook DriftgaugeTransactionHanging"
@@ -306,39 +304,29 @@ class RoleTelemetry:
             if self._role is Role.COUNT:
                 self._metrics.activity.lags[topic, partition] = lag
 
-    def counted(
-        self,
-        accepted: Mapping[str, int],
-        records: Mapping[str, int],
-        rejected: Mapping[tuple[str, str | None, Reason], int],
-        losses: Mapping[Partition, RecordLoss],
-        gaps: Mapping[tuple[str, int], int] = _NO_GAPS,
-    ) -> None:
-        """Count what a commit brought, and log losses.
-
-        Args:
-            accepted: The accepted events by stream.
-            records: The records that they were in, by stream.
-            rejected: The rejected records by topic, stream and reason.
-            losses: The losses of unread records, by partition.
-            gaps: The records by stream and by how many half hours they are after their events.
-        """
+    def counted(self, counts: IntervalCounts) -> None:
+        """Count what a commit brought, and log losses."""
         numbers = Numbers()
-        for stream, number in accepted.items():
+        for stream, number in counts.accepted.items():
             self._metrics[EVENTS].labels(self._label(stream)).inc(number)
-        for stream, number in records.items():
+        for stream, number in counts.with_events.items():
             label = self._label(stream)
             self._metrics[STREAM_RECORDS].labels(label).inc(number)
             numbers.accepted[label] += number
-        for (topic, named, reason), number in rejected.items():
+        for (topic, named, reason), number in counts.rejected.items():
             label = NO_STREAM if named is None else self._label(named)
             self._metrics[REJECTED].labels(topic, label, reason).inc(number)
             numbers.refused[topic, label, reason.value] += number
-        for (stream, half_hours), number in gaps.items():
+        for (stream, half_hours), number in counts.gaps.items():
             numbers.gaps[self._label(stream), half_hours] += number
+        for (topic, outcome), number in counts.records.items():
+            self._metrics[RECORDS].labels(topic, outcome).inc(number)
+            numbers.read[topic] += number if outcome != RecordOutcome.FILTERED else 0
         self._metrics.activity.add(numbers)
         self._log_gaps(numbers)
-        for partition, loss in sorted(losses.items(), key=lambda item: item[0]):
+        for (topic, place), number in counts.skipped.items():
+            self._metrics[OFFSETS_SKIPPED].labels(topic, place).inc(number)
+        for partition, loss in sorted(counts.losses.items()):
             self._metrics[OFFSETS_SKIPPED].labels(partition[0], SkipPlace.DELETED).inc(loss.records)
             self._log_loss(partition, loss)
 
@@ -357,19 +345,6 @@ class RoleTelemetry:
                 remedy = "do what it says; none if a job publishes them so much later"
                 what = "the events of a stream are whole hours from their records"
                 self._log_event(logging.WARNING, what, stream=stream, found=sentence, remedy=remedy)
-
-    def records_read(self, outcomes: Mapping[tuple[str, RecordOutcome], int]) -> None:
-        """Count the records of a commit by topic and outcome."""
-        numbers = Numbers()
-        for (topic, outcome), number in outcomes.items():
-            self._metrics[RECORDS].labels(topic, outcome).inc(number)
-            numbers.read[topic] += number if outcome != RecordOutcome.FILTERED else 0
-        self._metrics.activity.add(numbers)
-
-    def offsets_skipped(self, numbers: Mapping[tuple[str, SkipPlace], int]) -> None:
-        """Count the offsets that a commit covers without a record, by topic and place."""
-        for (topic, place), number in numbers.items():
-            self._metrics[OFFSETS_SKIPPED].labels(topic, place).inc(number)
 
     def waiting_for_schema(self, partitions: Collection[Partition]) -> None:
         """Replace the set of partitions that are paused until the schema registry answers; log new ones."""

@@ -21,13 +21,13 @@ from driftgauge.engine.count.culprits import Culprits
 from driftgauge.engine.count.dead_letters import DeadLetters
 from driftgauge.engine.count.end_offsets import EndOffsets
 from driftgauge.engine.count.held_partitions import HeldPartitions
-from driftgauge.engine.count.interval_counts import IntervalCounts
 from driftgauge.engine.count.source_partition import SourcePartition
 from driftgauge.engine.count.topic_watch import TopicWatch
 from driftgauge.engine.producer.transaction import Transaction, bounded, produce_or_abort
 from driftgauge.engine.stalled import StalledOffsets
 from driftgauge.errors import DriftgaugeError, TransactionFailed
 from driftgauge.events.decoder import Decoded, Decoder
+from driftgauge.events.outcomes import IntervalCounts
 from driftgauge.events.rejection import overflow
 from driftgauge.kafka.intake import sort_messages, to_records
 from driftgauge.kafka.shared_admin import SharedAdmin
@@ -299,11 +299,7 @@ class CountWorker:
         self._telemetry.partitions_known(
             {topic: known.partitions for topic, known in self._topics.known.items()}
         )
-        self._telemetry.counted(
-            counts.accepted, counts.with_events, counts.rejected, counts.losses, counts.gaps
-        )
-        self._telemetry.records_read(counts.records)
-        self._telemetry.offsets_skipped(counts.skipped)
+        self._telemetry.counted(counts)
         self._telemetry.waiting_for_schema(self._without_schema())
         for source in self._held.started:
             end = self._stalled.high.get(source.partition)
