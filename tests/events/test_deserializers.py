@@ -27,8 +27,8 @@ def decode(value, headers):
     return build_encoding("", mapping, None).decode(StoredRecord(value, stored_headers=headers))
 
 
-ATTRIBUTES = {"specversion": "1.0", "type": "t", "id": "5"}
-DOCUMENT: dict[str, object] = {"specversion": "1.0", "type": "t", "data": {"v": [1]}, "extension": True}
+ATTRIBUTES: dict[str, object] = {"specversion": "1.0", "type": "t", "id": "5"}
+DOCUMENT = {"specversion": "1.0", "type": "t", "data": {"v": [1]}, "extension": True}
 ODD_HEADERS = [
     ("CE-SpecVersion", "1.0"),
     ("Content-Type", "application/json"),
