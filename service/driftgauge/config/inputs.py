@@ -88,7 +88,7 @@ class Source(Section):
 
     Attributes:
         path: A path into the decoded value, such as `payload.items[0].id`, `outputs[name=embedding].data` or
-            `payload[json].id`, if `payload` is a text that holds JSON. `data[*].id` reads every item of
+            `payload[json].id` (`payload` is a text that holds JSON). `data[*].id` reads every item of
             the list `data`: each is an event, and its other fields with `[*]` are read from the same item.
         header: The name of a header. If it occurs more than once, the last one counts.
         record: A part of the record: its key as text, its decoded value as a whole, or its timestamp.

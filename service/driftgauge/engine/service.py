@@ -203,7 +203,7 @@ class Service:
         return False
 
     def _prepare_topics(self) -> list[str]:
-        """Return the missing events topics, each with a near name; create the output topics if none is."""
+        """Return missing events topics, each with a near name; create the output topics if all are there."""
         errors: list[KafkaError] = []
         try:
             admin = client.admin(self._login.properties(), on_error=errors.append)

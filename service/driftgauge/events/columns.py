@@ -20,7 +20,7 @@ class RecordId:
 
 
 RECORD_ID: Final = RecordId()
-"""Stands for the id of an event that has none of its own: `default_id`, made where it is asked for."""
+"""Stands for the id of an event that has none of its own: `default_id`, made when it is asked for."""
 
 
 def default_id(record: RawRecord) -> str:

@@ -30,7 +30,7 @@ class SkipPlace(StrEnum):
     DELETED: Where Kafka deleted the records before they were read, or a truncated log lost them.
     START: Before the first record after the client was given a position. In a topic that has offsets without
         a record only there, the service itself may have passed over records.
-    BETWEEN: Before any later record, where the client read without a break.
+    BETWEEN: Before any later record, while the client read without a break.
     """
 
     DELETED = "deleted"

@@ -43,7 +43,7 @@ class RawRecord(Protocol):
 
 
 FIRST_ORIGIN: Final = "driftgauge.first-origin"
-"""The header with the place where a record was first refused that was sent back after a mend."""
+"""The header of a requeued record: the place where it was first refused."""
 
 
 def read_headers(record: RawRecord) -> Headers:

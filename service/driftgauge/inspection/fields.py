@@ -159,7 +159,7 @@ def _hint(source: Source | None, value: object) -> str:
 
 
 def _list_vectors(value: object) -> str:
-    """Return where a value holds lists of numbers, or bytes that can be numbers; empty if nowhere."""
+    """Return where a value holds lists of numbers, or bytes that can be numbers."""
     found = (path for path, each in walk(value) if path and measure_vector(each) is not None)
     paths = list(dict.fromkeys(found))
     more = ", …" if len(paths) > _SHOWN_PATHS else ""

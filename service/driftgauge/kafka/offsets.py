@@ -49,7 +49,7 @@ class LogOffsets:
         self._slow: set[Partition] = set() if slow is None else slow
 
     def request(self, partitions: Iterable[Partition]) -> set[Partition]:
-        """Request these partitions' offsets, except where an answer is pending; return the requested ones."""
+        """Request the offsets of the partitions without a pending answer; return these partitions."""
         wanted = set(partitions) - self._pending.keys()
         for group in (wanted - self._slow, wanted & self._slow):
             if group:

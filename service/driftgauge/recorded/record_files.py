@@ -226,7 +226,7 @@ def decode_batch(
 ) -> tuple[Decoded, Sequence[RawRecord]]:
     """Return what becomes of records of one partition, with these: those that were sent back are left out."""
     partition = raw[0].partition() or 0
-    # What was sent back after a mend stands in the topic twice, and its first copy is read now.
+    # What was requeued stands in the topic twice, and its first copy is read now.
     raw = [record for record in raw if FIRST_ORIGIN not in dict(read_headers(record))]
     records = Records(
         raw,
