@@ -136,7 +136,7 @@ CASES: dict[Any, Any] = {
             "stream: one for the whole topic, since no field has a usual name of streams",
             "segments: of few values are request.user.country;",
             "segments: request.user.country may name streams instead: segments share",
-            "where each value needs its own, write stream: request.user.country, and an entry",
+            "if each value needs its own, write stream: request.user.country, and an entry",
         ),
     ),
     backfilled: (
@@ -175,7 +175,7 @@ CASES: dict[Any, Any] = {
         },
         (
             "timestamp: when_at has no offset from UTC; it is assumed to be in UTC",
-            "stream: the record's key has 2 values (cam-1, cam-2); where each is a stream of its own, write",
+            "stream: the record's key has 2 values (cam-1, cam-2); if each is a stream of its own, write",
         ),
     ),
     one_of_a_list: (
