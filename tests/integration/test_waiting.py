@@ -152,7 +152,7 @@ def test_sigterm_ends_a_service_that_waits(tmp_path: Path, bootstrap: str, state
         *(
             (
                 WITHOUT_PULSE.format(name=name),
-                rf'"client": "[^"]*{name}.*a Kafka client is dead, so the process ends; nothing is lost',
+                rf'a Kafka client is dead, so the process ends; nothing is lost.*"client": "[^"]*{name}',
             )
             for name in ("the consumer of the group", "the reader of")
         ),
