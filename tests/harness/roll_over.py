@@ -11,6 +11,7 @@ from tests.chaos.background_thread import BackgroundThread
 from tests.harness.case import CLUSTERS, DIMENSION, HOUR_MS, START_MS, Case, SourceEvent, make_events
 from tests.harness.service import NO_CHAIN_FAULTS, STOPPED, ReplicaProcess
 from tests.processes import run_command
+from tests.waiting import wait_for
 
 __all__ = ["LATER", "MUTANT", "NAMES", "WITHOUT_NUMBERS", "make_case", "roll_over"]
 
@@ -94,6 +95,9 @@ def roll_over(
             for programs in (later, earlier):
                 for name, program in programs.items():
                     replicas[name] = _replace(case, name, replicas[name], program)
+            # Whole windows, however fast the versions replaced each other.
+            over_ms = publisher.sent[-1].time_ms + 2 * HOUR_MS
+            wait_for("two more hours of events", lambda: publisher.sent[-1].time_ms > over_ms)
         case.close_windows()
         case.wait_for_counts(next(iter(replicas.values())), case.counts_of(publisher.sent))
         for replica in replicas.values():
