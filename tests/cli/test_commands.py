@@ -12,18 +12,17 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from confluent_kafka import TopicPartition
 from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.cli import cli
 from driftgauge.cli.command_log import CommandLog
-from driftgauge.kafka import client
 from tests.builders.baselines import save_baseline
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.configs import write_config
 from tests.builders.events import write_events
 from tests.builders.reports import write_results
 from tests.cli.command import fail, run, run_json
+from tests.harness.topics import read
 from tests.processes import run_command, run_python
 
 
@@ -307,15 +306,10 @@ def test_published_events_keep_times_and_model_version(tmp_path):
     lines = [json.dumps(row).encode() for row in rows]
     events = write_events(tmp_path / "events.jsonl", [*lines, b"{"])
     with EmbeddedBroker(["embeddings"]) as broker:
-        servers = {"bootstrap.servers": broker.bootstrap}
-        config = write_config(tmp_path, kafka={**servers, "group.id": "g"})
+        config = write_config(tmp_path, kafka={"bootstrap.servers": broker.bootstrap, "group.id": "g"})
         sent = run_json("publish", events, "--config", config, "--stream", "images")
         peeked = run_json("events", "peek", "--config", config, "--topic", "embeddings")
-        consumer = client.consumer({**servers, "session.timeout.ms": 6_000}, "reader")
-        consumer.assign([TopicPartition("embeddings", partition, 0) for partition in range(4)])
-        # The end of each partition is a message too.
-        found = [record for record in consumer.consume(len(rows) + 4, 10) if record.error() is None]
-        consumer.close()
+        found = [*read(broker.bootstrap, "embeddings")]
     sent_rows = [json.loads(record.value()) for record in found]
     assert sorted(sent_rows, key=lambda event: event["timestamp"]) == rows
     assert min(record.timestamp()[1] for record in found) > MONDAY_MS + DAY_MS, "that of their publication"
