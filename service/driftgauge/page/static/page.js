@@ -4,7 +4,7 @@
 const REFRESH_MS = 15000;
 // Longer than the service waits for Kafka.
 const TIMEOUT_MS = 60000;
-const STALE = "This page cannot be refreshed at the moment. It shows what was read before; look whether the service runs.";
+const STALE = "This page cannot be refreshed at the moment. It shows what was read before; check whether the service runs.";
 
 const MOMENT = /\b(\d{1,2}) ([A-Z][a-z]{2} \d{4}), (\d{2}:\d{2}(:\d{2})?) UTC/g;
 
