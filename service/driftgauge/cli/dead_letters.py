@@ -40,7 +40,7 @@ __all__ = ["dead_letters_group"]
 
 _DAY_MS = 86_400_000
 _MOST_SHOWN, _MOST_SENT = 1_000, 100_000
-# Of a run, which is one transaction, and of each partition meanwhile in memory.
+# In a run, which is one transaction, and in memory for each partition.
 _MOST_BYTES = 64 * 1024 * 1024
 _SHOWN_CHARACTERS, _SHOWN_ORIGINS = 200, 3
 
@@ -205,9 +205,9 @@ def _show(config_path: Path, reason: str | None, from_ms: int | None, number: in
 def _requeue(config_path: Path, reason: str, most: int, *, send: bool, as_json: bool) -> None:
     """Send refused records of a reason back to their topics after a mend, each once.
 
-    Each is read by the configuration first. What it would refuse again is not sent, nor what letters do not
-    hold as a whole, nor records of topics that are not read. Those of a run are sent in the order of their
-    events' times, so that none is late by another: let one run send all. A group of its own,
+    Each is read by the configuration first. A record is not sent if it would be refused again, if its letter
+    does not hold it as a whole, or if its topic is not read. A run sends in the order of the events' times,
+    so that none is late because of another: let one run send all. A group of its own,
     GROUP.requeue.REASON, keeps how far records were sent: a later run goes on after the last of them.
     """
     settings = read_settings(config_path)
@@ -316,7 +316,7 @@ class _Sendable:
 def _choose(partitions: Mapping[int, _Sendable], most: int) -> tuple[list[_Letter], dict[int, int]]:
     """Return the records to send in the order of their events' times, and the positions after them.
 
-    Of each partition they are the first: of the next ones always the one with the earliest time is taken.
+    Each partition gives its first records: the next one taken is always that with the earliest time.
     """
     taken = dict.fromkeys(partitions, 0)
     chosen: list[_Letter] = []

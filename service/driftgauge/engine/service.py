@@ -52,7 +52,7 @@ _START_S = 10.0
 _PART_BYTES = 500_000
 # Upper bound of the key and the framing of a part.
 _FRAME_BYTES = 1_000
-# What a role waits for after these errors is an operator's change, as after a right that is denied.
+# After these errors a role waits for an operator's change, as it does if a right is denied.
 _TOO_LARGE = frozenset(
     KafkaError(code).name() for code in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 )

@@ -34,7 +34,7 @@ def build_own_reader() -> Reader:
     fields = compile_fields(_PRESET, _require_text)
     fields["time_ms"] = Field("timestamp", _PRESET.timestamp, read_timestamp, are_times, is_required=True)
     fields["segments"] = Field("segments", Source(path="segments"), _check_segments, _are_missing)
-    # What is no number is missing, and refuses no event.
+    # A value that is no number counts as missing, and refuses no event.
     fields["numbers"] = Field("numbers", Source(path="numbers"), lambda each: each, lambda _: True)
     return Reader(_PRESET, build_encoding("", _PRESET, None), fields, [_OwnVectors()], is_own=True)
 

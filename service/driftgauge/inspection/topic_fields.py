@@ -15,7 +15,7 @@ from driftgauge.inspection.values import walk
 __all__ = ["USUAL", "TopicField", "find_topic_fields"]
 
 USUAL = 0.8
-"""Of the records with a vector, as many have a field that belongs to it; some records may be malformed."""
+"""The least share of the vectors that must have a field that belongs to them: records may be malformed."""
 
 # An output has its name in this share of the records at least; the others may have another output.
 _OFTEN = 0.5
@@ -57,7 +57,7 @@ class TopicField:
 
     @property
     def is_past(self) -> bool:
-        """Whether it is of a change the state before it, or of a model's call what goes in."""
+        """Whether it holds the state before a change, or the inputs of a model's call."""
         return not {"before", "inputs"}.isdisjoint(re.split(r"\W", str(self)))
 
     def texts(self) -> list[str]:

@@ -323,7 +323,7 @@ def _stretches(
     numbers: NDArray[np.uint8], left: NDArray[np.float64], wide: float
 ) -> Iterable[tuple[int, int]]:
     ends = (np.diff(numbers.astype(np.int64)) != 0) | (np.diff(left) > 1.5 * wide)
-    # Of no window there is no stretch.
+    # Without windows there is no stretch.
     return pairwise([0, *(np.flatnonzero(ends) + 1).tolist(), len(numbers)][: len(numbers) + 1])
 
 

@@ -248,7 +248,7 @@ def detail(
 def then_and_now(record: WindowRecord, alarm: Alarm) -> tuple[str, EventsRecord] | None:
     """Return the events that show an alarm best, after what they are; None if no event now has an id.
 
-    Of novelty and spread they are the farthest, of others those of a cluster, rather of one that grew.
+    For novelty and spread they are the farthest, for others those of a cluster, preferably of one that grew.
 
     Args:
         record: The result of the window with its evidence.

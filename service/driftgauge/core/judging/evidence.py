@@ -59,7 +59,7 @@ _IN_RELATIONS = 2.0
 _FAR = 3.0
 _MIX = DIVERGENCE.kind
 _NO_CHANGE = SpreadChange(change=0.0, excess=0.0, p_value=1.0)
-# Of a baseline that has no arrays for it.
+# For a baseline that has no arrays for it.
 _NO_SPREAD = Spread(None, None, None)
 
 
@@ -114,8 +114,9 @@ def attribute_evidence(
 def _share_of_few(findings: Findings, spread: Spread, change: SpreadChange, components: int) -> float:
     """Return the share of a change of spread that comes from few far events, 0 to 1.
 
-    Few of them hardly change the distance of typical events, which is known along the components. What grows
-    beside them alone is theirs if it would put too few events beyond the radius, were it that of all events.
+    Few of them hardly change the distance of typical events, which is known along the components. If only the
+    rest of the spread grows, the change is theirs if the same change of all events would put too few of them
+    beyond the radius.
     """
     whole, typical, novelty = spread.components, spread.typical, findings.of(NOVELTY)
     if change.change <= 0 or typical is None:

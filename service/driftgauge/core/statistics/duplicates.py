@@ -29,7 +29,7 @@ __all__ = ["DUPLICATES", "HASH_COUNTS", "Duplicates", "DuplicatesNull", "repeat_
 HASH_COUNTS = "hash_counts"
 """The number of events of each hash, of a tally and of a baseline: 128 integers, or 2,048 of texts.
 
-By the first only equal vectors are the same item, by the second near-duplicates too.
+With 128 only equal vectors are the same item, with 2,048 near-duplicates too.
 """
 
 

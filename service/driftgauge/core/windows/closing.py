@@ -207,7 +207,7 @@ class WindowCloser:
             self._add(
                 window
                 for window, result in self._state.published.items()
-                # Of a size that is no longer configured, only a replica that still has it revises windows.
+                # Only a replica that still has a size revises its windows.
                 if window.size_ms in self._spec.sizes_ms
                 and self._state.is_open(window)
                 and find_doubts(status, window, result) != (result.events_lost, result.counted_twice)

@@ -496,7 +496,7 @@ class Transaction:
 def bounded(transaction: Transaction, limit: CommitLimit, clock: Clock, bound_s: float) -> Iterator[float]:
     """Open a transaction, yield its deadline in monotonic seconds, and adjust the limit to the time it took.
 
-    What is written must be encoded before, and a new producer may take `BEGIN_S` before the time begins:
+    Records must be encoded before, and a new producer may take `BEGIN_S` before the time begins:
     brokers abort a transaction that is open for longer than `transaction.timeout.ms`.
 
     Raises:

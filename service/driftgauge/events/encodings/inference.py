@@ -125,7 +125,7 @@ class Inference(Encoding):
             detail = f"value: {len(raw)} raw contents, but {len(response.outputs)} outputs"
             raise EventError(Reason.UNDECODABLE, detail)
         return {
-            # What is empty is missing, as in every message of Protobuf.
+            # An empty text is missing, as in every message of Protobuf.
             "model_name": response.model_name or None,
             "model_version": response.model_version or None,
             "id": response.id or None,
