@@ -105,7 +105,7 @@ bench: $(STAMP) ## Measure the core, mutated records and the page (the page need
 	@$(BIN)/python -m tests.bench.page
 
 .PHONY: inputs
-inputs: $(STAMP) ## Measure reading by encoding beside other engines, on a real broker (10 GB of disk, half an hour; ARGS)
+inputs: $(STAMP) ## Measure reading by encoding beside Kafka's client alone, on a real broker (10 GB of disk, half an hour; ARGS)
 	@$(BIN)/python -m tests.bench.inputs $(ARGS)
 
 .PHONY: scale

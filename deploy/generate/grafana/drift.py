@@ -40,7 +40,7 @@ _LATER = (
     " The panel draws a window from the time of its closing, which is later than the window's start by the"
     " window's length, the allowed disorder and some seconds."
 )
-_UNSCORED = " The panel has a gap if the newest window was not scored."
+_UNSCORED = " The panel has a gap while the newest window is not scored."
 _ONE_DEPLOYMENT = (
     " The panel is empty while the variables select several deployments with this stream: select one."
 )

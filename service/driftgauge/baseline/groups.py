@@ -39,8 +39,8 @@ def groups_of_ids(event_ids: Sequence[str | None] | None) -> NDArray[np.intp] | 
     without an id, or with an id of one part, is a group of its own.
 
     Returns:
-        The groups; None if there are no ids, if fewer than half of the vectors share their group, and
-        if the groups are too few or too large to be measured.
+        The groups; None if there are no ids, if fewer than half of the vectors share their group, or if
+        the groups are too few or too large to be measured.
     """
     if event_ids is None:
         return None

@@ -171,7 +171,7 @@ class Service:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _run_session(self, role: Role, telemetry: RoleTelemetry) -> None:
-        """Run one session; raise BrokerError also if its clients cannot be made."""
+        """Run one session; raise BrokerError even if its clients cannot be made."""
         try:
             with self._session(role, telemetry) as session:
                 session.run(self._stopping)

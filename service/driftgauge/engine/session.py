@@ -178,7 +178,7 @@ class Session:
     def _poll(self) -> int:
         """Process what the consumer has fetched, then do the work that is due; return the number of messages.
 
-        The number is `_BATCH` also if the worker is full, because more messages may wait.
+        The number is `_BATCH` even if the worker is full, because more messages may wait.
         """
         polled, size = 0, self._worker.batch
         while True:

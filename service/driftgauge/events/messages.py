@@ -33,7 +33,7 @@ def message_field_getter(descriptor: Any, name: str, *, is_number: bool = False)
     """Return the function that gets a field of a message; it raises EventError for a text that is not UTF-8.
 
     A field without presence is missing, None, if it has its default value, because the wire does not tell
-    the two apart; with `is_number` it is 0 there. A repeated field is a list, of messages also if it is
+    the two apart; with `is_number` it is 0 there. A repeated field is a list, of messages even if it is
     empty; a map is a mapping by text, and an enum's value its name.
     """
     field = descriptor.fields_by_name.get(name)

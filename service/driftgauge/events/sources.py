@@ -40,7 +40,7 @@ RECORD_TIME = TimeSource(record="timestamp")
 
 
 class RecordTime(int):
-    """The timestamp of a record, milliseconds since the epoch, if a mapping may have another unit."""
+    """The timestamp of a record, milliseconds since the epoch, whatever unit the mapping names."""
 
 
 _MS_NS = 1_000_000

@@ -43,7 +43,7 @@ _VERDICT_NAMES = dict(enumerate(VERDICTS))
 _LEAST_SPAN = 1e-9
 _MAX_DOTS = 120
 _TICKS_X = 8
-# Room for the text of a tick, also if a phone shows it larger.
+# Room for the text of a tick, even if a phone shows it larger.
 _TICK_HEIGHT = 44
 _MULTIPLES = (2, 4, 10, 25, 50, 100, 250, 500, 1_000)
 _S_MS = 1_000

@@ -870,9 +870,9 @@ def _concluded_ms(facts: SizeFacts) -> int:
 def _in_light_of(facts: SizeFacts, every: Sequence[SizeFacts]) -> SizeFacts:
     """Return facts in the light of windows of other sizes, such as one that was configured before.
 
-    If the last of them before an alarm was well, the alarm began after it; if one of another size went
-    on before, after what that began after. If one was well under the
-    baseline before, alarms alone do not suggest that it does not fit.
+    An alarm without a known beginning began after the last window that was well before it, or after the
+    window that an earlier alarm of another size began after, whichever is later. If a window was well under
+    this baseline before the alarms, they alone do not suggest that it does not fit.
     """
     well = [each for each in every if each.concluded is not None and each.concluded["verdict"] in _OK]
 

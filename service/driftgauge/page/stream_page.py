@@ -145,7 +145,7 @@ def stream_page(
         )
         is_alarm = since_ms is not None or run.verdict in ALARMS
         shown = min(max(_LENGTHS * since, _LEAST_SHOWN), MAX_SHOWN) if is_alarm else _USUALLY_SHOWN
-        # The chosen window is in the charts, also if it is an old one.
+        # The chosen window is in the charts, even if it is an old one.
         end = len(rows) if at >= len(rows) - shown else at + 1 + shown // 2
         span = _within(rows, end - shown, end)
     else:

@@ -132,7 +132,7 @@ class NumberTally:
         ones exist, only that these are about one in n at most.
         """
         count, total, squares = (int(each) for each in self.values[:3].sum(axis=1))
-        # Python's integers are exact if the squares of sums no longer fit into 64 bits.
+        # Python's integers are exact even if the squares of sums do not fit into 64 bits.
         deviations = (count * squares - total * total) / count * self.number.step**2
         return (deviations + self.number.width**2) / count**2
 

@@ -40,7 +40,7 @@ class Directions(NamedTuple):
     directions: NDArray[np.float64]
 
 
-# The dimensions of what events add to a field, if it is not the place in which each counts.
+# The dimensions of what events add to a field; an array of one holds the place in which each event counts.
 _NUMBERS, _FACTORS = 2, 3
 
 

@@ -73,7 +73,7 @@ class Spread(Finding):
     Attributes:
         components: The change of the mean squared distance along the components; None if the baseline's
             does not vary.
-        residual: The same of what the components leave; None also if they leave nothing.
+        residual: The same of what the components leave; None too if they leave nothing.
         typical: The same of typical events, which a few far ones hardly change, along the components.
     """
 

@@ -179,7 +179,7 @@ class StreamKey:
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """The status of a stream besides panes and windows; event times in ms, except if log times.
+    """The status of a stream besides panes and windows; times in ms, event times unless called log times.
 
     Attributes:
         watermark_ms: The watermark; None before there is one.

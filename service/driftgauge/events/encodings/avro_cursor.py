@@ -193,7 +193,7 @@ class _Code:
             case str() as kind:
                 value = self._add_leaf(kind, schema, kinds)
                 if need is not None:
-                    # If a path goes on, it finds nothing.
+                    # A path that goes on below a leaf finds nothing.
                     self._add(f"{target} = {value if kinds else None}")
                 self._add("p = e" if kind in {"float", "double", "string", "bytes", "fixed"} else "")
             case _:

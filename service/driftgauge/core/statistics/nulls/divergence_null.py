@@ -61,7 +61,7 @@ class DivergenceNull:
     them.
 
     The divergence is nearly chi-squared with k - 1 degrees of freedom if every cluster has many events.
-    Elsewhere it is nearly a chi-squared variable that is scaled and shifted to the right mean, variance and
+    Otherwise it is nearly a chi-squared variable that is scaled and shifted to the right mean, variance and
     skewness (E. S. Pearson, Note on an approximation to the distribution of non-central chi-squared,
     Biometrika 46, 1959). Nothing is simulated, so every process computes the same p-value for a window.
 
