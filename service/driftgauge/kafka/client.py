@@ -199,11 +199,7 @@ def _producer(properties: KafkaProperties, **handlers: object) -> Producer:
     return Producer({**_SHARED_DEFAULTS, **_PRODUCER_DEFAULTS, **own, **_PRODUCER_OWNED, **handlers})
 
 
-def admin(
-    properties: KafkaProperties,
-    logger: ClientLogger = LIBRDKAFKA,
-    on_error: OnError | None = None,
-) -> AdminClient:
+def admin(properties: KafkaProperties, on_error: OnError | None = None) -> AdminClient:
     """Return an administration client; its `poll` calls `on_error` with the errors of its connections."""
     _require_threads()
     own: dict[str, Any] = {
@@ -213,7 +209,7 @@ def admin(
     }
     if on_error is not None:
         own["error_cb"] = on_error
-    return AdminClient({**_SHARED_DEFAULTS, **own}, logger=logger)
+    return AdminClient({**_SHARED_DEFAULTS, **own}, logger=LIBRDKAFKA)
 
 
 def _require_threads() -> None:

@@ -59,16 +59,10 @@ class SourcePartition:
     _is_at_start: bool = True  # no message has come since the client was given the position
 
     @property
-    def missing(self) -> int:
-        """The least number of records missing after `committed`."""
-        return max(self.lost, int(self.is_truncated))
-
-    @property
     def loss(self) -> RecordLoss | None:
         """The loss of records after `committed`; None if there is none."""
-        if not self.missing:
-            return None
-        return RecordLoss(self.missing, self.committed, is_truncated=not self.lost)
+        records = max(self.lost, int(self.is_truncated))
+        return RecordLoss(records, self.committed, is_truncated=not self.lost) if records else None
 
     @property
     def skipped(self) -> int:
@@ -115,7 +109,7 @@ class SourcePartition:
             start=self.committed,
             end=self.position,
             begins=self.begins,
-            lost=self.missing,
+            lost=self.loss.records if self.loss else 0,
             skipped=self.skipped,
             since_ms=self.since_ms,
             caught_up_ms=self.caught_up_ms,
