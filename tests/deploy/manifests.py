@@ -35,9 +35,6 @@ VALUES: dict[str, tuple[str | Path, ...]] = {
 OPERATORS = "monitoring.coreos.com/"
 """Prefix of the API versions of custom resources."""
 
-# The partitions of the events topic in the example.
-PARTITIONS = 12
-
 RUNNING = (BASE, PRODUCTION, PAGE)
 """The renderings whose pods are tested."""
 
