@@ -46,7 +46,7 @@ def measure(folder: Path, bootstrap: str) -> tuple[float, float]:
         running.enter_context(Prometheus(folder, [targets], rules, every="15s", alertmanagers=[notified]))
         for second in range(PATIENCE_S):
             publish_second(case, second)
-            if ALERT in json.dumps(received.messages.get("/pagerduty", [])):
+            if ALERT in json.dumps(received.get("/pagerduty", [])):
                 break
             time.sleep(1)
         else:

@@ -359,13 +359,13 @@ def test_notice_links_to_dashboard_and_runbook(tmp_path: Path):
             {"labels": {**labels, "severity": "info", "stream": "trials"}, **said},
         ]
         post(alertmanager, *fired)
-        wait_for("both notices", lambda: received.messages.keys() == {"/slack", "/pagerduty"})
+        wait_for("both notices", lambda: received.keys() == {"/slack", "/pagerduty"})
         now = datetime.now(UTC)
         over = {"startsAt": (now - timedelta(minutes=1)).isoformat(), "endsAt": now.isoformat()}
         post(alertmanager, *(alert | over for alert in fired))
         wait_for(
             "both to be resolved",
-            lambda: all("is resolved" in json.dumps(sent) for sent in received.messages.values()),
+            lambda: all("is resolved" in json.dumps(sent) for sent in received.values()),
         )
 
     description = drift["exp_annotations"]["description"]
@@ -373,7 +373,7 @@ def test_notice_links_to_dashboard_and_runbook(tmp_path: Path):
     window = WINDOW_PAGE + drift["exp_annotations"]["page"]
     runbook = drift["exp_annotations"]["runbook_url"]
     escaped = description.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    (ticket,) = received.messages["/slack"][0]["attachments"]
+    (ticket,) = received["/slack"][0]["attachments"]
     assert ticket["title"] == f"[firing] clicks: {drift['exp_annotations']['summary']} (and 1 more)"
     assert ticket["title_link"] == dashboard
     assert ticket["text"].splitlines()[:3] == [
@@ -381,7 +381,7 @@ def test_notice_links_to_dashboard_and_runbook(tmp_path: Path):
         f"<{dashboard}|Dashboard> <{window}|Window> <{runbook}|Runbook>",
         f"*DriftgaugeLagGrowing* is firing. {escaped}",
     ]
-    page = received.messages["/pagerduty"][0]
+    page = received["/pagerduty"][0]
     assert page["routing_key"] == "key"
     assert page["client_url"] == dashboard
     assert page["payload"]["summary"] == f"[firing] clicks: {drift['exp_annotations']['summary']}"
@@ -391,7 +391,7 @@ def test_notice_links_to_dashboard_and_runbook(tmp_path: Path):
         f"Window: {window}",
         f"Runbook: {runbook}",
     ]
-    assert "trials" not in json.dumps(received.messages)
+    assert "trials" not in json.dumps(received)
 
 
 def rendered(folder: Path, name: str, *alerts: tuple[str, str], **labels: str) -> str:
