@@ -1,11 +1,9 @@
 """The image and the compose stack without an engine: what they are made of, and Kafka's own start."""
 
+import json
 import os
 import re
 import shlex
-import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -13,8 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
-import yaml
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from deploy.demo.__main__ import demo
 from deploy.demo.traffic import LIVE_STREAM
@@ -22,15 +19,17 @@ from packaging.requirements import Requirement
 
 from driftgauge.cli import cli
 from driftgauge.config import load_settings
-from driftgauge.kafka import client
 from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, only, stages
-from tests.deploy.stack import DEMO, FILE, HELD_MIB, OURS, SERVICES, STACK, mounts
+from tests.deploy.servers import load
+from tests.deploy.stack import DEMO, HELD_MIB, OURS, SERVICES, STACK, mounts
 from tests.harness.jars import BrokerUnavailable, fetch_jars, find_java, kafka_version
-from tests.harness.node import LOG4J, free_ports
+from tests.harness.node import LOG4J, Node, free_ports
+from tests.harness.topics import TIMEOUT_S, committed
 from tests.needed import skip_or_fail
 from tests.processes import run_command
-from tests.waiting import wait_for
+from tests.wheel import build
 
+DEPLOY = ROOT / "deploy"
 UID = 65_532
 
 
@@ -57,40 +56,19 @@ def test_image_is_pinned_labelled_and_unprivileged():
     ] == []
 
 
-def build_wheel(folder):
-    """Copy into a folder what the build stage copies, and build the wheel there by the stage's command."""
-    for source in copied("build"):
-        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copyfile
-        copy(ROOT / source, folder / Path(source).name)
-    runs = [step.words for step in stages()["build"] if step.name == "RUN"]
-    (name_commit,) = (words for words in runs if words[0] == "sh")
-    run_command(*name_commit, cwd=folder, env={"REVISION": "5f3c", "PATH": os.environ["PATH"]}, check=True)
-    (build,) = (words for words in runs if "wheel" in words)
-    run_command(sys.executable, *build[1:], cwd=folder, check=True)
-    (wheel,) = (folder / "dist").iterdir()
-    return wheel
-
-
 def test_wheel_holds_package_and_licence_without_tests(tmp_path):
-    with zipfile.ZipFile(build_wheel(tmp_path)) as wheel:
-        held = set(wheel.namelist())
-        assert wheel.read("driftgauge/commit.txt") == b"5f3c\n"
+    _, wheel = build(tmp_path)
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
     service = ROOT / "service"
     page = service / "driftgauge/page"
     sources = [*service.rglob("*.py"), *page.glob("templates/*"), *page.glob("static/*")]
     package = {name for name in held if ".dist-info/" not in name}
-    others = {"driftgauge/py.typed", "driftgauge/commit.txt"}
-    assert package == {str(path.relative_to(service)) for path in sources} | others
+    assert package == {str(path.relative_to(service)) for path in sources} | {"driftgauge/py.typed"}
     assert f"driftgauge-{PROJECT['version']}.dist-info/licenses/LICENSE" in held
 
 
 EACH = pytest.mark.parametrize("name", SERVICES)
-
-
-def test_compose_file_matches_compose_specification():
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", FILE]
-    done = run_command(*command)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_images_match_project_version_and_tested_kafka():
@@ -191,12 +169,8 @@ def test_topic_and_addresses_are_those_of_broker():
     } == {address}
 
 
-def read(path):
-    return yaml.safe_load((ROOT / "deploy" / path).read_text())
-
-
 def test_servers_find_each_other_by_compose_names():
-    config = read("prometheus/prometheus.yml")
+    config = load(DEPLOY / "prometheus/prometheus.yml")
     (job,) = config["scrape_configs"]
     (found,) = job["dns_sd_configs"]
     assert str(found["port"]) == only("EXPOSE").text.split()[0]
@@ -210,12 +184,12 @@ def test_servers_find_each_other_by_compose_names():
     assert [*(DOCKER / folders[str(rules.parent)]).glob(rules.name)]
     ((alertmanager,),) = (each["static_configs"] for each in config["alerting"]["alertmanagers"])
     assert alertmanager["targets"] == ["alertmanager:9093"]
-    (source,) = read("grafana/provisioning/datasources/prometheus.yml")["datasources"]
+    (source,) = load(DEPLOY / "grafana/provisioning/datasources/prometheus.yml")["datasources"]
     assert source["url"] == "http://prometheus:9090"
 
 
 def test_grafana_reads_mounted_dashboards_and_is_read_only_for_everybody():
-    (provider,) = read("grafana/provisioning/dashboards/driftgauge.yml")["providers"]
+    (provider,) = load(DEPLOY / "grafana/provisioning/dashboards/driftgauge.yml")["providers"]
     assert provider["options"]["path"] in {target for _, target, _ in mounts("grafana")}
     assert (provider["allowUiUpdates"], provider["disableDeletion"]) == (False, True)
     environment = SERVICES["grafana"]["environment"]
@@ -224,29 +198,26 @@ def test_grafana_reads_mounted_dashboards_and_is_read_only_for_everybody():
     assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
 
 
-KAFKA_START_S = 60.0
-
-
 @pytest.fixture
-def broker(tmp_path) -> Iterator[str]:
-    """The address of a broker configured from the stack's variables by the image's own code."""
+def broker(tmp_path) -> Iterator[Node]:
+    """A broker configured from the stack's variables by the image's own code."""
     try:
         java = [find_java(), "-Xmx256m", f"-Dlog4j2.configurationFile={LOG4J}", "-cp", f"{fetch_jars()}/*"]
     except BrokerUnavailable as error:
         skip_or_fail(str(error))
+    environment = SERVICES["kafka"]["environment"]
     port, controller = free_ports(2)
+    address = f"127.0.0.1:{port}"
+    node = Node(environment["KAFKA_NODE_ID"], tmp_path / "final", java, environment["CLUSTER_ID"], address)
     place = {
-        "://:9092": f"://127.0.0.1:{port}",
-        "kafka:9092": f"127.0.0.1:{port}",
+        "://:9092": f"://{address}",
+        "kafka:9092": address,
         "localhost:9093": f"127.0.0.1:{controller}",
-        "/var/lib/kafka/data": str(tmp_path / "data"),
+        "/var/lib/kafka/data": str(node.data),
     }
-    variables = {}
-    for name, value in SERVICES["kafka"]["environment"].items():
-        text = str(value)
-        for there, here in place.items():
-            text = text.replace(there, here)
-        variables[name] = text
+    text = json.dumps({name: str(value) for name, value in environment.items()})
+    for there, here in place.items():
+        text = text.replace(there, here)
     for folder in ("default", "mounted", "final"):
         (tmp_path / folder).mkdir()
     # The image has Kafka's own files there; only the server's properties matter here.
@@ -255,51 +226,19 @@ def broker(tmp_path) -> Iterator[str]:
             "Configuration: {Appenders: {}, Loggers: {Root: {level: INFO}, Logger: []}}"
         )
     (tmp_path / "default/server.properties").write_text("node.id=7\n")
-    setup = "kafka.docker.KafkaDockerWrapper setup -D default -M mounted -F final"
-    subprocess.run(
-        [*java, *shlex.split(setup)],
-        cwd=tmp_path,
-        env={**os.environ, **variables},
-        check=True,
-        capture_output=True,
-        timeout=KAFKA_START_S,
-    )
-    with (tmp_path / "kafka.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*java, "kafka.Kafka", "final/server.properties"],
-            cwd=tmp_path,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def succeeds(ask):
-    """Whether a call to Kafka succeeds; it may fail while the broker starts."""
-    try:
-        ask()
-    except KafkaException:
-        return False
-    return True
+    setup = shlex.split("kafka.docker.KafkaDockerWrapper setup -D default -M mounted -F final")
+    run_command(*java, *setup, cwd=tmp_path, env=os.environ | json.loads(text), check=True)
+    node.start()
+    yield node
+    node.stop()
 
 
 @pytest.mark.broker
-def test_kafka_starts_from_compose_variables_with_groups_and_transactions(broker, tmp_path):
-    admin = AdminClient({"bootstrap.servers": broker, "log_level": 0})
-    wait_for("the broker", lambda: succeeds(lambda: admin.list_topics(timeout=2)))
-    assert admin.list_topics(timeout=2).cluster_id == SERVICES["kafka"]["environment"]["CLUSTER_ID"]
-    assert (tmp_path / "data/meta.properties").is_file()
+def test_kafka_starts_from_compose_variables_with_groups_and_transactions(broker):
+    assert (broker.data / "meta.properties").is_file()
     # Both need internal topics, which one node can hold only with replication factor 1.
-    properties = {"bootstrap.servers": broker}
-    producer = client.transactional_producer(properties, "t", lambda _: None)
-    consumer = client.consumer(properties, "g")
-    wait_for("transactions", lambda: succeeds(lambda: producer.init_transactions(5)))
-    asked = [TopicPartition("embeddings", 0)]
-    wait_for("the group", lambda: succeeds(lambda: consumer.committed(asked, timeout=5)))
-    consumer.close()
-    assert {"__transaction_state", "__consumer_offsets"} <= admin.list_topics(timeout=10).topics.keys()
+    properties = {"bootstrap.servers": broker.bootstrap}
+    Producer({**properties, "transactional.id": "t"}).init_transactions(TIMEOUT_S)
+    assert committed(broker.bootstrap, "g", "embeddings", [0]) == {}
+    topics = AdminClient(properties).list_topics(timeout=TIMEOUT_S).topics
+    assert {"__transaction_state", "__consumer_offsets"} <= topics.keys()
