@@ -22,7 +22,6 @@ from tests.harness.case import (
     make_events,
 )
 from tests.harness.service import NO_CHAIN_FAULTS, STOPPED, ReplicaProcess, driftgauge, environment
-from tests.harness.topics import TIMEOUT_S
 from tests.processes import run_command
 
 pytestmark = pytest.mark.broker
@@ -247,23 +246,6 @@ def test_service_moves_to_another_cluster_with_copies_of_events_and_results(
         case.publish_last(second)
         with case.serving() as service:
             wait_for_last_counts(case, service, first + second)
-
-
-def test_lag_reads_zero_at_rest_behind_marks_of_transactions(tmp_path: Path, bootstrap: str) -> None:
-    case = make_case(tmp_path, bootstrap)
-    events, _ = make_halves()
-    producer = case.begin_transaction()
-    for event in events:
-        producer.produce(case.events_topic, event.value, partition=event.partition)
-    producer.commit_transaction(TIMEOUT_S)
-
-    def has_no_lag() -> bool:
-        shown, name, topic = service.scrape(), "driftgauge_consumer_lag_records", case.events_topic
-        return all(shown.value(name, topic=topic, partition=str(each)) == 0 for each in range(PARTITIONS))
-
-    with case.serving() as service:
-        service.wait_for("the events to be counted", lambda: service.counted() == len(events))
-        service.wait_for("no lag", has_no_lag)
 
 
 def test_topic_recreated_while_read_affects_no_other(tmp_path: Path, bootstrap: str) -> None:

@@ -1,6 +1,5 @@
 """Partitions without a leader: dependent work waits, reports the reason and loses nothing."""
 
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,8 +30,6 @@ def keep_coordinators_on_first_node(cluster: KafkaCluster) -> None:
 
 
 pytestmark = pytest.mark.broker
-
-_log = logging.getLogger(__name__)
 
 STREAMS = ("alpha", "beta")
 BOTH: Nodes = [[1], [2]]
@@ -96,7 +93,6 @@ def test_sigterm_ends_a_service_that_cannot_write(cluster: KafkaCluster, tmp_pat
         service.wait_for("the partition to be reported", unwritable(service, case.partials_topic))
         took_s = service.stop()
         cluster.nodes[2].restart()
-    _log.info("ended %.1f s after SIGTERM", took_s)
     # Usually 3 s; the bound of a commit is 12 s.
     assert took_s < 12
 
