@@ -13,12 +13,10 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
-from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
 from shutil import copyfile, which
 from typing import Any, Final
@@ -46,9 +44,11 @@ from tests.deploy.manifests import CHART, EXAMPLES, RELEASE
 from tests.deploy.servers import Prometheus
 from tests.harness.broker import Broker
 from tests.harness.jars import fetch_jars
+from tests.harness.scrape import Scrape
 from tests.harness.topics import read
 from tests.kubernetes.binaries import VERSION, custom_resources, kubernetes
 from tests.kubernetes.cluster import HOST, Cluster
+from tests.output import say
 from tests.processes import run_required
 from tests.waiting import wait_for
 
@@ -67,6 +67,7 @@ _PROGRAMS: Final = {
 }
 _INSIDE: Final = "--inside"
 _TOPIC: Final = "embeddings"
+_POSITION: Final = "driftgauge_consumer_position_offset"
 _PARTITIONS: Final = 4
 # The image of the next version, whose records have further fields.
 _NEXT: Final = "further_fields"
@@ -102,11 +103,6 @@ def check_machine() -> None:
     missing += [] if Path("/usr/lib/cni/bridge").exists() else ["containernetworking-plugins"]
     if missing:
         sys.exit(f"Missing: {', '.join(missing)}. Remedy on Debian: apt-get install -y {' '.join(missing)}")
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 @contextmanager
@@ -368,16 +364,11 @@ class Story:
     def _windows(self, stream: str) -> list[dict[str, Any]]:
         """Return a stream's windows on the page."""
         address, *_ = self._addresses()
-        url = f"http://{address}:9464/api/v1/windows?stream={stream}"
-        try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
-                found: list[dict[str, Any]] = json.load(answer)["windows"]
-        except urllib.error.HTTPError as error:
-            # Before the first one.
-            if error.code != HTTPStatus.NOT_FOUND:
-                raise
-            return []
-        return found
+        # Before the first window the answer has none.
+        windows: list[dict[str, Any]] = json.loads(_get(address, f"/api/v1/windows?stream={stream}")).get(
+            "windows", []
+        )
+        return windows
 
     @contextmanager
     def _watching(self) -> Iterator[list[int]]:
@@ -430,11 +421,9 @@ class Story:
     def _held(self, name: str) -> list[int]:
         """Return the partitions of the events topic that a replica's metrics name."""
         pod = self._cluster.get("pod", name)
-        with urllib.request.urlopen(f"http://{pod['status']['podIP']}:9464/metrics", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
-        mark = 'driftgauge_consumer_position_offset{partition="'
-        held = [line for line in lines if line.startswith(mark) and f'topic="{_TOPIC}"' in line]
-        return [int(line.removeprefix(mark).partition('"')[0]) for line in held]
+        scrape = Scrape.parse(_get(pod["status"]["podIP"], "/metrics"))
+        series = [dict(labels) for metric, labels in scrape.samples if metric == _POSITION]
+        return [int(labels["partition"]) for labels in series if labels["topic"] == _TOPIC]
 
     def _committed(self, partitions: list[int]) -> list[int]:
         asked = ConsumerGroupTopicPartitions("driftgauge")
@@ -459,6 +448,13 @@ def _repeatedly(act: Callable[[], object], pause_s: float) -> Iterator[None]:
     finally:
         stopping.set()
         thread.join()
+
+
+def _get(address: str, path: str) -> str:
+    """Return the body of a replica's answer."""
+    with closing(HTTPConnection(address, 9464, timeout=10)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().read().decode()
 
 
 def _fires(prometheus: Prometheus, name: str) -> bool:
