@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ from deploy.generate.labels import SOURCE
 
 DASHBOARDS = Path(__file__).parents[2] / "deploy/kubernetes/chart/files/dashboards"
 
-# Times that no expression contains, so that they identify substituted variables.
-RATE, POINT = timedelta(minutes=7), timedelta(minutes=3)
+# Texts that no expression contains, so that they identify substituted variables.
 MARKED = {
     **{name: f"<{name}>" for name in (*SOURCE, "instance", "stream", "window")},
     "__rate_interval": "7m",

@@ -81,14 +81,8 @@ def assert_exported(expr: str) -> None:
 
 
 def _children(node: Node) -> list[Node]:
-    if isinstance(node, promql_parser.Call):
-        return list(node.args)
-    if isinstance(node, promql_parser.MatrixSelector):
-        return [node.vector_selector]
-    if isinstance(node, promql_parser.BinaryExpr):
-        return [node.lhs, node.rhs]
-    inner = getattr(node, "expr", None)
-    return [] if inner is None else [inner]
+    parts = (getattr(node, name, None) for name in ("lhs", "rhs", "expr", "vector_selector"))
+    return [*(part for part in parts if part is not None), *getattr(node, "args", ())]
 
 
 def _walk(node: Node, above: tuple[Node, ...]) -> Iterator[tuple[Node, tuple[Node, ...]]]:

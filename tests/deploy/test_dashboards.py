@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import promql_parser
 import pytest
+import yaml
 from deploy.generate.grafana.dashboards import DRIFT, SERVICE
 from deploy.generate.labels import SOURCE
 
@@ -16,8 +17,6 @@ from tests.builders.baselines import HOSTILE_NAMES
 from tests.deploy import promql
 from tests.deploy.dashboards import (
     MARKED,
-    POINT,
-    RATE,
     colour,
     documents,
     expressions,
@@ -28,8 +27,7 @@ from tests.deploy.dashboards import (
     substitute,
     texts,
 )
-from tests.deploy.evaluation import REPLICA, assert_results, assert_series, series
-from tests.deploy.test_rules import ALERTS
+from tests.deploy.test_rules import ALERTS, promtool
 
 GRAFANAS_OWN = re.compile(r"__\w+")
 EACH = pytest.mark.parametrize("document", documents(), ids=lambda document: document["uid"])
@@ -75,20 +73,6 @@ def test_query_selects_exported_series_of_chosen_source():
             assert chosen.items() <= matchers.items(), f"{where}: {selector}"
 
 
-def test_every_range_uses_grafana_variable_and_counters_are_read_by_growth():
-    for where, expr in expressions():
-        for node, above in promql.nodes(expr):
-            if isinstance(node, promql_parser.MatrixSelector):
-                assert node.range == RATE, f"{where}: {node}"
-            if isinstance(node, promql_parser.VectorSelector):
-                assert node.offset in {None, RATE, POINT}, f"{where}: {node}"
-                call = above[-2] if len(above) > 1 else None
-                grows = isinstance(call, promql_parser.Call) and call.func.name in {"rate", "increase"}
-                assert grows or not node.name.endswith(("_total", "_bucket", "_sum", "_count")), (
-                    f"{where}: {node}"
-                )
-
-
 def test_legends_columns_and_links_use_labels_of_result():
     asking = [
         (target["expr"], target["legendFormat"] + json.dumps(panel["fieldConfig"]))
@@ -104,6 +88,65 @@ def test_legends_columns_and_links_use_labels_of_result():
         matches = re.findall(r"\{\{(\w+)\}\}|__field\.labels\.(\w+)", text)
         used = {name for match in matches for name in match if name}
         assert used <= promql.labels(substitute(expr, MARKED)), expr
+
+
+REPLICA = {"job": "driftgauge", "namespace": "ml", "instance": "a:9464"}
+
+
+def series(name: str, value: float, /, **labels: str) -> dict[str, str]:
+    """A constant series in the notation of promtool's unit tests."""
+    inside = ", ".join(f"{label}={json.dumps(text, ensure_ascii=False)}" for label, text in labels.items())
+    return {"series": f"{name}{{{inside}}}", "values": f"{value!r}x10"}
+
+
+def assert_results(
+    folder: Path, inputs: Sequence[Mapping[str, str]], expected: Sequence[tuple[str, float | None]]
+) -> None:
+    """Assert the results of expressions after five minutes.
+
+    Args:
+        folder: A folder for temporary files.
+        inputs: The scraped series.
+        expected: Expressions and the sum of each result; None for an empty result.
+    """
+    _assert_samples(
+        folder,
+        inputs,
+        [
+            (f"sum({expr})", [] if value is None else [{"labels": "{}", "value": value}])
+            for expr, value in expected
+        ],
+    )
+
+
+def assert_series(
+    folder: Path,
+    inputs: Sequence[Mapping[str, str]],
+    expr: str,
+    expected: Sequence[tuple[Mapping[str, str], float]],
+) -> None:
+    """Assert the labels and values of an expression's result after five minutes."""
+    samples = [
+        {"labels": series("", value, **labels)["series"], "value": value} for labels, value in expected
+    ]
+    _assert_samples(folder, inputs, [(expr, samples)])
+
+
+def _assert_samples(
+    folder: Path,
+    inputs: Sequence[Mapping[str, str]],
+    expected: Sequence[tuple[str, Sequence[Mapping[str, object]]]],
+) -> None:
+    path = folder / "values.test.yml"
+    test = {
+        "interval": "1m",
+        "input_series": list(inputs),
+        "promql_expr_test": [
+            {"expr": expr, "eval_time": "5m", "exp_samples": samples} for expr, samples in expected
+        ],
+    }
+    path.write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": [test]}))
+    promtool("test", "rules", path)
 
 
 CHOSEN = {"job": "driftgauge", "namespace": "ml", "stream": "clicks", "window": "1h"}
