@@ -31,8 +31,6 @@ def of_manifest():
     """Podman's options for the limits of the StatefulSet."""
     one = manifests.container(manifests.BASE)
     security, limits = one["securityContext"], one["resources"]["limits"]
-    assert (security["readOnlyRootFilesystem"], security["allowPrivilegeEscalation"]) == (True, False)
-    assert limits.keys() == {"memory"}
     memory = f"{limits['memory'].removesuffix('Mi')}m"
     dropped = [f"--cap-drop={each}" for each in security["capabilities"]["drop"]]
     user = manifests.pod(manifests.BASE)["spec"]["securityContext"]["runAsUser"]
@@ -43,7 +41,6 @@ def of_compose():
     """Podman's options for the limits of Compose."""
     service = OURS["driftgauge"]
     limits = service["deploy"]["resources"]["limits"]
-    assert service["read_only"]
     dropped = [f"--cap-drop={each}" for each in service["cap_drop"]]
     security = [f"--security-opt={each.removesuffix(':true')}" for each in service["security_opt"]]
     return confined(limits["memory"], limits["pids"], *dropped, *security, f"--cpus={limits['cpus']}")

@@ -15,6 +15,8 @@ from tests.builders.input_examples import DOCUMENT, FOLDER, read_table, sample_o
 from tests.builders.input_examples import SCHEMAS as EXAMPLE_SCHEMAS
 from tests.cli.command import run
 from tests.deploy.dockerfile import DOCKER, ROOT
+from tests.deploy.manifests import EXAMPLES
+from tests.deploy.servers import load
 from tests.harness.registry_server import serve_schemas
 from tests.processes import run_command
 from tests.tools.lock import pins
@@ -24,15 +26,18 @@ def check_settings(document):
     Draft202012Validator(json.loads(json_schemas()["settings.schema.json"])).validate(document)
 
 
-@pytest.mark.parametrize("path", [DOCKER / "driftgauge.yaml", *ROOT.glob("deploy/examples/**/*.yaml")])
-def test_schema_of_settings_accepts_our_files(path):
-    check_settings(yaml.safe_load(path.read_text("utf-8")))
+OURS = [
+    *(load(path) for path in (DOCKER / "driftgauge.yaml", *ROOT.glob("deploy/examples/**/*.yaml"))),
+    *(
+        yaml.safe_load(load(EXAMPLES / f"{values}.yaml")["config"])
+        for values in ("digits", "production", "strimzi-values")
+    ),
+]
 
 
-@pytest.mark.parametrize("name", ["digits", "production", "strimzi-values"])
-def test_schema_of_settings_accepts_configurations_of_charts_values(name):
-    values = yaml.safe_load((ROOT / f"deploy/kubernetes/examples/{name}.yaml").read_text("utf-8"))
-    check_settings(yaml.safe_load(values["config"]))
+@pytest.mark.parametrize("document", OURS)
+def test_schema_of_settings_accepts_our_files(document):
+    check_settings(document)
 
 
 STREAM = {"name": "s", "baseline": "b.safetensors", "windows": ["1h"]}

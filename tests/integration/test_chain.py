@@ -61,6 +61,17 @@ def count_first_half(case: Case, events: list[SourceEvent]) -> None:
         service.wait_for("the first half to be applied", lambda: case.final_counts() != {})
 
 
+Halfway = tuple[Case, list[SourceEvent], list[SourceEvent]]
+
+
+@pytest.fixture
+def halfway(tmp_path: Path, bootstrap: str) -> Halfway:
+    """A case that has counted the first half of its events, and both halves."""
+    case, (first, second) = make_case(tmp_path, bootstrap), make_halves()
+    count_first_half(case, first)
+    return case, first, second
+
+
 def test_shard_with_reset_offset_stops_alone_until_put_back(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap, STREAMS)
     halves = [make_halves(stream) for stream in STREAMS]
@@ -88,10 +99,8 @@ def test_shard_with_reset_offset_stops_alone_until_put_back(tmp_path: Path, boot
         assert service.chain_faults() == NO_CHAIN_FAULTS
 
 
-def test_missing_changelog_stops_its_shards_and_the_remedy_works(tmp_path: Path, bootstrap: str) -> None:
-    case = make_case(tmp_path, bootstrap)
-    first, second = make_halves()
-    count_first_half(case, first)
+def test_missing_changelog_stops_its_shards_and_the_remedy_works(halfway: Halfway) -> None:
+    case, first, second = halfway
     case.delete(case.changelog_topic)
     with case.serving() as service:
         service.wait_for("the shards to stop", lambda: len(service.logged(STOPPED)) == SHARDS)
@@ -104,12 +113,8 @@ def test_missing_changelog_stops_its_shards_and_the_remedy_works(tmp_path: Path,
         case.wait_for_counts(service, case.counts_of(first + second))
 
 
-def test_deleted_beginning_of_changelog_stops_its_shard_until_loss_is_accepted(
-    tmp_path: Path, bootstrap: str
-) -> None:
-    case = make_case(tmp_path, bootstrap)
-    first, second = make_halves()
-    count_first_half(case, first)
+def test_deleted_beginning_of_changelog_stops_its_shard_until_loss_is_accepted(halfway: Halfway) -> None:
+    case, _, second = halfway
     shard = shard_of("alpha", SHARDS)
     records = [record for record in case.read(case.changelog_topic) if record.partition() == shard]
     end = records[-1].offset() or 0
@@ -183,10 +188,8 @@ def run_topic_copy(action: str, case: Case, topic: str, records: str = "") -> st
     return done.stdout
 
 
-def test_copy_of_changelog_is_restored_by_its_own_offsets(tmp_path: Path, bootstrap: str) -> None:
-    case = make_case(tmp_path, bootstrap)
-    first, second = make_halves()
-    count_first_half(case, first)
+def test_copy_of_changelog_is_restored_by_its_own_offsets(halfway: Halfway) -> None:
+    case, first, second = halfway
     changelog, covered = run_topic_copy("read", case, case.changelog_topic), case.shard_positions()
     # The service goes on after the copy, before its state is lost.
     case.publish(second)
@@ -210,10 +213,8 @@ def test_copy_of_changelog_is_restored_by_its_own_offsets(tmp_path: Path, bootst
         wait_for_last_counts(case, service, first + second)
 
 
-def test_other_number_of_shards_counts_again_what_events_topic_holds(tmp_path: Path, bootstrap: str) -> None:
-    case = make_case(tmp_path, bootstrap)
-    first, second = make_halves()
-    count_first_half(case, first)
+def test_other_number_of_shards_counts_again_what_events_topic_holds(halfway: Halfway) -> None:
+    case, first, second = halfway
     tree = yaml.safe_load(case.config.read_text())
     tree["shards"] = SHARDS + 1
     tree["topics"]["internal"] = f"{case.name}.resized"
@@ -226,11 +227,9 @@ def test_other_number_of_shards_counts_again_what_events_topic_holds(tmp_path: P
 
 
 def test_service_moves_to_another_cluster_with_copies_of_events_and_results(
-    tmp_path: Path, bootstrap: str
+    halfway: Halfway, tmp_path: Path
 ) -> None:
-    former = make_case(tmp_path, bootstrap)
-    first, second = make_halves()
-    count_first_half(former, first)
+    former, first, second = halfway
     (tmp_path / "new").mkdir()
     with Broker() as broker:
         case = make_case(tmp_path / "new", broker.bootstrap)

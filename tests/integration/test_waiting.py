@@ -1,10 +1,11 @@
-"""What the service waits for: it says so, on page, API and `driftgauge status`, and SIGTERM ends it.
+"""What the service waits for: it says so, on page, API and `driftgauge status`. SIGTERM ends it at once.
 
 For partitions that cannot be written to, see `test_unwritable`; for a refused login, `test_secured`.
 """
 
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.harness.case import HOUR_MS, SHARDS, START_MS, Case, make_events
 from tests.harness.node import HOST, free_ports
 from tests.harness.service import ReplicaProcess, driftgauge
 from tests.harness.topics import TIMEOUT_S
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.broker
 
@@ -213,3 +214,41 @@ def test_cause_of_a_stall_is_told_by_a_page_that_counts_nothing(tmp_path: Path, 
         )
         service.kill()
         assert_told_alike(case, page, {"no_heartbeat": "no replica is known to serve count, windows"})
+
+
+PARTITIONS = 4
+
+
+def test_sigterm_leaves_the_groups_and_hands_over_at_once(tmp_path: Path, bootstrap: str) -> None:
+    # The group would keep a member that does not leave for 30 s.
+    case = Case(tmp_path, bootstrap, partitions=PARTITIONS, kafka={"session.timeout.ms": 30_000})
+    with case.serve() as leaving, case.serve() as staying:
+        for replica in (leaving, staying):
+            replica.wait_for("half", lambda each=replica: each.assigned_partitions() == PARTITIONS / 2)
+            replica.wait_until_ready()
+        assert case.members() == 4, "two of each group"
+        case.publish(case.on_every_partition(START_MS))
+        wait_for("both to count", lambda: leaving.counted() == staying.counted() == PARTITIONS / 2)
+
+        terminated_s = time.monotonic()
+        stopped_s = leaving.stop()
+        case.publish(case.on_every_partition(START_MS + 1))
+        ends = case.ends()
+        wait_for("all to be counted", lambda: case.positions() == ends)
+        took_s = time.monotonic() - terminated_s
+        staying.wait_for("the rest", lambda: staying.counted() == PARTITIONS / 2 + PARTITIONS)
+        assert case.members() == 2
+    # Supervisors wait 30 s.
+    assert stopped_s < 25
+    assert took_s < 25
+
+
+def test_replica_without_partitions_leaves_its_groups(tmp_path: Path, bootstrap: str) -> None:
+    case = Case(tmp_path, bootstrap, partitions=1, shards=1, kafka={"session.timeout.ms": 30_000})
+    with case.serve() as first, case.serve() as second:
+        for replica in (first, second):
+            replica.wait_until_ready()
+        wait_for("two of each group", lambda: case.members() == 4)
+        # At least one of its two consumers has nothing.
+        min(first, second, key=lambda each: each.assigned_partitions() + each.assigned_shards()).stop()
+        assert case.members() == 2
