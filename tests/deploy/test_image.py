@@ -3,17 +3,14 @@
 import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 
 import pytest
 
 from tests.deploy import manifests
-from tests.deploy.engine import build, build_later, container, resident_peak_mib, run_words, size_bytes
+from tests.deploy.engine import build, container, resident_peak_mib, size_bytes
 from tests.deploy.stack import OURS
 from tests.harness.case import HOUR_MS, START_MS, Case, make_events
-from tests.harness.roll_over import NAMES, make_case, roll_over
 from tests.harness.service import PATHS
-from tests.processes import run_command
 
 pytestmark = pytest.mark.stack
 
@@ -81,29 +78,3 @@ def test_image_serves_within_limits_and_ends_at_sigterm(image, limits, tmp_path,
     # What the manifest requests; the rest of the limit is for backlogs.
     assert peak_mib <= 256
     assert service.logged("stopped")
-
-
-def test_images_of_two_versions_replace_each_other_there_and_back(image, tmp_path, bootstrap):
-    tmp_path.chmod(0o755)
-    case = make_case(tmp_path, bootstrap)
-    options = [*of_manifest(), f"--volume={tmp_path}:{tmp_path}:ro", "--env=DRIFTGAUGE_REPLICA"]
-    with ExitStack() as containers:
-        earlier, later = (
-            {name: containers.enter_context(container(each, *options))[1] for name in NAMES}
-            for each in (image, build_later("further_fields"))
-        )
-        roll_over(case, earlier, later)
-
-
-def test_image_fits_baseline_within_limits(image, tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
-    out.chmod(0o777)
-    draw = "import numpy as np; np.save('vectors.npy', np.random.default_rng(0).normal(size=(800, 16)))"
-    options = [*of_compose(), f"--volume={out}:/work", "--workdir=/work"]
-    *words, name = run_words(image, *options)
-    run_command(*words, "--entrypoint=python", name, "-c", draw, check=True)
-    fit = ("baseline", "fit", "vectors.npy", "--stream", "a", "--clusters", "4", "--out", "a.safetensors")
-    done = run_command(*words, name, *fit)
-    assert done.returncode == 0, done.stderr
-    assert (out / "a.safetensors").exists()

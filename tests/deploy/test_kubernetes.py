@@ -87,12 +87,6 @@ def test_chart_passes_lint(where):
     run_helm("lint", "--strict", CHART, *VALUES[where])
 
 
-def test_packaged_chart_gives_the_same_manifests(tmp_path):
-    run_helm("package", CHART, "--destination", tmp_path)
-    package = tmp_path / f"driftgauge-{PROJECT['version']}.tgz"
-    assert run_helm("template", RELEASE, package, *VALUES[MONITORING]).stdout == output(*VALUES[MONITORING])
-
-
 def test_manifests_without_helm_are_output_of_chart():
     assert RENDERED.read_text() == document(), "run `python -m tests.deploy.manifests`"
 
