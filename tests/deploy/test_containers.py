@@ -1,9 +1,10 @@
-"""The image and the compose stack without an engine: what they are made of, and Kafka's own start."""
+"""The image, the compose stack and the workflows: what they are made of, and Kafka's own start."""
 
 import json
 import os
 import re
 import shlex
+import sys
 import zipfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -21,7 +22,7 @@ from driftgauge.cli import cli
 from driftgauge.config import load_settings
 from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, only, stages
 from tests.deploy.servers import load
-from tests.deploy.stack import DEMO, HELD_MIB, OURS, SERVICES, STACK, mounts
+from tests.deploy.stack import DEMO, FILE, HELD_MIB, OURS, SERVICES, STACK, mounts
 from tests.harness.jars import BrokerUnavailable, fetch_jars, find_java, kafka_version
 from tests.harness.node import LOG4J, Node, free_ports
 from tests.harness.topics import TIMEOUT_S, committed
@@ -66,6 +67,22 @@ def test_wheel_holds_package_and_licence_without_tests(tmp_path):
     package = {name for name in held if ".dist-info/" not in name}
     assert package == {str(path.relative_to(service)) for path in sources} | {"driftgauge/py.typed"}
     assert f"driftgauge-{PROJECT['version']}.dist-info/licenses/LICENSE" in held
+
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize(("schema", "files"), [("compose-spec", [FILE]), ("github-workflows", WORKFLOWS)])
+def test_files_match_schema(schema, files):
+    command = (sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+    done = run_command(*command)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_workflows_pin_every_action():
+    used = [name for path in WORKFLOWS for name in re.findall(r"uses: (?!\./)(.*)", path.read_text())]
+    # A tag can move, and the workflow of a release may publish.
+    assert [name for name in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", name)] == []
 
 
 EACH = pytest.mark.parametrize("name", SERVICES)

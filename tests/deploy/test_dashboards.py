@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -266,21 +267,20 @@ def verdict_gauges(verdict: str, **labels: str) -> list[dict[str, str]]:
     ]
 
 
+@cache
 def titled_panels(uid: str = DRIFT) -> dict[str, dict[str, Any]]:
     (found,) = (each for each in documents() if each["uid"] == uid)
     return {panel["title"]: panel for panel in flat(found) if panel["type"] != "row"}
 
 
-def asked(panel: Mapping[str, Any], name: str = "") -> str:
+def asked(title: str, name: str = "", uid: str = DRIFT, **chosen: str) -> str:
     """The expression of a displayed name on a panel, with substituted variables."""
-    return substitute(named(panel)[name], VARIABLES)
+    return substitute(named(titled_panels(uid)[title])[name], VARIABLES | chosen)
 
 
 @pytest.mark.stack
 def test_every_series_shows_expected_value(tmp_path: Path):
-    found = titled_panels()
-    expected = [(asked(found[title], name), value) for (title, name), (value, _) in SHOWN.items()]
-    assert_results(tmp_path, gauges(), expected)
+    assert_results(tmp_path, gauges(), [(asked(*gauge), value) for gauge, (value, _) in SHOWN.items()])
 
 
 @pytest.mark.stack
@@ -288,7 +288,7 @@ def test_every_series_shows_expected_value(tmp_path: Path):
 def test_clusters_have_their_names_beside_their_numbers(tmp_path: Path, name: str):
     of_window = {**REPLICA, "stream": "clicks", "window": "1h"}
     unnamed = series("driftgauge_window_cluster_ratio", 0.125, **of_window, cluster_id="12")
-    now = asked(titled_panels()[CLUSTERS], "share now")
+    now = asked(CLUSTERS, "share now")
     expected = [({"cluster_id": "3", "name": name}, 0.75), ({"cluster_id": "12"}, 0.125)]
     assert_series(tmp_path, [*gauges(name=name), unnamed], now, expected)
 
@@ -310,13 +310,10 @@ def test_marks_of_stream_and_of_all_stand_at_their_own_time_once(tmp_path: Path)
 
 @pytest.mark.stack
 def test_clusters_of_two_deployments_have_no_result(tmp_path: Path):
-    found = titled_panels()
-    elsewhere = gauges({**REPLICA, "namespace": "staging"})
-    by_cluster = [name for name in SHOWN if "cluster_id" in named(found[name[0]])[name[1]]]
+    by_cluster = [gauge for gauge in SHOWN if "cluster_id" in asked(*gauge)]
     assert len(by_cluster) == 4
-    of_both = VARIABLES | {"namespace": ".*"}
-    expected = [(substitute(named(found[title])[name], of_both), None) for title, name in by_cluster]
-    assert_results(tmp_path, [*gauges(), *elsewhere], expected)
+    both = [*gauges(), *gauges({**REPLICA, "namespace": "staging"})]
+    assert_results(tmp_path, both, [(asked(*gauge, namespace=".*"), None) for gauge in by_cluster])
 
 
 def test_every_drawn_gauge_has_expected_value_and_unit():
@@ -331,11 +328,9 @@ def test_every_drawn_gauge_has_expected_value_and_unit():
 
 @pytest.mark.stack
 def test_shard_with_two_owners_is_drawn_once(tmp_path: Path):
-    panel = titled_panels()["Divergence"]
     both = [*gauges(), *gauges({**REPLICA, "instance": "b"})]
-    assert_results(
-        tmp_path, both, [(asked(panel, "divergence"), 0.5), (asked(panel, "large above"), 0.126953125)]
-    )
+    expected = [(asked("Divergence", "divergence"), 0.5), (asked("Divergence", "large above"), 0.126953125)]
+    assert_results(tmp_path, both, expected)
 
 
 @pytest.mark.stack
@@ -343,7 +338,6 @@ def test_shard_with_two_owners_is_drawn_once(tmp_path: Path):
 def test_overview_shows_state_of_service(
     tmp_path: Path, title: str, name: str, exported: tuple[float, float], value: float, shade: str
 ):
-    panel = titled_panels(SERVICE)[title]
     more = {
         "up": {},
         "driftgauge_ready": {"condition": "count"},
@@ -354,8 +348,8 @@ def test_overview_shows_state_of_service(
         *(series(name, each, **replica, **more) for replica, each in zip(replicas, exported, strict=True)),
         *(series("driftgauge_topic_partitions", 3, **replica, topic="embeddings") for replica in replicas),
     ]
-    assert_results(tmp_path, inputs, [(asked(panel), value)])
-    assert colour(panel, value) == shade
+    assert_results(tmp_path, inputs, [(asked(title, uid=SERVICE), value)])
+    assert colour(titled_panels(SERVICE)[title], value) == shade
 
 
 @pytest.mark.stack
@@ -363,22 +357,22 @@ def test_overview_shows_state_of_service(
 def test_verdict_is_shown_with_name_and_colour(tmp_path: Path, verdict: Verdict):
     expected = []
     for title, name in VERDICT_PANELS.items():
-        (field,) = (each for each, expr in named(titled_panels()[title]).items() if "_verdict" in expr)
-        shown = texts(titled_panels()[title], field)
-        (code,) = (value for value, (text, _) in shown.items() if text == verdict)
-        assert shown[code][1] == COLOURS[verdict]
-        assert name in titled_panels()[title]["description"]
+        panel = titled_panels()[title]
+        (field,) = (each for each, expr in named(panel).items() if "_verdict" in expr)
+        (code,) = (value for value, (text, _) in texts(panel, field).items() if text == verdict)
+        assert texts(panel, field)[code][1] == COLOURS[verdict]
+        assert name in panel["description"]
         is_hidden = title == "Verdicts other than ok" and verdict is Verdict.OK
-        expected.append((asked(titled_panels()[title], field), None if is_hidden else code))
+        expected.append((asked(title, field), None if is_hidden else code))
     unjudged = int(verdict in {Verdict.INCOMPLETE, Verdict.MISFIT})
-    expected.append((asked(titled_panels()["Streams without a verdict"]), unjudged))
+    expected.append((asked("Streams without a verdict"), unjudged))
     assert_results(tmp_path, verdict_gauges(verdict), expected)
 
 
 @pytest.mark.stack
 def test_worst_verdict_of_two_jobs_is_shown(tmp_path: Path):
     panel = titled_panels()["Verdicts other than ok"]
-    ((legend, expr),) = named(panel).items()
+    (legend,) = named(panel)
     (code,) = (value for value, (text, _) in texts(panel, legend).items() if text == "drift")
-    both = substitute(expr, VARIABLES | {"job": ".+"})
-    assert_results(tmp_path, [*verdict_gauges("ok"), *verdict_gauges("drift", job="other")], [(both, code)])
+    expected = [(asked("Verdicts other than ok", legend, job=".+"), code)]
+    assert_results(tmp_path, [*verdict_gauges("ok"), *verdict_gauges("drift", job="other")], expected)

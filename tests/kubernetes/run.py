@@ -64,6 +64,7 @@ _PROGRAMS: Final = {
     "go": "golang-go",
     "openssl": "openssl",
     "ip": "iproute2",
+    "curl": "curl",
 }
 _INSIDE: Final = "--inside"
 _TOPIC: Final = "embeddings"
