@@ -241,15 +241,16 @@ class Story:
         """A changed configuration, with the baselines on a volume, replaces the pods one by one."""
         before = self._cluster.ready()
         self._move_baselines()
-        with timed("a changed configuration rolled out"), self._watching() as counts:
+        counts: list[int] = []
+        watching = _repeatedly(lambda: counts.append(len(self._cluster.ready())))
+        with timed("a changed configuration rolled out"), watching:
             self._upgrade(f"{self._config}commit_interval: 500ms\n")
             self._roll_out()
-        fewest = min(counts)
         after = self._cluster.ready()
         assert before.keys() == after.keys()
         assert not set(before.values()) & set(after.values())
-        assert fewest >= 1, fewest
-        say(f"           at least {fewest} of 2 replicas ready meanwhile")
+        assert min(counts) >= 1
+        say(f"           at least {min(counts)} of 2 replicas ready meanwhile")
 
     def mend(self) -> None:
         """A wrong configuration stops at the first pod; its correction heals it."""
@@ -281,7 +282,7 @@ class Story:
     def kill(self) -> None:
         """After a kill -9 the other replica, or the pod's next process, counts on."""
         name = f"{RELEASE}-0"
-        with self._publishing():
+        with _repeatedly(self._publish):
             held = wait_for("a replica with partitions", lambda: self._held(name))
             time.sleep(5)
             os.kill(_process_of(name), signal.SIGKILL)
@@ -299,7 +300,7 @@ class Story:
 
     def roll_over(self) -> None:
         """The next version replaces this one and back, under load; every live event was counted once."""
-        with timed("rolled over to the next version and back"), self._publishing():
+        with timed("rolled over to the next version and back"), _repeatedly(self._publish):
             for tag in (_NEXT, PROJECT["version"]):
                 self._upgrade(self._config, tag)
                 self._roll_out()
@@ -371,34 +372,21 @@ class Story:
         )
         return windows
 
-    @contextmanager
-    def _watching(self) -> Iterator[list[int]]:
-        """Yield a list that gets the number of ready replicas, time and again, until the context ends."""
-        counts: list[int] = []
-        with _repeatedly(lambda: counts.append(len(self._cluster.ready())), 0.2):
-            yield counts
-
-    @contextmanager
-    def _publishing(self) -> Iterator[None]:
-        """Publish events of now to all partitions until the context ends."""
-
-        def send() -> None:
-            now_ms = SYSTEM_CLOCK.wall_ms()
-            publication = Publication.spread(
-                topic=_TOPIC,
-                stream=LIVE_STREAM,
-                vectors=self._source.embed(self._source.draw(40, ImageQuality.CLEAN)),
-                start_ms=now_ms - 200,
-                span_ms=200,
-                disorder_ms=0,
-                seed=0,
-                model_version=MODEL_VERSION,
-            )
-            publish(self._producer, publication, rate=None)
-            self._live_events += len(publication.vectors)
-
-        with _repeatedly(send, 0.2):
-            yield
+    def _publish(self) -> None:
+        """Publish some events of now to all partitions."""
+        now_ms = SYSTEM_CLOCK.wall_ms()
+        publication = Publication.spread(
+            topic=_TOPIC,
+            stream=LIVE_STREAM,
+            vectors=self._source.embed(self._source.draw(40, ImageQuality.CLEAN)),
+            start_ms=now_ms - 200,
+            span_ms=200,
+            disorder_ms=0,
+            seed=0,
+            model_version=MODEL_VERSION,
+        )
+        publish(self._producer, publication, rate=None)
+        self._live_events += len(publication.vectors)
 
     def _termination_message(self) -> str:
         """Return why a container of the replicas ended last, empty while none has."""
@@ -434,12 +422,12 @@ class Story:
 
 
 @contextmanager
-def _repeatedly(act: Callable[[], object], pause_s: float) -> Iterator[None]:
-    """Act again and again, in a thread of its own, until the context ends."""
+def _repeatedly(act: Callable[[], object]) -> Iterator[None]:
+    """Act five times a second, or less often, in a thread of its own, until the context ends."""
     stopping = threading.Event()
 
     def loop() -> None:
-        while not stopping.wait(pause_s):
+        while not stopping.wait(0.2):
             act()
 
     thread = threading.Thread(target=loop)
