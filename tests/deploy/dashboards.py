@@ -19,7 +19,7 @@ MARKED = {
 }
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))")
-_LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), (?P<label>\w+)\)", re.DOTALL)
+_LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), \w+\)", re.DOTALL)
 
 
 def documents() -> list[dict[str, Any]]:
@@ -41,13 +41,6 @@ def substitute(text: str, values: Mapping[str, str]) -> str:
     return _VARIABLE.sub(lambda match: values[match[1] or match[2]], text)
 
 
-def variable_query(variable: Mapping[str, Any]) -> tuple[str, str]:
-    """The selector and the label of a variable's `label_values(selector, label)`."""
-    match = _LABEL_VALUES.fullmatch(variable["query"]["query"])
-    assert match is not None, variable["query"]["query"]
-    return match["selector"], match["label"]
-
-
 def panels() -> list[dict[str, Any]]:
     return [panel for document in documents() for panel in flat(document) if panel["type"] != "row"]
 
@@ -57,7 +50,8 @@ def expressions() -> Iterator[tuple[str, str]]:
     for document in documents():
         for variable in document["templating"]["list"]:
             if variable["type"] == "query":
-                yield f"variable {variable['name']}", substitute(variable_query(variable)[0], MARKED)
+                query = _LABEL_VALUES.fullmatch(variable["query"]["query"])
+                yield f"variable {variable['name']}", substitute(query["selector"], MARKED)
         for annotation in document["annotations"]["list"]:
             yield annotation["name"], substitute(annotation["expr"], MARKED)
         for panel in flat(document):

@@ -23,16 +23,6 @@ from tests.mutants.planted import changed_sources
 from tests.needed import required, skip_or_fail
 from tests.processes import run_command, run_required
 
-__all__ = [
-    "BASE_VARIABLE",
-    "build",
-    "build_later",
-    "container",
-    "resident_peak_mib",
-    "run_words",
-    "size_bytes",
-]
-
 # Not named like a setting: the service refuses a variable DRIFTGAUGE_… that it does not know.
 BASE_VARIABLE: Final = "TEST_IMAGE_BASE"
 _DEBIAN_BASE: Final = "localhost/driftgauge-base"

@@ -15,8 +15,6 @@ from typing import Final
 from tests.needed import skip_or_fail
 from tests.processes import Completed, run_command
 
-__all__ = ["cached", "run_helm", "tool"]
-
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "driftgauge"
 """What tests fetch or build once, by version."""
 

@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 
 from tests.deploy.engine import build, run_words
 from tests.harness.service import environment
-from tests.needed import skip_or_fail
+from tests.needed import required
 from tests.wheel import install
 
 ROOT = Path(__file__).parents[2]
@@ -103,9 +102,8 @@ def test_quick_start_shows_drift_from_empty_folder(
 
 
 def test_tutorial_ends_with_alert_that_names_the_window(tmp_path: Path, bootstrap: str) -> None:
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        reason = f"{', '.join(missing)} not found: `apt-get install -y prometheus prometheus-alertmanager`"
-        skip_or_fail(reason)
+    for tool in TOOLS:
+        required(tool, "prometheus prometheus-alertmanager")
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     stream = name_run("search-log")
     printed = run_document("service/docs/tutorial.md", "search-log", stream, tmp_path, bootstrap)

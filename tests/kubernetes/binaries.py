@@ -10,8 +10,6 @@ from typing import Any, Final
 from tests.deploy.helm import cached
 from tests.processes import run_required
 
-__all__ = ["COMPONENTS", "VERSION", "custom_resources", "kubernetes"]
-
 VERSION: Final = "v1.35.4"
 COMPONENTS: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
 

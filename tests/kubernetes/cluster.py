@@ -15,8 +15,6 @@ from tests.harness.process import ServerProcess
 from tests.processes import Completed, run_command
 from tests.waiting import wait_for
 
-__all__ = ["HOST", "NAMESPACE", "Cluster"]
-
 HOST: Final = "10.99.0.1"
 """The address of the node, and of everything that pods ask."""
 
@@ -55,6 +53,8 @@ class Cluster:
         self._programs = programs
         self._images = images
         self._resources = resources
+        self._kubeconfig = folder / "kubeconfig"
+        self._socket = folder / "containerd.sock"
 
     def start(self) -> None:
         """Start all servers, and wait until the node is ready."""
@@ -63,22 +63,16 @@ class Cluster:
         self._start_node()
         for resource in self._resources:
             self.kubectl("create", "--filename", str(resource))
-        # It fails, too, for one that has no condition yet.
-        established = ("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-        wait_for("the custom resources", lambda: self.kubectl(*established, check=False).returncode == 0)
-        wait_for("the node to be ready", lambda: "True" in self._ready_conditions("nodes"))
+        for kind, condition in (("crd", "Established"), ("nodes", "Ready")):
+            # It fails, too, for one that has no condition yet.
+            words = ("wait", f"--for=condition={condition}", kind, "--all", "--timeout=60s")
+            wait_for(
+                f"{kind} to be {condition}",
+                lambda words=words: self.kubectl(*words, check=False).returncode == 0,
+            )
         self.kubectl("create", "namespace", NAMESPACE)
         label = "pod-security.kubernetes.io/enforce=restricted"
         self.kubectl("label", "namespace", NAMESPACE, label)
-
-    def _ready_conditions(self, kind: str, *options: str) -> list[str]:
-        """Return the status of the condition Ready of each object."""
-        return [
-            condition["status"]
-            for item in self.get(kind, *options)["items"]
-            for condition in item["status"].get("conditions", ())
-            if condition["type"] == "Ready"
-        ]
 
     def _prepare_machine(self) -> None:
         """Set up the bridge of the pods, and what the kubelet and containerd expect of the machine."""
@@ -240,14 +234,6 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 
     def _run(self, name: str, command: Sequence[str | Path], answers: Sequence[str] | str) -> None:
         _Server(self.folder / name, command, answers).start()
-
-    @property
-    def _kubeconfig(self) -> Path:
-        return self.folder / "kubeconfig"
-
-    @property
-    def _socket(self) -> Path:
-        return self.folder / "containerd.sock"
 
     def kubectl(self, *words: str | Path, check: bool = True) -> Completed:
         """Run kubectl in the namespace of driftgauge."""
