@@ -1,7 +1,6 @@
 """Dead letters: written also where their topic or a client cannot take them, and sent back after a mend."""
 
 import ctypes
-import json
 import re
 from pathlib import Path
 
@@ -53,7 +52,7 @@ def test_refused_records_are_sent_back_once_and_counted(tmp_path: Path, bootstra
     ends = case.ends()
     wanted = {"is_sent": False, "sent": {}, "left": 0, "passed_by": [f"{topic}[0]@7"], "times": []}
     again = {"refused_again": {"unknown_stream": REFUSED + STRANGE}}
-    assert json.loads(dead_letters(case, *requeue, "--json")) == wanted | again
+    assert orjson.loads(dead_letters(case, *requeue, "--json")) == wanted | again
     # Nothing is sent before the mend, and nothing is left behind.
     unmended = dead_letters(case, *requeue, "--send")
     said = (f"would refuse them again: {REFUSED + STRANGE} unknown_stream", "sent none")
@@ -100,8 +99,8 @@ def test_refused_record_is_listed_shown_and_keeps_its_first_origin(tmp_path: Pat
         case.send(VALUE, key=KEY, partition=1, headers=[("trace", b"\xff")])
         service.wait_for("the dead letter", lambda: len(case.dead_letters()) == 1)
         record = {"topic": topic, "reason": "undecodable", "records": 1}
-        assert json.loads(dead_letters(case, "list", "--json")) == {"refused": [record]}
-        (as_json,) = json.loads(dead_letters(case, "show", "--json"))["records"]
+        assert orjson.loads(dead_letters(case, "list", "--json")) == {"refused": [record]}
+        (as_json,) = orjson.loads(dead_letters(case, "show", "--json"))["records"]
         assert (as_json["origin"], as_json["parts"][0]) == (f"{topic}[1]@0", ["key", "key"])
         assert as_json["parts"][-1] == ["value", VALUE.decode()]
         assert "undecodable        1" in dead_letters(case, "list")

@@ -93,8 +93,10 @@ class EventsTopic(TopicOwner):
         self.config.write_text(yaml.safe_dump({"kafka": self.kafka, **sections}))
 
     def run(self, *command: Any) -> Completed:
-        """Run a command on the topic."""
-        return run(*command, "--topic", self.name, "--config", self.config)
+        """Run a command on the topic; it must succeed."""
+        done = run(*command, "--topic", self.name, "--config", self.config)
+        assert done.returncode == 0, done.stderr
+        return done
 
 
 def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str) -> None:
@@ -102,7 +104,6 @@ def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str) ->
     topic.write_config()
     arguments = ("--stream", "images", "--clusters", 4)
     fit = topic.run("baseline", "fit", *RANGE, *arguments, "--label", "class", "--out", topic.baseline)
-    assert fit.returncode == 0, fit.stderr
     for said in (
         "2,880 events of stream images",
         "outside: 60 before, 60 after",
@@ -116,18 +117,15 @@ def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str) ->
 
     # The range of the topic is replayed with that baseline, hour by hour.
     replayed = topic.run("replay", *RANGE, "--json")
-    assert replayed.returncode == 0, replayed.stderr
     results = [json.loads(line) for line in replayed.stdout.splitlines()]
     assert [result["count"] for result in results] == [AN_HOUR] * HOURS
     assert sum(cluster["count"] for result in results for cluster in result["clusters"]) == HOURS * AN_HOUR
     assert "refused in total: 60 (" in replayed.stderr
     report = topic.run("report", *RANGE, "--json")
-    assert report.returncode == 0, report.stderr
     assert [window["count"] for window in json.loads(report.stdout)["windows"]] == [AN_HOUR] * HOURS
     # The topic goes on for long after the range.
     first_hour = (RANGE[0], RANGE[1], "--until", format_timestamp(MONDAY_MS + HOUR_MS), "--slack", "1s")
     replayed = topic.run("replay", *first_hour, "--json")
-    assert replayed.returncode == 0, replayed.stderr
     assert json.loads(replayed.stdout)["count"] == AN_HOUR
 
     # The same events in the order of partitions and offsets give the same baseline from a file.
@@ -166,7 +164,6 @@ def test_what_retention_has_deleted_is_said_with_both_times(tmp_path: Path, boot
     out = ("--stream", "images", "--clusters", 4, "--out", topic.baseline)
     fit, backtest = topic.run("baseline", "fit", *RANGE, *out), topic.run("backtest", *RANGE, "--json")
     for done in (fit, backtest):
-        assert done.returncode == 0, done.stderr
         said = f"warning: topic fit-cut begins at 2025-11-04T00:00:02Z, and the range at {RANGE[1]}: older"
         assert said in done.stderr
     said = f"warning: topic fit-cut holds no record from the warm_up of stream images, {RANGE[1]} to"
@@ -175,4 +172,4 @@ def test_what_retention_has_deleted_is_said_with_both_times(tmp_path: Path, boot
     assert "holds 0 scored windows of 1h, and it takes 20" in " ".join(timeline["warnings"])
     # From the first record that is left, nothing of the range is deleted.
     whole = topic.run("backtest", "--from", format_timestamp(MONDAY_MS + DAY_MS + HOUR_MS), *RANGE[2:])
-    assert (whole.returncode, "begins at" in whole.stderr) == (0, False)
+    assert "begins at" not in whole.stderr

@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
-from shutil import copyfile, which
+from shutil import copy, copyfile, which
 from typing import Any, Final
 
 import yaml
@@ -128,8 +128,7 @@ def prepare(folder: Path) -> None:
         (pause / "Dockerfile").write_text(
             'FROM scratch\nCOPY pause /pause\nUSER 65535\nENTRYPOINT ["/pause"]\n'
         )
-        (pause / "pause").write_bytes((programs / "pause").read_bytes())
-        (pause / "pause").chmod(0o755)
+        copy(programs / "pause", pause / "pause")
         run_required("buildah", "buildah", "build", "--format=docker", "--tag=localhost/pause:1", pause)
         images = ("localhost/pause:1", engine.build(), engine.build_later(_NEXT))
         archive = folder / "images.tar"
@@ -215,8 +214,7 @@ class Story:
             "streams": [{**stream, "baseline": f"baselines/{stream['baseline']}"} for stream in streams],
         }
         self._config = yaml.safe_dump(tree)
-        source = f"--from-file={folder}"
-        self._cluster.kubectl("create", "configmap", "driftgauge-baselines", source)
+        self._cluster.kubectl("create", "configmap", "driftgauge-baselines", f"--from-file={folder}")
         run_helm("package", CHART, "--destination", self._folder)
         with timed("installed, and both replicas ready"):
             self._upgrade(self._config)
@@ -285,18 +283,17 @@ class Story:
         with _repeatedly(self._publish):
             held = wait_for("a replica with partitions", lambda: self._held(name))
             time.sleep(5)
-            os.kill(_process_of(name), signal.SIGKILL)
-            killed = time.monotonic()
-            before = self._committed(held)
-            wait_for(
-                "every partition to be counted on",
-                lambda: all(now > then for now, then in zip(self._committed(held), before, strict=True)),
-            )
-            counted = time.monotonic()
-            wait_for("the pod to be ready again", lambda: self._restarts(name) == 1)
-            ready = time.monotonic()
-        say(f"{counted - killed:7.1f} s  from kill -9 until all partitions that it held are counted on")
-        say(f"{ready - killed:7.1f} s  from kill -9 to both replicas ready")
+            with timed("from kill -9 to both replicas ready"):
+                with timed("from kill -9 until all partitions that it held are counted on"):
+                    os.kill(_process_of(name), signal.SIGKILL)
+                    before = self._committed(held)
+                    wait_for(
+                        "every partition to be counted on",
+                        lambda: all(
+                            now > then for now, then in zip(self._committed(held), before, strict=True)
+                        ),
+                    )
+                wait_for("the pod to be ready again", lambda: self._restarts(name) == 1)
 
     def roll_over(self) -> None:
         """The next version replaces this one and back, under load; every live event was counted once."""
