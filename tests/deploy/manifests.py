@@ -91,8 +91,7 @@ def the(where: str, kind: str, name: str = RELEASE) -> dict[str, Any]:
 def pod(where: str) -> dict[str, Any]:
     """The pods' template: of the page in PAGE, of the replicas elsewhere."""
     kind, name = ("Deployment", f"{RELEASE}-page") if where == PAGE else ("StatefulSet", RELEASE)
-    template: dict[str, Any] = the(where, kind, name)["spec"]["template"]
-    return template
+    return the(where, kind, name)["spec"]["template"]
 
 
 def container(where: str) -> dict[str, Any]:

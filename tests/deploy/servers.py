@@ -57,8 +57,7 @@ class _MonitoringServer(ServerProcess):
     def get(self, path: str) -> bytes:
         """Return the body of an answer."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
-            body: bytes = answer.read()
-            return body
+            return answer.read()
 
     @property
     def _log(self) -> Path:
@@ -99,8 +98,7 @@ class Prometheus(_MonitoringServer):
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts, pending ones too."""
-        answer: list[dict[str, Any]] = json.loads(self.get("/api/v1/alerts"))["data"]["alerts"]
-        return answer
+        return json.loads(self.get("/api/v1/alerts"))["data"]["alerts"]
 
 
 class Alertmanager(_MonitoringServer):
@@ -115,8 +113,7 @@ class Alertmanager(_MonitoringServer):
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts, muted ones too."""
-        answer: list[dict[str, Any]] = json.loads(self.get("/api/v2/alerts"))
-        return answer
+        return json.loads(self.get("/api/v2/alerts"))
 
 
 @contextmanager

@@ -79,8 +79,7 @@ def _linked() -> str:
 
 
 def _download(module: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_go(Path(tempfile.gettempdir()), "mod", "download", "-json", module))
-    return found
+    return json.loads(_go(Path(tempfile.gettempdir()), "mod", "download", "-json", module))
 
 
 def _go(folder: Path, *words: str) -> str:

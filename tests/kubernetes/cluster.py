@@ -248,8 +248,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 
     def get(self, *words: str) -> dict[str, Any]:
         """Return what `kubectl get` finds."""
-        found: dict[str, Any] = json.loads(self.kubectl("get", *words, "--output=json").stdout)
-        return found
+        return json.loads(self.kubectl("get", *words, "--output=json").stdout)
 
     def describe(self) -> str:
         """Return what the cluster says of its pods and events, for a failure."""

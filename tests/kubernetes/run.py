@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from shutil import copy, copyfile, which
 from typing import Any, Final
 
 import yaml
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from deploy.demo.digits import (
     DAY_MS,
@@ -45,7 +46,7 @@ from tests.deploy.servers import Prometheus
 from tests.harness.broker import Broker
 from tests.harness.jars import fetch_jars
 from tests.harness.scrape import Scrape
-from tests.harness.topics import read
+from tests.harness.topics import committed, read
 from tests.kubernetes.binaries import VERSION, custom_resources, kubernetes
 from tests.kubernetes.cluster import HOST, Cluster
 from tests.output import say
@@ -159,7 +160,7 @@ def run(folder: Path) -> None:
     with Broker(settings=settings):
         admin = AdminClient(_CLIENT)
         admin.create_topics([NewTopic(_TOPIC, _PARTITIONS)])[_TOPIC].result(60)
-        story = Story(cluster, folder, admin)
+        story = Story(cluster, folder)
         steps = (
             story.accept_examples,
             story.install,
@@ -182,10 +183,9 @@ def run(folder: Path) -> None:
 class Story:
     """The steps, in their order."""
 
-    def __init__(self, cluster: Cluster, folder: Path, admin: AdminClient) -> None:
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
         self._cluster = cluster
         self._folder = folder
-        self._admin = admin
         self._source: TrafficSource = train_source()
         self._producer = Producer(_CLIENT)
         self._config = ""
@@ -282,16 +282,15 @@ class Story:
         name = f"{RELEASE}-0"
         with _repeatedly(self._publish):
             held = wait_for("a replica with partitions", lambda: self._held(name))
+            positions = partial(committed, _BOOTSTRAP, "driftgauge", _TOPIC, held, "read_uncommitted")
             time.sleep(5)
             with timed("from kill -9 to both replicas ready"):
                 with timed("from kill -9 until all partitions that it held are counted on"):
                     os.kill(_process_of(name), signal.SIGKILL)
-                    before = self._committed(held)
+                    before = positions()
                     wait_for(
                         "every partition to be counted on",
-                        lambda: all(
-                            now > then for now, then in zip(self._committed(held), before, strict=True)
-                        ),
+                        lambda: all(positions()[each] > before[each] for each in held),
                     )
                 wait_for("the pod to be ready again", lambda: self._restarts(name) == 1)
 
@@ -364,10 +363,7 @@ class Story:
         """Return a stream's windows on the page."""
         address, *_ = self._addresses()
         # Before the first window the answer has none.
-        windows: list[dict[str, Any]] = json.loads(_get(address, f"/api/v1/windows?stream={stream}")).get(
-            "windows", []
-        )
-        return windows
+        return json.loads(_get(address, f"/api/v1/windows?stream={stream}")).get("windows", [])
 
     def _publish(self) -> None:
         """Publish some events of now to all partitions."""
@@ -410,12 +406,6 @@ class Story:
         scrape = Scrape.parse(_get(pod["status"]["podIP"], "/metrics"))
         series = [dict(labels) for metric, labels in scrape.samples if metric == _POSITION]
         return [int(labels["partition"]) for labels in series if labels["topic"] == _TOPIC]
-
-    def _committed(self, partitions: list[int]) -> list[int]:
-        asked = ConsumerGroupTopicPartitions("driftgauge")
-        found = self._admin.list_consumer_group_offsets([asked])["driftgauge"].result(60).topic_partitions
-        offsets = {each.partition: each.offset for each in found if each.topic == _TOPIC}
-        return [offsets[partition] for partition in partitions]
 
 
 @contextmanager
