@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -387,31 +387,33 @@ def test_notice_links_to_dashboard_and_runbook(tmp_path: Path):
     assert "trials" not in json.dumps(received)
 
 
-def rendered(folder: Path, name: str, *alerts: tuple[str, str], **labels: str) -> str:
-    """The text that amtool renders from a template, for alerts given by state and summary."""
-    data = folder / "notice.json"
+OVER, FIRING = ("resolved", "gone"), ("firing", "there")
+OWNED = {"cluster": "eu", "stream": "clicks", "owner": "ada"}
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(
+    ("name", "status", "alerts", "labels", "text"),
+    [
+        ("title", "firing", (OVER, FIRING), {}, "[firing] there"),
+        ("dashboard", "firing", (OVER, FIRING), {}, f"{GRAFANA}/d/there"),
+        ("title", "resolved", (OVER, OVER), OWNED, "[resolved] eu: clicks (ada): gone (and 1 more)"),
+    ],
+)
+def test_template_names_firing_alert_and_cluster(
+    tmp_path: Path,
+    name: str,
+    status: str,
+    alerts: Sequence[tuple[str, str]],
+    labels: Mapping[str, str],
+    text: str,
+):
     told_of = [
         {"status": state, "labels": {}, "annotations": {"summary": summary, "dashboard": f"/d/{summary}"}}
         for state, summary in alerts
     ]
-    states = {state for state, _ in alerts}
-    status = "firing" if "firing" in states else "resolved"
+    data = tmp_path / "notice.json"
     data.write_text(json.dumps({"status": status, "alerts": told_of, "commonLabels": labels}))
-    return amtool(
-        "template",
-        "render",
-        f"--template.glob={ALERTMANAGER}/templates/*.tmpl",
-        f'--template.text={{{{ template "{name}" . }}}}',
-        f"--template.data={data}",
-    ).strip()
-
-
-@pytest.mark.stack
-def test_title_names_firing_alert_and_cluster(tmp_path: Path):
-    both = ("resolved", "gone"), ("firing", "there")
-    assert rendered(tmp_path, "driftgauge.title", *both) == "[firing] there"
-    assert rendered(tmp_path, "driftgauge.dashboard", *both) == f"{GRAFANA}/d/there"
-    over = ("resolved", "gone"), ("resolved", "too")
-    labels = {"cluster": "eu", "stream": "clicks", "owner": "ada"}
-    title = "[resolved] eu: clicks (ada): gone (and 1 more)"
-    assert rendered(tmp_path, "driftgauge.title", *over, **labels) == title
+    templates = f"--template.glob={ALERTMANAGER}/templates/*.tmpl"
+    shown = f'--template.text={{{{ template "driftgauge.{name}" . }}}}'
+    assert amtool("template", "render", templates, shown, f"--template.data={data}").strip() == text
