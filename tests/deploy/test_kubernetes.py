@@ -21,7 +21,6 @@ from driftgauge.telemetry import health
 from driftgauge.telemetry.metrics import METRICS
 from driftgauge.web.endpoints import health_routes, metrics_route
 from tests.deploy import promql
-from tests.deploy.dashboards import DASHBOARDS
 from tests.deploy.dockerfile import PROJECT, ROOT
 from tests.deploy.helm import run_helm
 from tests.deploy.manifests import (
@@ -54,7 +53,6 @@ from tests.harness.secured import USER, documented_rights
 
 pytestmark = pytest.mark.stack
 
-EVERYWHERE = tuple(VALUES)
 # The first version with a stable unhealthyPodEvictionPolicy, and the newest with schemas here.
 KUBERNETES = ("1.31", "1.37")
 # `kubectl apply` stores the object in an annotation; the annotations of an object have 256 KiB together.
@@ -62,7 +60,7 @@ APPLIED_BYTES = 262_144
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
-@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("where", VALUES)
 def test_every_core_object_matches_kubernetes_schema(where, version):
     core = [entry for entry in render(where) if not entry["apiVersion"].startswith(OPERATORS)]
     assert core
@@ -70,7 +68,7 @@ def test_every_core_object_matches_kubernetes_schema(where, version):
         assert kubernetes_validate.validate(entry, version, strict=True) == version
 
 
-@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("where", VALUES)
 def test_every_object_is_labelled_and_small_enough_to_apply(where):
     for entry in render(where):
         name = "driftgauge-page" if entry["metadata"]["name"] == f"{RELEASE}-page" else "driftgauge"
@@ -82,7 +80,7 @@ def test_every_object_is_labelled_and_small_enough_to_apply(where):
         assert "namespace" not in entry["metadata"]
 
 
-@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("where", VALUES)
 def test_chart_passes_lint(where):
     run_helm("lint", "--strict", CHART, *VALUES[where])
 
@@ -287,7 +285,8 @@ def test_config_maps_hold_dashboards_with_sidecar_label():
         for entry in every(MONITORING, "ConfigMap")
         if entry["metadata"]["labels"].get("grafana_dashboard") == "1"
     ]
-    assert ChainMap(*shown) == {path.name: path.read_text() for path in DASHBOARDS.glob("*.json")}
+    files = (CHART / "files/dashboards").glob("*.json")
+    assert ChainMap(*shown) == {path.name: path.read_text() for path in files}
 
 
 def test_rules_and_notices_are_generated_files():
