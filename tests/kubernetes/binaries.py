@@ -42,11 +42,12 @@ def _build(module: Path) -> Path:
 
 def custom_resources() -> list[Path]:
     """Return the files of the definitions of custom resources."""
-    found = []
-    for module, (folder, kinds) in _CUSTOM_RESOURCES.items():
-        files = [*(Path(_download(module)["Dir"]) / folder).glob("*.yaml")]
-        found += [file for file in files if file.stem.rpartition("_")[2] in kinds]
-    return found
+    return [
+        file
+        for module, (folder, kinds) in _CUSTOM_RESOURCES.items()
+        for file in (Path(_download(module)["Dir"]) / folder).glob("*.yaml")
+        if file.stem.rpartition("_")[2] in kinds
+    ]
 
 
 def _write_module(folder: Path) -> None:

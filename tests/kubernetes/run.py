@@ -218,7 +218,6 @@ class Story:
         run_helm("package", CHART, "--destination", self._folder)
         with timed("installed, and both replicas ready"):
             self._upgrade(self._config)
-            self._roll_out()
 
     def drift(self) -> None:
         """The demo's three weeks drift on the page as they should, and Prometheus fires the chart's alert."""
@@ -243,7 +242,6 @@ class Story:
         watching = _repeatedly(lambda: counts.append(len(self._cluster.ready())))
         with timed("a changed configuration rolled out"), watching:
             self._upgrade(f"{self._config}commit_interval: 500ms\n")
-            self._roll_out()
         after = self._cluster.ready()
         assert before.keys() == after.keys()
         assert not set(before.values()) & set(after.values())
@@ -253,7 +251,7 @@ class Story:
     def mend(self) -> None:
         """A wrong configuration stops at the first pod; its correction heals it."""
         before = self._cluster.ready()
-        self._upgrade(f"{self._config}no_such_key: 1\n")
+        self._upgrade(f"{self._config}no_such_key: 1\n", succeeds=False)
         message = wait_for("the first pod to end", self._termination_message)
         assert "no_such_key" in message
         time.sleep(20)
@@ -263,7 +261,6 @@ class Story:
         say("           a wrong configuration stopped at the first pod, whose description names the key")
         with timed("its correction healed the pod"):
             self._upgrade(self._config)
-            self._roll_out()
 
     def evict(self) -> None:
         """Of two evictions at once the second is refused."""
@@ -299,7 +296,6 @@ class Story:
         with timed("rolled over to the next version and back"), _repeatedly(self._publish):
             for tag in (_NEXT, PROJECT["version"]):
                 self._upgrade(self._config, tag)
-                self._roll_out()
         wait_for(
             "the live events to be counted",
             lambda: sum(each["count"] for each in self._windows(LIVE_STREAM)) == self._live_events,
@@ -338,7 +334,8 @@ class Story:
             self._cluster.kubectl("create", "--filename", file)
         self._baselines = "persistentVolumeClaim.claimName=baselines"
 
-    def _upgrade(self, config: str, tag: str = PROJECT["version"]) -> None:
+    def _upgrade(self, config: str, tag: str = PROJECT["version"], *, succeeds: bool = True) -> None:
+        """Install the chart with a configuration; wait for the pods, if they can become ready."""
         file = self._folder / "driftgauge.yaml"
         file.write_text(config)
         (package,) = self._folder.glob("*.tgz")
@@ -351,9 +348,8 @@ class Story:
         ]
         options = [f"--set={value}" for value in values]
         self._cluster.helm("upgrade", "--install", RELEASE, package, *options, f"--set-file=config={file}")
-
-    def _roll_out(self) -> None:
-        self._cluster.kubectl("rollout", "status", "statefulset", RELEASE, "--timeout=240s")
+        if succeeds:
+            self._cluster.kubectl("rollout", "status", "statefulset", RELEASE, "--timeout=240s")
 
     def _addresses(self) -> list[str]:
         pods = self._cluster.get("pods", "--selector=app.kubernetes.io/name=driftgauge")["items"]
