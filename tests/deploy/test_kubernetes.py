@@ -167,19 +167,23 @@ def test_autoscaler_keeps_number_of_replicas():
 def test_kafka_user_has_documented_rights_alone():
     _, user = yaml.safe_load_all((EXAMPLES / "strimzi.yaml").read_text())
     granted = {
-        (acl["resource"]["type"], acl["resource"]["name"], acl["resource"]["patternType"], operation)
+        (
+            acl["resource"]["type"].upper(),
+            acl["resource"]["patternType"].upper(),
+            acl["resource"]["name"],
+            right.upper(),
+        )
         for acl in user["spec"]["authorization"]["acls"]
-        for operation in acl["operations"]
+        for right in acl["operations"]
     }
-    kinds = {"topic": "topic", "group": "group", "transactional_id": "transactionalId"}
-    patterns = {"literal": "literal", "prefixed": "prefix"}
     documented = documented_rights(SimpleNamespace(name="driftgauge", events_topic="embeddings"))
+    # The same words, written otherwise.
     assert granted == {
         (
-            kinds[acl.restype.name.lower()],
+            acl.restype.name.replace("_", ""),
+            acl.resource_pattern_type.name.removesuffix("ED"),
             acl.name,
-            patterns[acl.resource_pattern_type.name.lower()],
-            acl.operation.name.title().replace("_", ""),
+            acl.operation.name.replace("_", ""),
         )
         for acl in documented
     }

@@ -57,13 +57,6 @@ def test_promtool_accepts_rules_and_example_configuration():
     promtool("check", "config", "--lint=all", "--lint-fatal", PROMETHEUS / "prometheus.yml")
 
 
-def test_example_configuration_reads_rules_and_names_their_job():
-    config = load(PROMETHEUS / "prometheus.yml")
-    assert [path.resolve() for glob in config["rule_files"] for path in PROMETHEUS.glob(glob)] == [RULES]
-    (job,) = (scrape["job_name"] for scrape in config["scrape_configs"])
-    assert set(re.findall(r'job="([^"]+)"', RULES.read_text("utf-8"))) == {job}
-
-
 def exclude_older_edge(text: str) -> str:
     """The rules with ranges that exclude a sample on the older edge, as Prometheus 3 evaluates them."""
     return RANGE.sub(lambda match: f"[{parse_duration(match[1]) - 1}ms{match[2] or ''}]", text)
