@@ -51,10 +51,9 @@ def nodes(expr: str) -> Iterator[tuple[Node, tuple[Node, ...]]]:
     yield from _walk(promql_parser.parse(expr), ())
 
 
-def selectors(expr: str) -> Iterator[tuple[Node, tuple[Node, ...]]]:
-    for node, above in nodes(expr):
-        if isinstance(node, promql_parser.VectorSelector):
-            yield node, above
+def selectors(expr: str) -> list[tuple[Node, tuple[Node, ...]]]:
+    """Every selector of an expression with its ancestors."""
+    return [each for each in nodes(expr) if isinstance(each[0], promql_parser.VectorSelector)]
 
 
 def is_aggregated(above: tuple[Node, ...]) -> bool:
@@ -63,15 +62,13 @@ def is_aggregated(above: tuple[Node, ...]) -> bool:
 
 def labels(expr: str) -> set[str]:
     """The labels that an expression's aggregations keep or that it sets; its result may have fewer."""
-    found = set()
-    for node, above in nodes(expr):
-        if isinstance(node, promql_parser.AggregateExpr) and node.modifier:
-            found |= set(node.modifier.labels)
-        if isinstance(node, promql_parser.Call) and node.func.name == "label_replace":
-            found.add(node.args[1].val)
-        if isinstance(node, promql_parser.VectorSelector) and not is_aggregated(above):
-            found |= series()[node.name]
-    return found
+    parts = [node for node, _ in nodes(expr)]
+    aggregations = [part for part in parts if isinstance(part, promql_parser.AggregateExpr)]
+    kept = [part.modifier.labels for part in aggregations if part.modifier]
+    calls = [part for part in parts if isinstance(part, promql_parser.Call)]
+    made = {part.args[1].val for part in calls if part.func.name == "label_replace"}
+    bare = [series()[selector.name] for selector, above in selectors(expr) if not is_aggregated(above)]
+    return made.union(*kept, *bare)
 
 
 def assert_exported(expr: str) -> None:

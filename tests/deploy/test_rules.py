@@ -43,12 +43,11 @@ EACH_RULE = pytest.mark.parametrize(
 )
 
 
-def cases() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def cases() -> list[tuple[str, list[dict[str, Any]]]]:
     """The evaluated alerts of all unit tests, with the instances expected to fire."""
-    for path in TESTS:
-        for group in load(path)["tests"]:
-            for case in group.get("alert_rule_test", ()):
-                yield case["alertname"], case["exp_alerts"]
+    groups = [group for path in TESTS for group in load(path)["tests"]]
+    evaluated = [case for group in groups for case in group.get("alert_rule_test", ())]
+    return [(case["alertname"], case["exp_alerts"]) for case in evaluated]
 
 
 @pytest.mark.stack
