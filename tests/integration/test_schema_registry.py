@@ -79,14 +79,12 @@ def test_only_partitions_that_need_a_new_schema_wait_for_registry(
         for partition in (0, 1):
             case.send(*avro, topic=of_avro, partition=partition)
             case.send(*protobuf, topic=of_protobuf, partition=partition)
-        counted = 5 * EVENTS
-        service.wait_for("both encodings to be counted", lambda: service.counted() == counted)
+        service.wait_for("both encodings to be counted", lambda: service.counted() == 5 * EVENTS)
         assert waiting(service) == 0
 
         # The registry answers for an id that it never gave: a dead letter, after a few seconds.
         case.send(unknown, *avro, topic=of_avro, partition=1)
-        counted += EVENTS
-        service.wait_for("the records after an unknown id", lambda: service.counted() == counted)
+        service.wait_for("the records after an unknown id", lambda: service.counted() == 6 * EVENTS)
         service.wait_for(
             "the dead letter", lambda: [each.value() for each in case.dead_letters()] == [unknown]
         )
@@ -96,15 +94,13 @@ def test_only_partitions_that_need_a_new_schema_wait_for_registry(
         case.send(*avro, topic=of_avro, partition=1)
         case.send(*protobuf, topic=of_protobuf, partition=0)
         case.publish(events)
-        counted += 3 * EVENTS
-        service.wait_for("all other partitions to be counted", lambda: service.counted() == counted)
+        service.wait_for("all other partitions to be counted", lambda: service.counted() == 9 * EVENTS)
         service.wait_for("one partition to wait", lambda: waiting(service) == 1)
         service.wait_for_log("the schema registry gives no schemas; the partitions that need them wait")
-        assert service.counted() == counted
+        assert service.counted() == 9 * EVENTS
         assert service.is_ready()
 
         registry.start()
-        counted += 2 * EVENTS
-        service.wait_for("the waiting partition to be counted", lambda: service.counted() == counted)
+        service.wait_for("the waiting partition to be counted", lambda: service.counted() == 11 * EVENTS)
         service.wait_for("no partition to wait", lambda: waiting(service) == 0)
         assert len(case.dead_letters()) == 1
