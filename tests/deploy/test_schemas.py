@@ -10,6 +10,7 @@ from deploy.generate.licences import document, licence_of
 from deploy.generate.schemas import json_schemas
 from jsonschema import Draft202012Validator, ValidationError
 
+from tests.builders.events import SCHEMAS
 from tests.builders.input_examples import DOCUMENT, FOLDER, read_table, sample_of, summary_of
 from tests.builders.input_examples import SCHEMAS as EXAMPLE_SCHEMAS
 from tests.cli.command import run
@@ -55,6 +56,17 @@ def test_schema_of_settings_accepts_our_files(document):
 def test_schema_of_settings_refuses_mistakes(wrong):
     with pytest.raises(ValidationError):
         check_settings(wrong)
+
+
+@pytest.mark.parametrize("name", ["event.v1", "window-result.v1", "settings"])
+def test_every_field_has_description(name):
+    document = load(SCHEMAS / f"{name}.schema.json")
+    definitions = [document, *document.get("$defs", {}).values()]
+    # A source may also be written as a text.
+    parts = [part for each in definitions for part in [each, *each.get("anyOf", ())]]
+    described = [part for part in parts if "properties" in part]
+    fields = [field for part in described for field in part["properties"].values()]
+    assert all(field.get("description") for field in [*described, *fields])
 
 
 OUTCOMES = read_table()
