@@ -40,13 +40,6 @@ MAPPING = {
 ACCEPTED, FILTERED, REJECTED = RecordOutcome
 
 
-class MappedRecord(FakeMessage):
-    """A message with a leader epoch, as a poll brings it."""
-
-    def leader_epoch(self):
-        return 3
-
-
 class Worker:
     """A count worker of two partitions without a broker, which has started at the committed offsets.
 
@@ -105,7 +98,7 @@ class Worker:
         """Process values at consecutive offsets of a partition."""
         self.worker.process(
             [
-                MappedRecord(content, partition=partition, offset=offset + index)
+                FakeMessage(content, partition=partition, offset=offset + index, leader_epoch=3)
                 for index, content in enumerate(values)
             ]
         )
@@ -239,7 +232,7 @@ def test_client_whose_partitions_say_why_they_wait_is_not_lost(worker, error):
     worker.unknown = {b"unknown"}
 
     def poll():
-        worker.worker.process([MappedRecord(b"unknown", partition=part, error=error) for part in (0, 1)])
+        worker.worker.process([FakeMessage(b"unknown", partition=part, error=error) for part in (0, 1)])
 
     read_for_two_minutes(worker, poll)
 
@@ -272,7 +265,7 @@ def test_record_on_which_the_code_fails_is_refused_and_the_others_counted(worker
 
 
 def end(offset):
-    return MappedRecord(None, offset=offset, error=KafkaError(KafkaError._PARTITION_EOF))
+    return FakeMessage(None, offset=offset, error=KafkaError(KafkaError._PARTITION_EOF))
 
 
 @pytest.mark.parametrize("ends_later", [0, 7])
@@ -309,7 +302,7 @@ def test_records_read_are_accepted_filtered_or_rejected(batches):
     for batch in batches:
         messages = []
         for partition, each in batch:
-            messages.append(MappedRecord(each, partition=partition, offset=offsets[partition]))
+            messages.append(FakeMessage(each, partition=partition, offset=offsets[partition]))
             offsets[partition] += 1
         worker.worker.process(messages)
     records, (_, rejected) = worker.commit()

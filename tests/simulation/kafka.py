@@ -50,12 +50,10 @@ class Stored(FakeMessage):
     """
 
     def __init__(self, at: int, epoch: int, append_ms: int, sent: "Sent | None", **content: Any) -> None:
-        super().__init__(offset=at, stamp=(TIMESTAMP_LOG_APPEND_TIME, append_ms), **content)
+        stamp = TIMESTAMP_LOG_APPEND_TIME, append_ms
+        super().__init__(offset=at, stamp=stamp, leader_epoch=epoch, **content)
         self.at, self.epoch, self.append_ms, self.sent = at, epoch, append_ms, sent
         self.kept_ms: int | None = None
-
-    def leader_epoch(self) -> int:
-        return self.epoch
 
 
 @dataclass(eq=False)
