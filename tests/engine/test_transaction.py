@@ -3,32 +3,32 @@
 import gc
 import threading
 import weakref
+from contextlib import suppress
+from functools import partial
 from itertools import count
 from unittest.mock import Mock
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from driftgauge.clock import Clock
 from driftgauge.core.commit_limit import MAX_COMMIT_BYTES, CommitLimit
 from driftgauge.engine.producer.deliveries import Deliveries
-from driftgauge.engine.producer.transaction import bounded
+from driftgauge.engine.producer.transaction import Transaction, bounded
 from driftgauge.errors import AuthorizationError, TransactionFailed
 from driftgauge.kafka import calls
 from tests.builders.clocks import ManualClock
 from tests.builders.messages import TOPIC, FakeMessage
-from tests.engine.transaction_fakes import (
-    BOUND_S,
-    COMMIT_STEPS,
-    FakeMember,
-    FakeProducer,
-    commit,
-    make_error,
-    started,
-    unstarted_transaction,
-)
 
-SEND, COMMIT = COMMIT_STEPS
+BOUND_S = 5.0
+SEND, COMMIT = COMMIT_STEPS = "send_offsets_to_transaction", "commit_transaction"
 ABORT = "abort_transaction"
+
+
+def make_error(code, **flags):
+    return KafkaError(code, "why", **flags)
+
+
 AWAY = make_error(KafkaError._TIMED_OUT, retriable=True)
 FENCED = make_error(KafkaError._FENCED, fatal=True)
 INVALID = make_error(KafkaError.INVALID_TXN_STATE, fatal=True)
@@ -83,10 +83,100 @@ FAILURES = [
 ]
 
 
+class FakeProducer:
+    """A producer whose calls fail with the errors given, one per call, and then succeed.
+
+    Partitions that are not `unwritable` take records; an abort purges the records of the others.
+
+    Attributes:
+        calls: The names of the calls, in order.
+        queue: The topic, the partition and the callback of each record that is not delivered yet.
+        errors: Errors that the next poll reports.
+    """
+
+    def __init__(self, unwritable=(), **failures):
+        self._failures = {name: [*errors] for name, errors in failures.items()}
+        self._unwritable = unwritable
+        self.calls, self.queue, self.errors = [], [], []
+
+    def __len__(self):
+        return len(self.queue)
+
+    def __getattr__(self, name):
+        """Return any other method: it may fail, and does nothing else."""
+        return partial(self._call, name)
+
+    def begin_transaction(self):
+        if "begin_transaction" in self.calls[-1:] or self.queue:
+            raise KafkaException(make_error(KafkaError._STATE))
+        self._call("begin_transaction")
+
+    def abort_transaction(self, _):
+        self._report(list(self.queue), make_error(KafkaError._PURGE_QUEUE))
+        self._call("abort_transaction")
+
+    def poll(self, _):
+        while self.errors:
+            self.on_error(self.errors.pop())
+
+    def produce(self, topic, *, partition, on_delivery, **_):
+        self.queue.append((topic, partition, on_delivery))
+
+    def flush(self, _):
+        self._report([record for record in self.queue if record[1] not in self._unwritable], None)
+        return len(self.queue)
+
+    def _call(self, name, *_):
+        self.calls.append(name)
+        if self._failures.get(name):
+            raise KafkaException(self._failures[name].pop(0))
+
+    def _report(self, records, error):
+        for record in records:
+            self.queue.remove(record)
+            topic, partition, on_delivery = record
+            on_delivery(error, FakeMessage(topic=topic, partition=partition))
+
+
+def unstarted_transaction(*producers, clock_ms=lambda: 1_000, monotonic=None, stopping=None):
+    """Return a transaction with these producers, one after the other, and the ids that they were asked for.
+
+    Its clock advances by a second at every reading unless one is given.
+    """
+    left, ids = [*producers], []
+
+    def make(transactional_id, on_error):
+        ids.append(transactional_id)
+        left[0].on_error = on_error
+        return left.pop(0)
+
+    clock = Clock(clock_ms, monotonic or count().__next__)
+    return Transaction(make, "id", clock, group="group", stopping=stopping or threading.Event()), ids
+
+
+def started(*producers, **clocks):
+    transaction, ids = unstarted_transaction(*producers, **clocks)
+    transaction.start(BOUND_S)
+    return transaction, ids
+
+
+def member_named(name):
+    """Return a consumer that is this member of its group."""
+    return Mock(**{"memberid.return_value": name})
+
+
+def commit(transaction, bound_s=BOUND_S):
+    """Commit one offset for a member, in a new transaction unless one is open."""
+    transaction.bind(member_named("member"))
+    with suppress(RuntimeError):
+        transaction.begin(BOUND_S)
+    transaction.commit([TopicPartition("t", 0, 1)], bound_s)
+
+
 @pytest.mark.parametrize(("failures", "raised", "text", "last_call"), [*FAILURES, *AUTHORIZATION])
 def test_failure_has_its_outcome(failures, raised, text, last_call):
     producer = FakeProducer(**failures)
-    transaction, factory = started(producer, FakeProducer())
+    transaction, ids = started(producer, FakeProducer())
     with pytest.raises(raised, match=text):
         commit(transaction)
     calls = [*producer.calls]
@@ -96,7 +186,7 @@ def test_failure_has_its_outcome(failures, raised, text, last_call):
         # An answer may still arrive, so the producer gets no further call.
         transaction.abort(BOUND_S)
         commit(transaction)
-        assert (producer.calls, factory.ids) == (calls, ["id", "id"])
+        assert (producer.calls, ids) == (calls, ["id", "id"])
 
 
 @pytest.mark.parametrize(
@@ -113,14 +203,14 @@ def test_failure_has_its_outcome(failures, raised, text, last_call):
 )
 def test_producer_is_replaced_after_a_lost_connection_alone(failures, reported, is_replaced):
     first = FakeProducer(**failures)
-    transaction, factory = started(first, FakeProducer(), monotonic=lambda: 0.0)
+    transaction, ids = started(first, FakeProducer(), monotonic=lambda: 0.0)
     transaction.begin(BOUND_S)
     first.errors = [] if reported is None else [make_error(reported)]
     epoch = transaction.epoch
     commit(transaction)
-    assert factory.ids == ["id"], "before the next transaction, not within this one"
+    assert ids == ["id"], "before the next transaction, not within this one"
     commit(transaction)
-    assert factory.ids == ["id"] * (1 + is_replaced)
+    assert ids == ["id"] * (1 + is_replaced)
     assert (transaction.epoch > epoch) == is_replaced
 
 
@@ -128,7 +218,7 @@ def test_producer_is_replaced_after_a_lost_connection_alone(failures, reported, 
 def test_hanging_call_loses_producer(step, monkeypatch):
     producer, release = FakeProducer(), threading.Event()
     setattr(producer, step, lambda *_: release.wait(10))
-    transaction, factory = unstarted_transaction(producer, FakeProducer())
+    transaction, ids = unstarted_transaction(producer, FakeProducer())
     for bound in ("HANGING_S", "CALL_S", "_LEAST_S"):
         monkeypatch.setattr(calls, bound, 0.05)
     with pytest.raises(TransactionFailed, match=rf"{step} did not return within 0\.05 s"):
@@ -136,7 +226,7 @@ def test_hanging_call_loses_producer(step, monkeypatch):
     monkeypatch.undo()
     release.set()
     commit(transaction)
-    assert factory.ids == ["id", "id"]
+    assert ids == ["id", "id"]
 
 
 def test_call_without_a_thread_says_which_limit_to_raise(monkeypatch):
@@ -151,7 +241,7 @@ def test_call_without_a_thread_says_which_limit_to_raise(monkeypatch):
 )
 def test_undelivered_records_abort_before_offsets_are_sent(abort, next_id):
     stuck, next_ = FakeProducer(unwritable={3, 5}, abort_transaction=abort), FakeProducer()
-    transaction, factory = started(stuck, next_)
+    transaction, ids = started(stuck, next_)
     transaction.begin(BOUND_S)
     for partition in (3, 5, 5):
         assert transaction.produce("t", partition, b"k", b"v")
@@ -162,7 +252,7 @@ def test_undelivered_records_abort_before_offsets_are_sent(abort, next_id):
     transaction.begin(BOUND_S)
     commit(transaction)
     # After the abort the first id stays busy until its markers can be written.
-    assert factory.ids == ["id", next_id]
+    assert ids == ["id", next_id]
     assert next_.calls[-1] == COMMIT
 
 
@@ -188,10 +278,10 @@ def test_failed_record_names_its_partition_unless_the_producer_failed(code, send
 @pytest.mark.parametrize("later_id", [None, "", "another member"])
 def test_former_member_commits_no_offsets(later_id):
     """Brokers accept offsets without a member, and of the member that rejoined after a loss."""
-    producer, member = FakeProducer(), FakeMember()
+    producer, member = FakeProducer(), member_named("member")
     transaction, _ = started(producer)
     transaction.bind(member)
-    member.member_id = later_id
+    member.memberid.return_value = later_id
     transaction.begin(BOUND_S)
     assert transaction.produce("t", 0, b"k", b"v")
     with pytest.raises(TransactionFailed, match=r"lost its place in its group group, .* repeats"):
@@ -212,33 +302,33 @@ def test_epoch_grows_with_every_producer_even_if_clock_steps_back():
 
 
 @pytest.mark.parametrize(
-    ("error", "failures", "ids"),
+    ("error", "failures", "asked"),
     [
         (make_error(KafkaError.CONCURRENT_TRANSACTIONS, retriable=True), 100, ["id", "id.1"]),
         (AWAY, 3, ["id"]),
     ],
     ids=["a busy id is replaced by another", "an unanswered producer is started again"],
 )
-def test_failed_start_is_repeated(error, failures, ids):
+def test_failed_start_is_repeated(error, failures, asked):
     first = FakeProducer(init_transactions=[error] * failures)
-    transaction, factory = unstarted_transaction(first, FakeProducer())
+    transaction, ids = unstarted_transaction(first, FakeProducer())
     with pytest.raises(TransactionFailed, match="init_transactions was not answered"):
         transaction.start(1.0)
     transaction.start(BOUND_S)
-    assert factory.ids == ids
+    assert ids == asked
     commit(transaction)
 
 
-def test_connection_lost_before_the_first_transaction_needs_no_other_producer():
-    first = FakeProducer()
-    first.init_transactions = lambda _: first.on_error(make_error(KafkaError._TRANSPORT))
-    transaction, factory = started(first, FakeProducer())
+def test_connection_lost_before_the_first_transaction_needs_no_other_producer(monkeypatch):
+    first, lost = FakeProducer(), make_error(KafkaError._TRANSPORT)
+    monkeypatch.setattr(first, "init_transactions", lambda _: first.on_error(lost))
+    transaction, ids = started(first, FakeProducer())
     commit(transaction)
-    assert factory.ids == ["id"]
+    assert ids == ["id"]
 
 
 def test_close_releases_the_producer_whose_successor_has_the_same_id():
-    transaction, factory = started(producer := FakeProducer(), FakeProducer())
+    transaction, ids = started(producer := FakeProducer(), FakeProducer())
     transaction.begin(BOUND_S)
     released = weakref.ref(producer)
     transaction.close()
@@ -246,7 +336,7 @@ def test_close_releases_the_producer_whose_successor_has_the_same_id():
     gc.collect()
     assert (released(), transaction.needs_producer) == (None, True)
     commit(transaction)
-    assert factory.ids == ["id", "id"]
+    assert ids == ["id", "id"]
 
 
 def test_stop_ends_the_waits_for_brokers():
