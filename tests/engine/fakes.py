@@ -2,46 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from tests.kafka.slow_admin import Answer
-
-
-@dataclass(frozen=True)
-class ProducedRecord:
-    """A record that was produced in a transaction."""
-
-    topic: str
-    partition: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, str | bytes | None]]
-
-
-class RecordingTransaction:
-    """Keeps the records produced.
-
-    Attributes:
-        sent: The records.
-        limit: The most bytes of a value and its headers that the client accepts.
-    """
-
-    def __init__(self) -> None:
-        self.sent: list[ProducedRecord] = []
-        self.limit = 1_000_000
-
-    def produce(self, topic, partition, key, value, headers=None) -> bool:
-        added = sum(len(part or b"") for header in headers or [] for part in header)
-        if len(value or b"") + added > self.limit:
-            return False
-        self.sent.append(ProducedRecord(topic, partition, key, value, list(headers or [])))
-        return True
-
-    def abort(self, bound_s) -> None:
-        self.sent = []
 
 
 class GroupConsumer:

@@ -136,15 +136,6 @@ LARGEST = 3.4028234663852886e38
 OVERFLOWING = content(UNIT, [-LARGEST, LARGEST, *[0.0] * (CLUSTERS - 2)])
 
 
-def test_records_are_reported_by_outcome_and_events_by_number(worker):
-    worker.process(SOUND, TWO, content(UNIT, op="d"), b"{", content(UNIT, [1.0]), None, OVERFLOWING)
-    assert worker.commit() == ({ACCEPTED: 2, FILTERED: 2, REJECTED: 3}, (3, 3))
-    rejections = sorted((each.row, each.reason, each.stream) for each in worker.rejections)
-    assert [row for row, *_ in rejections] == [3, 4, 6]
-    assert rejections[-1][1:] == (Reason.NON_FINITE, STREAM)
-    assert worker.position() == 7
-
-
 @pytest.mark.parametrize("vectors", [1, 100])
 def test_share_of_rejected_records_does_not_depend_on_their_vectors(vectors):
     metrics = build_telemetry(STREAM)

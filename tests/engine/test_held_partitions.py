@@ -18,22 +18,17 @@ from tests.engine.fakes import GroupConsumer, QuickAdmin
 FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
 
 
-class KnownTopics:
-    """The part of the topic watch that held partitions use."""
-
-    def __init__(self):
-        self.known = {TOPIC: EventsTopic("id-1", 2)}
-        self.known_s = float("inf")
-
-    def is_known_since(self, topic, since_s):
-        return topic in self.known and self.known_s >= since_s
-
-
 class Group:
-    """The partitions of a member whose group has committed offset 40 of both, in logs from 3 to 90."""
+    """The partitions of a member whose group has committed offset 40 of both, in logs from 3 to 90.
+
+    Attributes:
+        known_s: When the topic was last known to be there.
+    """
 
     def __init__(self):
-        self.clock, self.topics, self.admin = ManualClock(), KnownTopics(), QuickAdmin(3, 90)
+        self.clock, self.admin, self.known_s = ManualClock(), QuickAdmin(3, 90), float("inf")
+        self.topics = Mock(known={TOPIC: EventsTopic("id-1", 2)})
+        self.topics.is_known_since.side_effect = lambda _, since_s: self.known_s >= since_s
         self.committed = {0: (40, "id-1"), 1: (40, "id-1")}
         self.consumer = GroupConsumer(self.committed)
         self.telemetry = Mock(spec=RoleTelemetry)
@@ -74,13 +69,13 @@ def group():
 
 def test_records_count_once_topic_is_known_since_client_was_given_position(group):
     """It may have been created again, and the client be given a position of the new log."""
-    group.topics.known_s = group.clock.monotonic_s
+    group.known_s = group.clock.monotonic_s
     group.held.assign([FIRST])
     group.clock.advance(0.1)
     assert group.step() == [FIRST]
     for _ in range(2):
         assert group.held.reading == []
-        group.topics.known_s = group.clock.monotonic_s
+        group.known_s = group.clock.monotonic_s
         group.step()
         assert group.held.reading == group.held.started
         # What a pause has held back is given to the client again.

@@ -28,13 +28,7 @@ from tests.builders.clocks import MONDAY_MS, SECOND_MS, ManualClock
 from tests.builders.messages import FakeMessage
 from tests.engine.fakes import GroupConsumer, QuickAdmin
 from tests.engine.parts import SPECS, STREAM, build_settings
-
-
-def answered():
-    """The settings of the changelog are as they must be."""
-    answer: Future[None] = Future()
-    answer.set_result(None)
-    return answer
+from tests.simulation.replicas import sound
 
 
 def commit_of(number, shards):
@@ -47,7 +41,7 @@ def commit_of(number, shards):
 class Shards:
     """A worker of WINDOWS whose shards are assigned, over logs that end at an offset."""
 
-    def __init__(self, end, check_settings=answered, offsets=None):
+    def __init__(self, end, check_settings=sound, offsets=None):
         self.clock, self.admin = ManualClock(), QuickAdmin(0, end)
         self.telemetry, self.transaction = MagicMock(spec=RoleTelemetry), Mock()
         self.changelog = Mock(consume=Mock(return_value=[]))
@@ -80,25 +74,26 @@ class Shards:
         self.worker.step(1.0)
         return [each.partition for each in self.transaction.commit.call_args.args[0]]
 
-    def read_for_two_minutes(self):
-        for _ in range(25):
-            self.clock.advance(5)
+    def poll_without_records(self, times=25, every_s=5):
+        """Let the worker work for two minutes, or so many times."""
+        for _ in range(times):
+            self.clock.advance(every_s)
             self.worker.process([])
             self.worker.step(1.0)
 
 
 def test_client_that_gives_no_changelog_is_lost():
     with pytest.raises(ClientLost, match=r"changelog.*\[0\], .*changelog.*\[1\]"):
-        Shards(end=9).read_for_two_minutes()
+        Shards(end=9).poll_without_records()
 
 
 def test_client_that_gives_no_partial_is_lost():
     shards = Shards(end=0)
-    shards.read_for_two_minutes()
+    shards.poll_without_records()
     assert shards.telemetry.started.call_count == 2
     shards.admin.end = 9
     with pytest.raises(ClientLost, match=r"partials.*\[0\], .*partials.*\[1\]"):
-        shards.read_for_two_minutes()
+        shards.poll_without_records()
     shards.telemetry.read_to.assert_called_with(shards.partials, 1, position=0, end=9)
 
 
@@ -107,7 +102,7 @@ def test_client_that_gives_no_partial_is_lost():
 )
 def test_invalid_partial_stops_its_shard_alone(caplog, part, reason):
     shards = Shards(end=0)
-    shards.read_for_two_minutes()
+    shards.poll_without_records()
     shards.worker.process([FakeMessage(part, topic=shards.partials, partition=1, offset=7)])
     assert shards.read_commit(2) == [0]
     (stopped,) = (record for record in caplog.records if hasattr(record, "reason"))
@@ -119,7 +114,7 @@ def test_invalid_partial_stops_its_shard_alone(caplog, part, reason):
 @pytest.mark.parametrize("topic", ["windows", "changelog"])
 def test_record_that_no_topic_takes_stops_its_shard_alone(caplog, topic):
     shards = Shards(end=0)
-    shards.read_for_two_minutes()
+    shards.poll_without_records()
     shard, key = shard_of(STREAM, shards.shards), f"{STREAM}/1s/2025-11-03T00:00:00Z".encode()
     at = ("w", 9) if topic == "windows" else (shards.changelog_topic, shard)
     shards.worker.handle_failure(TransactionFailed("raise max.message.bytes of it", too_large={at: key}))
@@ -137,14 +132,11 @@ def test_shard_waits_for_the_offset_that_its_changelog_covers(caplog, heals):
     shards.changelog.consume.return_value = [
         FakeMessage(position, key=encode_key(PositionKey()), partition=shard, offset=1) for shard in (0, 1)
     ]
-    for _ in range(8):
-        shards.worker.process([])
-        shards.worker.step(1.0)
-        shards.clock.advance(1)
+    shards.poll_without_records(8, every_s=1)
     assert shards.telemetry.started.call_count == 1
     if heals:
         offsets[0] = (2, "")
-    shards.read_for_two_minutes()
+    shards.poll_without_records()
     assert shards.telemetry.started.call_count == 1 + heals
     assert ("committed 1: the offsets were reset" in str([vars(each) for each in caplog.records])) != heals
 
@@ -164,7 +156,7 @@ def test_tally_of_another_length_than_its_scheme_stops_its_shard(caplog, segment
             *((shard, *position) for shard in (0, 1)),
         )
     ]
-    shards.read_for_two_minutes()
+    shards.poll_without_records()
     reasons = [record.reason for record in caplog.records if record.levelname == "ERROR"]
     named = f"restore of driftgauge.g.changelog.2[0]: the changelog record {pane.decode()} is malformed ("
     assert [named in reason for reason in reasons] == [True] * stopped
@@ -200,7 +192,7 @@ def test_changelog_without_some_keys_stops_its_shard_until_loss_is_accepted(
             encode_value(ShardPosition(2, 2, MONDAY_MS)), key=encode_key(PositionKey()), partition=1, offset=1
         )
     ]
-    shards.read_for_two_minutes()
+    shards.poll_without_records()
     reasons = " ".join(record.reason for record in caplog.records if hasattr(record, "reason"))
     assert ("holds 2 keys, and held" in reasons) is stopped
     assert reason in reasons
@@ -223,9 +215,7 @@ def test_acceptance_for_shard_without_state_is_deleted(caplog):
         FakeMessage(value, key=key, partition=0, offset=1),
         FakeMessage(None, key=b"gone", partition=1, offset=1),
     ]
-    for _ in range(5):
-        shards.worker.process([])
-        shards.worker.step(1.0)
+    shards.poll_without_records(5)
     assert shards.read_commit(0) == [0, 1]
     written = dict(call.args[2:4] for call in shards.transaction.produce.call_args_list if call.args[1] == 0)
     assert written[key] is None
@@ -234,15 +224,10 @@ def test_acceptance_for_shard_without_state_is_deleted(caplog):
 
 
 def test_restores_share_one_answer_about_settings():
-    asked = []
-
-    def ask():
-        asked.append(1)
-        return answered()
-
+    ask = Mock(side_effect=sound)
     shards = Shards(0, ask)
-    shards.read_for_two_minutes()
-    assert (shards.telemetry.started.call_count, len(asked)) == (2, 1)
+    shards.poll_without_records()
+    assert (shards.telemetry.started.call_count, ask.call_count) == (2, 1)
 
 
 @pytest.mark.parametrize("error", [StateError("cleanup.policy=compact,delete"), BrokerError("away")])
@@ -250,8 +235,8 @@ def test_settings_of_changelog_are_checked_at_each_restore(caplog, error):
     refused: Future[None] = Future()
     refused.set_exception(error)
     answers = [refused, refused]
-    shards = Shards(0, lambda: answers.pop() if answers else answered())
-    shards.read_for_two_minutes()
+    shards = Shards(0, lambda: answers.pop() if answers else sound())
+    shards.poll_without_records()
     stopped = [record.reason for record in caplog.records if hasattr(record, "reason")]
     assert len(stopped) == (2 if isinstance(error, StateError) else 0)
     assert shards.telemetry.started.call_count == 2 - len(stopped)
@@ -261,7 +246,7 @@ def test_settings_of_changelog_are_checked_at_each_restore(caplog, error):
 @pytest.mark.parametrize("error", [KeyError("a fault of ours"), StateError("odd")])
 def test_shard_on_which_the_code_fails_stops_alone(fails, error):
     shards = Shards(end=0)
-    shards.read_for_two_minutes()
+    shards.poll_without_records()
     assert shards.read_commit(0) == [0, 1]
     if fails == "show":
         shards.telemetry.show.side_effect = [error, *[None] * 5]
