@@ -274,7 +274,6 @@ def gauges_check(changes: dict[str, float | None], other: str = "") -> Check:
         ("driftgauge_window_slow_drift_ratio", 1),
         ("driftgauge_window_verdict", 6),
         ("driftgauge_window_cluster_ratio", 2),
-        ("driftgauge_window_cluster_contribution", 2),
     ],
 )
 def test_wrong_gauges_fail(name: str, series: int, value: float | None) -> None:
