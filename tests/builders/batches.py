@@ -24,17 +24,12 @@ def at(hours: float, cluster: int = 0) -> tuple[int, int]:
     return MONDAY_MS + round(hours * HOUR_MS), cluster
 
 
-def build_partitions(number: int) -> list[Partition]:
-    """Return the partitions of a topic."""
-    return [("embeddings", index) for index in range(number)]
-
-
 def partitions_of(sizes: Mapping[str, int]) -> list[Partition]:
     """Return all partitions of topics with these numbers of partitions."""
     return [(topic, index) for topic, size in sizes.items() for index in range(size)]
 
 
-HOME, AWAY = build_partitions(2)
+HOME, AWAY = partitions_of({"embeddings": 2})
 
 
 def build_tally(*counts: int, reference: Reference = FIRST, outliers: int = 0) -> NDArray[np.int64]:

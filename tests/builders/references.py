@@ -28,6 +28,8 @@ COMPONENTS = 2
 def build_reference(name: str = "first", *, shift: int = 0, count: int = 100, **changes: Any) -> Reference:
     """Return a baseline whose centroids are the unit vectors: unit vector i is of cluster i + `shift`."""
     counts = np.rint(SHARES * count).astype(np.int64)
+    hashes = hash_vectors(np.eye(CLUSTERS, dtype=np.float32))
+    hash_counts = np.bincount(hashes, np.roll(counts, -shift), minlength=HASH_BINS).astype(np.int64)
     fields = {
         "baseline_id": "sha256:" + hashlib.sha256(name.encode()).hexdigest(),
         "centroids": Centroids(
@@ -40,7 +42,7 @@ def build_reference(name: str = "first", *, shift: int = 0, count: int = 100, **
         "projection": build_projection(shift),
         "cluster_means": np.zeros((CLUSTERS, COMPONENTS)),
         "mean": np.zeros(COMPONENTS),
-        "arrays": build_arrays(count_unit_hashes(np.roll(counts, -shift))),
+        "arrays": build_arrays(hash_counts),
         "overdispersion": None,
         "overdispersion_ms": HOUR_MS if changes.get("overdispersion") else None,
         "segments": (),
@@ -67,13 +69,6 @@ def build_moments(*spreads: tuple[float, ...] | None) -> NDArray[np.float64]:
 def build_segment_arrays(outliers: int = 0, spreads: Spreads = ()) -> dict[str, NDArray[Any]]:
     """Return the arrays of a segment's statistics."""
     return {"outliers": np.array(outliers), "spread_moments": build_moments(*spreads)}
-
-
-def count_unit_hashes(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the number of events of each hash, (128,) int64, for this number of each unit vector."""
-    hashes = np.zeros(HASH_BINS, np.int64)
-    np.add.at(hashes, hash_vectors(np.eye(CLUSTERS, dtype=np.float32)), counts)
-    return hashes
 
 
 def build_projection(shift: int = 0) -> Projection:

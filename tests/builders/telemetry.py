@@ -136,9 +136,9 @@ def build_shard(
     return state
 
 
-def build_busy_shard() -> ShardState:
-    """Return a shard for which every window gauge has a series."""
-    return build_shard(
+def show_busy_shard(telemetry: Telemetry) -> None:
+    """Let the role windows hold and export the shard of `images`, with a series of every window gauge."""
+    state = build_shard(
         build_result(
             missing=(HOME,),
             published_ms=DAY_MS * 2,
@@ -159,13 +159,9 @@ def build_busy_shard() -> ShardState:
         matches=["clip-*"],
         watermark_ms=DAY_MS * 2 - 30_000,
     )
-
-
-def show_busy_shard(telemetry: Telemetry) -> None:
-    """Let the role windows hold and export the shard of `images`."""
     windows = RoleTelemetry(telemetry, Role.WINDOWS, SHARDS)
     windows.shards_held([IMAGES])
-    windows.show(IMAGES, build_busy_shard())
+    windows.show(IMAGES, state)
 
 
 def build_busy_telemetry() -> Telemetry:

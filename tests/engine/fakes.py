@@ -1,12 +1,12 @@
 """Fakes of Kafka clients that several tests share."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from typing import Any
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from tests.kafka.slow_admin import Answer
+from tests.kafka.slow_admin import Answer, Answers, SlowAdmin
 
 
 class GroupConsumer:
@@ -47,25 +47,19 @@ class GroupConsumer:
         self.sought.append((partition.topic, partition.partition, partition.offset, partition.leader_epoch))
 
 
-class QuickAdmin:
-    """A fake of both the admin client and its `SharedAdmin`, which answers at once.
+class QuickAdmin(SlowAdmin):
+    """An admin client that answers at once.
 
     Attributes:
         begin, end: The beginning and the end of every log.
     """
 
     def __init__(self, begin: int = 0, end: int = 0) -> None:
+        super().__init__()
         self.begin, self.end = begin, end
-        self.client = self
 
-    def renew(self) -> None:
-        pass
-
-    def list_offsets(
-        self, asked: Mapping[TopicPartition, OffsetSpec], **_: object
-    ) -> dict[TopicPartition, Future[Answer]]:
-        answers: dict[TopicPartition, Future[Answer]] = {at: Future() for at in asked}
-        for at, spec in asked.items():
-            is_earliest = spec is OffsetSpec.earliest()
-            answers[at].set_result(Answer(self.begin if is_earliest else self.end))
+    def list_offsets(self, partitions: Mapping[TopicPartition, OffsetSpec], **options: Any) -> Answers:
+        answers = super().list_offsets(partitions, **options)
+        for at, spec in partitions.items():
+            answers[at].set_result(Answer(self.begin if spec is OffsetSpec.earliest() else self.end))
         return answers

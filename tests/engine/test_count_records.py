@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from unittest.mock import MagicMock, Mock
+from unittest.mock import DEFAULT, MagicMock, Mock
 
 import numpy as np
 import pytest
@@ -56,12 +56,14 @@ class Worker:
         self.telemetry = telemetry or MagicMock(spec=RoleTelemetry)
         mapping = MAPPING | {"timestamp": timestamp or MAPPING["timestamp"]}
         (reader,) = build_readers({TOPIC: InputSettings.model_validate(mapping)}).values()
+        decode = Mock(wraps=reader._encoding.decode_mapped, side_effect=self._require_known)
+        reader._encoding.decode_mapped = decode
         self.worker = CountWorker(
             build_settings(
                 {"bootstrap.servers": "a:1", "group.id": "g"}, windows="w", letters="l", events=TOPIC
             ),
             SPECS,
-            Decoder(CONTRACTS, lead_ms=0, readers={TOPIC: self._read_with(reader)}),
+            Decoder(CONTRACTS, lead_ms=0, readers={TOPIC: reader}),
             consumer=self.consumer,
             admin=QuickAdmin(end=100),
             transaction=Mock(producer="p", epoch=0),
@@ -83,16 +85,10 @@ class Worker:
             self.worker.step(1.0)
         return self.consumer.log[logged:]
 
-    def _read_with(self, reader):
-        decode = reader._encoding.decode_mapped
-
-        def decode_mapped(record):
-            if record.value() in self.unknown:
-                raise self.error
-            return decode(record)
-
-        reader._encoding.decode_mapped = decode_mapped
-        return reader
+    def _require_known(self, record):
+        if record.value() in self.unknown:
+            raise self.error
+        return DEFAULT
 
     def process(self, *values, partition=0, offset=0):
         """Process values at consecutive offsets of a partition."""

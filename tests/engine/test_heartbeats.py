@@ -30,41 +30,33 @@ def test_name_of_a_replica_is_its_own(monkeypatch, configured, name):
 
 
 class RefusingProducer:
-    """A producer of a topic that is missing; then its leader takes nothing, refuses, or takes all.
+    """A producer of a topic that is missing; then its leader takes nothing, refuses, and takes all.
 
     Attributes:
         values: What the leader has taken.
     """
 
     def __init__(self):
-        self.outcomes = ["missing", "silent", "refused", "taken"]
-        self.values = []
-        self._waiting = []
+        self._topics = iter([{}])
+        self._outcomes = ["silent", KafkaError(KafkaError.NOT_ENOUGH_REPLICAS)]
+        self._waiting, self.values = [], []
 
     def list_topics(self, timeout):
-        is_missing = self.outcomes[0] == "missing"
-        self.outcomes = self.outcomes[is_missing:]
-        return SimpleNamespace(topics={} if is_missing else {TOPIC: None})
+        return SimpleNamespace(topics=next(self._topics, {TOPIC: None}))
 
     def produce(self, topic, value, key, on_delivery):
         self._waiting.append((value, on_delivery))
 
     def flush(self, timeout):
-        outcome = self.outcomes[0]
-        if outcome != "silent":
-            self._deliver(KafkaError(KafkaError.NOT_ENOUGH_REPLICAS) if outcome == "refused" else None)
+        outcome = self._outcomes.pop(0) if self._outcomes else None
+        while self._waiting and not isinstance(outcome, str):
+            value, on_delivery = self._waiting.pop(0)
+            on_delivery(outcome, None)
+            self.values += [value] if outcome is None else []
         return len(self._waiting)
 
     def purge(self):
-        self._deliver(KafkaError(KafkaError._PURGE_QUEUE))
-
-    def _deliver(self, error):
-        for value, on_delivery in self._waiting:
-            on_delivery(error, None)
-            if error is None:
-                self.values.append(value)
-        self._waiting = []
-        self.outcomes = self.outcomes[1:] or ["taken"]
+        self._outcomes.insert(0, KafkaError(KafkaError._PURGE_QUEUE))
 
 
 def test_what_is_not_delivered_is_in_the_next_heartbeat(monkeypatch, caplog):

@@ -1,10 +1,11 @@
 """A fake admin client that answers when a test makes it."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
 
 from driftgauge.core.partition import Partition
 
@@ -14,6 +15,9 @@ class Answer:
     """The answer for one partition."""
 
     offset: int
+
+
+Answers = dict[TopicPartition, Future[Answer]]
 
 
 class SlowAdmin:
@@ -26,7 +30,7 @@ class SlowAdmin:
     """
 
     def __init__(self) -> None:
-        self.asked: list[dict[TopicPartition, Future[Answer]]] = []
+        self.asked: list[Answers] = []
         self.stable: list[bool] = []
         self.renewed = 0
 
@@ -38,9 +42,13 @@ class SlowAdmin:
         self.renewed += 1
 
     def list_offsets(
-        self, partitions: Iterable[TopicPartition], *, isolation_level: IsolationLevel, request_timeout: float
-    ) -> dict[TopicPartition, Future[Answer]]:
-        answers: dict[TopicPartition, Future[Answer]] = {partition: Future() for partition in partitions}
+        self,
+        partitions: Mapping[TopicPartition, OffsetSpec],
+        *,
+        isolation_level: IsolationLevel,
+        request_timeout: float,
+    ) -> Answers:
+        answers: Answers = {partition: Future() for partition in partitions}
         self.asked.append(answers)
         self.stable.append(isolation_level is IsolationLevel.READ_COMMITTED)
         return answers

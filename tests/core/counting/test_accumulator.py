@@ -11,9 +11,10 @@ from driftgauge.core.commit_limit import ENTRY_BYTES, NUMBER_BYTES
 from driftgauge.core.counting.accumulator import Accumulator
 from driftgauge.core.reference import OTHER, SegmentReference
 from tests.builders.batches import (
+    AWAY,
+    HOME,
     build_batch,
     build_columns,
-    build_partitions,
     build_tally,
     of_segment,
     read_tally,
@@ -23,7 +24,7 @@ from tests.builders.references import CLUSTERS, build_reference, build_segment_a
 from tests.builders.specs import ALARM, build_spec
 from tests.examples import examples
 
-PARTITIONS = dict(enumerate(build_partitions(2)))
+PARTITIONS = {0: HOME, 1: AWAY}
 
 
 def segment(key, value):

@@ -9,12 +9,12 @@ from driftgauge.core.commit_limit import ENTRY_BYTES, NUMBER_BYTES
 from driftgauge.core.counting import interval
 from driftgauge.core.counting.interval import IntervalCounter
 from driftgauge.core.counting.partial import StreamTime, shard_of
-from tests.builders.batches import build_batch, build_partitions
+from tests.builders.batches import AWAY, HOME, build_batch
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.references import FIRST
 from tests.builders.specs import build_spec
 
-PARTITIONS = dict(enumerate(build_partitions(2)))
+PARTITIONS = {0: HOME, 1: AWAY}
 READ_MS = MONDAY_MS + 5
 
 
