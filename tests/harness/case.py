@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -61,20 +60,16 @@ class SourceEvent:
         return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def make_events(
-    stream: str, number: int, *, start_ms: int, span_ms: int, seed: int, disorder_ms: int = 0
-) -> list[SourceEvent]:
-    """Return events spread evenly over a span of event time, in the order of sending."""
-    random = np.random.default_rng(seed)
-    times = start_ms + np.arange(number) * span_ms // number
-    order = np.argsort(times + random.uniform(0, disorder_ms, number), kind="stable")
-    vectors = random.normal(size=(number, DIMENSION)).astype(np.float32)
-    return [SourceEvent(stream, int(times[row]), vectors[row]) for row in order]
+def make_events(stream: str, number: int, *, start_ms: int, span_ms: int, seed: int) -> list[SourceEvent]:
+    """Return events spread evenly over a span of event time."""
+    vectors = np.random.default_rng(seed).normal(size=(number, DIMENSION)).astype(np.float32)
+    return [
+        SourceEvent(stream, start_ms + row * span_ms // number, vector) for row, vector in enumerate(vectors)
+    ]
 
 
-@cache
-def _reference(dimension: int) -> NDArray[np.float32]:
-    return np.random.default_rng(7).normal(size=(800, dimension)).astype(np.float32)
+REFERENCE = np.random.default_rng(7).normal(size=(800, DIMENSION)).astype(np.float32)
+"""The vectors of each baseline."""
 
 
 @dataclass
@@ -90,8 +85,6 @@ class Case(TopicOwner):
     kafka: Mapping[str, object] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
     topic_config: Mapping[str, str] = field(default_factory=dict)
-    model_version: str | None = None
-    dimension: int = DIMENSION
     shards: int = SHARDS
     further_topics: Sequence[str] = ()
 
@@ -115,9 +108,8 @@ class Case(TopicOwner):
 
     def fit(self, stream: str) -> None:
         baseline = fit_baseline(
-            _reference(self.dimension),
+            REFERENCE,
             stream=stream,
-            model_version=self.model_version,
             clusters=CLUSTERS,
             created_ms=START_MS,
             progress=lambda _: None,

@@ -1,14 +1,13 @@
 """A real cluster's events topic, internal topics and groups, for tests of their preparation."""
 
 from collections.abc import Iterable
+from unittest.mock import DEFAULT, Mock
 
-from confluent_kafka import Producer
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
     AclPermissionType,
     AdminClient,
-    ClusterMetadata,
     ConfigResource,
     ResourcePatternType,
     ResourceType,
@@ -34,10 +33,6 @@ class InternalTopicsCluster(Cluster):
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         entries = self.admin.describe_configs([resource])[resource].result(TIMEOUT_S)
         return {name: entry.value for name, entry in entries.items()}
-
-    def producer(self) -> Producer:
-        """Return a transactional producer that is ready."""
-        return self.writer(self.group)
 
     def prepare(self, admin: AdminClient | None = None) -> None:
         topics.prepare_internal_topics(
@@ -81,26 +76,16 @@ class AclCluster(InternalTopicsCluster):
             self.await_partitions(self._marker, 0)
 
 
-class StaleAdmin:
-    """An admin client whose first topic list is outdated: the list at the time of its creation."""
-
-    def __init__(self, admin: AdminClient) -> None:
-        self._admin = admin
-        self._outdated = [admin.list_topics(timeout=TIMEOUT_S)]
-
-    def list_topics(self, timeout: float) -> ClusterMetadata:
-        return self._outdated.pop() if self._outdated else self._admin.list_topics(timeout=timeout)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._admin, name)
+def stale_admin(admin: AdminClient) -> Mock:
+    """Return an admin client whose first topic list is outdated: the list of now."""
+    outdated = [admin.list_topics(timeout=TIMEOUT_S)]
+    stale = Mock(wraps=admin)
+    stale.list_topics.side_effect = lambda **_: outdated.pop() if outdated else DEFAULT
+    return stale
 
 
-class MultiBrokerAdmin:
-    """An admin client that reports a number of brokers."""
-
-    def __init__(self, admin: AdminClient, brokers: int) -> None:
-        self._metadata = admin.list_topics(timeout=TIMEOUT_S)
-        self._metadata.brokers = dict.fromkeys(range(brokers))
-
-    def list_topics(self, timeout: float) -> ClusterMetadata:
-        return self._metadata
+def admin_of_several(admin: AdminClient, brokers: int) -> Mock:
+    """Return an admin client that reports a number of brokers."""
+    metadata = admin.list_topics(timeout=TIMEOUT_S)
+    metadata.brokers = dict.fromkeys(range(brokers))
+    return Mock(**{"list_topics.return_value": metadata})

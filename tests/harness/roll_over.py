@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.chaos.background_thread import BackgroundThread
-from tests.harness.case import CLUSTERS, DIMENSION, HOUR_MS, START_MS, Case, SourceEvent, make_events
+from tests.harness.case import CLUSTERS, HOUR_MS, REFERENCE, START_MS, Case, SourceEvent, make_events
 from tests.harness.service import NO_CHAIN_FAULTS, STOPPED, ReplicaProcess
 from tests.processes import run_command
 from tests.waiting import wait_for
@@ -64,7 +64,7 @@ def make_case(folder: Path, bootstrap: str) -> Case:
     settings = {"allowed_lateness": "1d", "numbers": {"confidence": {"range": [0, 1], "alert_below": 0.8}}}
     case = Case(folder, bootstrap, streams=STREAMS, stream_settings=settings)
     vectors = folder / "vectors.npy"
-    np.save(vectors, np.random.default_rng(7).normal(size=(800, DIMENSION)).astype(np.float32))
+    np.save(vectors, REFERENCE)
     for stream in STREAMS:
         fit = ("baseline", "fit", vectors, "--stream", stream, "--clusters", str(CLUSTERS))
         done = run_command(sys.executable, *LATER, *fit, "--out", folder / f"{stream}.safetensors")

@@ -1,5 +1,6 @@
 """The samples of one scrape of /metrics."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,12 +39,11 @@ class Scrape:
 
     def outcomes(self) -> dict[str, int]:
         """Return the number of accepted events, and those of rejected records by reason."""
-        numbers = {"accepted": int(self.total("driftgauge_events_total"))}
+        numbers = Counter(accepted=int(self.total("driftgauge_events_total")))
         for (name, labels), value in self.samples.items():
             if name == "driftgauge_records_rejected_total":
-                reason = dict(labels)["reason"]
-                numbers[reason] = numbers.get(reason, 0) + int(value)
-        return numbers
+                numbers[dict(labels)["reason"]] += int(value)
+        return dict(numbers)
 
     def total(self, name: str, **labels: str | None) -> float:
         """Return the sum over the series that have at least these labels; None stands for any value."""

@@ -150,9 +150,9 @@ class TopicOwner:
     def await_partitions(self, topic: str, number: int) -> None:
         self.await_that(lambda: self.count_partitions(topic) == number, f"{number} partitions of {topic}")
 
-    def await_that(self, is_met: Callable[[], bool], condition: str, within_s: float = PATIENCE_S) -> None:
+    def await_that(self, is_met: Callable[[], bool], condition: str) -> None:
         """Wait for a condition; fail after the time-out."""
-        wait_for(condition, is_met, within_s=within_s)
+        wait_for(condition, is_met)
 
     def read(self, topic: str, isolation: str = "read_committed") -> list[Message]:
         """Return every record of a topic, partition by partition; none if the topic is missing."""

@@ -12,7 +12,7 @@ from confluent_kafka import Message
 
 from tests.builders.page import record_tree
 from tests.harness.broker import Broker
-from tests.harness.case import DAY_MS, HOUR_MS, START_MS, Case, make_events
+from tests.harness.case import DAY_MS, DIMENSION, HOUR_MS, START_MS, Case, make_events
 from tests.harness.fixtures import running
 from tests.harness.service import driftgauge
 from tests.harness.topics import TIMEOUT_S
@@ -110,7 +110,7 @@ def test_refused_record_is_listed_shown_and_keeps_its_first_origin(tmp_path: Pat
         assert fields == ["  key    key", "  trace  \\xff", f"  value  {'{' * 200}… (500 characters)"]
         assert "no such record in the range" in dead_letters(case, "show", "--reason", "invalid")
         # The configuration is mended, and the service is not restarted.
-        embedding = {"record": "value", "dtype": "int8", "dimension": case.dimension}
+        embedding = {"record": "value", "dtype": "int8", "dimension": DIMENSION}
         mapping = {"stream": {"constant": "alpha"}, "timestamp": {"record": "timestamp"}, "encoding": "bytes"}
         case.settings = {"inputs": {topic: {**mapping, "embedding": embedding}}}
         case.write_config()

@@ -13,7 +13,7 @@ from driftgauge.errors import AuthorizationError, StateError
 from driftgauge.kafka import client, topics
 from driftgauge.kafka import cluster as metadata
 from driftgauge.kafka.topics import CHANGELOG_SETTINGS, PARTIALS_SETTINGS
-from tests.harness.internal_topics import SHARDS, AclCluster, StaleAdmin
+from tests.harness.internal_topics import SHARDS, AclCluster, stale_admin
 from tests.harness.topics import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
@@ -22,7 +22,7 @@ SETTINGS = {"partials": PARTIALS_SETTINGS, "changelog": CHANGELOG_SETTINGS}
 
 
 def test_replicas_create_internal_topics_at_once_and_keep_their_settings(internal):
-    barrier, stale = threading.Barrier(3), StaleAdmin(internal.admin)
+    barrier, stale = threading.Barrier(3), stale_admin(internal.admin)
 
     def prepare():
         admin = client.admin(internal.properties)
@@ -96,7 +96,7 @@ KEYS = 50
 
 def test_compaction_keeps_rewritten_state_small_and_complete(internal):
     internal.prepare()
-    producer = internal.producer()
+    producer = internal.writer()
     written, newest = 0, {}
     for number in range(4_000):
         if number % 20 == 0:

@@ -18,10 +18,7 @@ from driftgauge.kafka import cluster as metadata
 from driftgauge.kafka.cluster import TopicFaults
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topics import InternalTopics
-from tests.harness.internal_topics import (
-    MultiBrokerAdmin,
-    StaleAdmin,
-)
+from tests.harness.internal_topics import admin_of_several, stale_admin
 
 LONG_S = 120.0
 
@@ -36,7 +33,7 @@ def short_timeouts(monkeypatch):
 @pytest.mark.broker
 def test_missing_topics_are_created_with_default_partitions(internal):
     names = [internal.events, internal.partials]
-    outdated = StaleAdmin(internal.admin)
+    outdated = stale_admin(internal.admin)
     for admin in (internal.admin, internal.admin, outdated):
         topics.create_missing_topics(admin, names, 1)
         internal.await_that(lambda: metadata.missing_topics(internal.admin, names) == [], "the topics")
@@ -58,7 +55,7 @@ def test_replication_factor_defaults_to_that_of_events(internal, caplog):
     assert topics.replication_factor(internal.admin, [internal.events], 3) == 3
     with pytest.raises(BrokerError, match="topic nowhere is missing; create it"):
         topics.replication_factor(internal.admin, ["nowhere"], None)
-    several = MultiBrokerAdmin(internal.admin, brokers=3)
+    several = admin_of_several(internal.admin, brokers=3)
     assert topics.replication_factor(several, [internal.events], 2) == 2
     assert caplog.records == []
     assert topics.replication_factor(several, [internal.events], None) == 1
