@@ -98,9 +98,9 @@ def test_full_queue_is_waited_for_and_too_large_record_is_refused(cluster, membe
 @pytest.fixture
 def outage(kafka_broker):
     """Stops the broker; it runs again after the test."""
-    yield kafka_broker.stop
-    if not kafka_broker.running:
-        kafka_broker.restart()
+    yield kafka_broker.node.stop
+    if not kafka_broker.node.running:
+        kafka_broker.node.restart()
 
 
 def test_each_step_ends_within_its_bound_without_brokers(kafka_broker, cluster, outage, monkeypatch):

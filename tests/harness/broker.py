@@ -202,7 +202,7 @@ def _record_classes(folder: Path, java: str, jars: Path) -> None:
 
 
 class Broker(KafkaCluster):
-    """A cluster of one node. Between `stop` and `restart` it keeps its ports and its data.
+    """A cluster of one node, which keeps its ports and its data between `stop` and `restart`.
 
     `port` is the clients' port; None takes a free one. `settings` and `version` are as in KafkaCluster.
     """
@@ -217,21 +217,6 @@ class Broker(KafkaCluster):
         super().__init__([COMBINED], settings=settings, version=version, port=port, heap_mib=256)
 
     @property
-    def data(self) -> Path:
-        """The folder of its logs, with one folder per partition."""
-        return self.nodes[1].data
-
-    @property
-    def running(self) -> bool:
-        return self.nodes[1].running
-
-    def log_tail(self) -> str:
-        return self.nodes[1].log_tail()
-
-    def stop(self) -> None:
-        """Stops the broker (SIGTERM, after 60 s SIGKILL). Keeps the data."""
-        self.nodes[1].stop()
-
-    def restart(self) -> None:
-        """Stops the broker if it runs, and starts it on the same ports and the same data."""
-        self.nodes[1].restart()
+    def node(self) -> Node:
+        """The node."""
+        return self.nodes[1]

@@ -35,10 +35,11 @@ def main() -> None:
     try:
         with Broker(port, version=asked.version) if asked.name == "broker" else Registry(port) as server:
             say(server.bootstrap if isinstance(server, Broker) else server.url)
+            process = server.node if isinstance(server, Broker) else server
             sys.stderr.write(f"The {asked.name} serves until Ctrl-C. Its data is deleted then.\n")
-            while server.running:
+            while process.running:
                 time.sleep(0.5)
-            sys.exit(f"The {asked.name} ended by itself. Its log ends:\n{server.log_tail()}")
+            sys.exit(f"The {asked.name} ended by itself. Its log ends:\n{process.log_tail()}")
     except subprocess.TimeoutExpired as error:
         sys.exit(
             f"The {asked.name} did not start: {error.cmd[0]} has not ended within {error.timeout:.0f} s. The "

@@ -15,7 +15,7 @@ from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
 from tests.harness.closing import close
-from tests.harness.topics import SHORT_SESSION, TIMEOUT_S, TopicOwner, committed, non_member
+from tests.harness.topics import SHORT_SESSION, TIMEOUT_S, TopicOwner, committed
 
 
 class Cluster(AbstractContextManager["Cluster"], TopicOwner):
@@ -91,11 +91,6 @@ class Cluster(AbstractContextManager["Cluster"], TopicOwner):
             yield consumer
         finally:
             close(consumer, f"the member of {self.group}")
-
-    def commit(self, offsets: dict[int, int]) -> None:
-        """Commit offsets of the events topic for the group, which must have no members."""
-        with non_member(self.bootstrap, self.group) as consumer:
-            consumer.commit(offsets=self.at(offsets), asynchronous=False)
 
     def at(self, offsets: dict[int, int]) -> list[TopicPartition]:
         return [TopicPartition(self.events, partition, offset) for partition, offset in offsets.items()]

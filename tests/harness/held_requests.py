@@ -62,10 +62,10 @@ class ProtocolRequest:
         if api not in _FLEXIBLE_FROM:
             return cls(api, correlation_id)
         is_flexible = version >= _FLEXIBLE_FROM[ApiKey(api)]
-        fields.string()  # the client id
+        fields.text(fields.integer(2))  # the client id
         if is_flexible:
             fields.tags()
-        transactional_id = fields.compact_string() if is_flexible else fields.string()
+        transactional_id = fields.text(fields.varint() - 1 if is_flexible else fields.integer(2))
         if api != ApiKey.END_TXN:
             return cls(api, correlation_id, transactional_id, is_flexible=is_flexible)
         fields.integer(8)  # the producer's id
@@ -85,20 +85,15 @@ class _Fields(BytesIO):
     def integer(self, size: int) -> int:
         return int.from_bytes(self._take(size), signed=True)
 
-    def string(self) -> str | None:
-        length = self.integer(2)
-        return None if length < 0 else self._take(length).decode()
-
-    def compact_string(self) -> str | None:
-        length = self._varint() - 1
+    def text(self, length: int) -> str | None:
         return None if length < 0 else self._take(length).decode()
 
     def tags(self) -> None:
-        for _ in range(self._varint()):
-            self._varint()
-            self._take(self._varint())
+        for _ in range(self.varint()):
+            self.varint()
+            self._take(self.varint())
 
-    def _varint(self) -> int:
+    def varint(self) -> int:
         value = shift = 0
         while True:
             byte = self._take(1)[0]
@@ -149,23 +144,18 @@ class HeldCommit:
     def next_action(self, request: ProtocolRequest) -> Action:
         """Return the action for a request; call it for each request in turn."""
         with self._lock:
-            if self.transactional_id is None:
-                if request.commits:
-                    self.transactional_id = request.transactional_id
-                    return Action.HOLD
-            elif request.transactional_id == self.transactional_id and not self._is_due.is_set():
-                return self._action_of_producer(request.api)
+            if self.transactional_id is None and request.commits:
+                self.transactional_id = request.transactional_id
+                return Action.HOLD
+            is_own = self.transactional_id is not None and request.transactional_id == self.transactional_id
+            if not is_own or self._is_due.is_set():
+                return Action.FORWARD
+            if self._has_records and request.api in _NEXT_PARTS:
+                self._is_due.set()
+                return Action.DELIVER_HELD_FIRST
+            self._has_records |= self._was_repeated and request.api == ApiKey.PRODUCE
+            self._was_repeated |= request.api == ApiKey.END_TXN
             return Action.FORWARD
-
-    def _action_of_producer(self, api: int) -> Action:
-        if not self._was_repeated:
-            self._was_repeated = api == ApiKey.END_TXN
-        elif self._has_records and api in _NEXT_PARTS:
-            self._is_due.set()
-            return Action.DELIVER_HELD_FIRST
-        else:
-            self._has_records |= api == ApiKey.PRODUCE
-        return Action.FORWARD
 
     def wait_until_due(self, within_s: float) -> bool:
         """Wait until the held commit is due; return False after the time-out."""

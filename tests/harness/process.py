@@ -35,11 +35,6 @@ class ServerProcess:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    @property
-    def pid(self) -> int:
-        """The process id. Raises ServerError if the server does not run."""
-        return self._running_process().pid
-
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
         """Returns the last lines of the server's log."""
         text = self._log.read_text(errors="replace") if self._log.exists() else ""

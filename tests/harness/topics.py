@@ -18,7 +18,6 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
-    NewPartitions,
     NewTopic,
 )
 
@@ -124,10 +123,6 @@ class TopicOwner:
     def delete(self, topic: str) -> None:
         self.admin.delete_topics([topic])[topic].result(TIMEOUT_S)
         self.await_partitions(topic, 0)
-
-    def grow(self, topic: str, partitions: int) -> None:
-        self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(TIMEOUT_S)
-        self.await_partitions(topic, partitions)
 
     def configure(self, topic: str, **settings: str) -> None:
         """Change settings of a topic."""

@@ -154,12 +154,12 @@ def test_damaged_partials_stop_their_shard_alone(
     with case.serving(role="count") as service:
         case.publish(make_halves()[0])
         service.wait_for("the events to be counted", lambda: service.counted() == HALF)
-    kafka_broker.stop()
-    (segment,) = kafka_broker.data.glob(f"{case.partials_topic}-{shard}/*.log")
+    kafka_broker.node.stop()
+    (segment,) = kafka_broker.node.data.glob(f"{case.partials_topic}-{shard}/*.log")
     content = bytearray(segment.read_bytes())
     content[100] ^= 1  # in the records of the first batch, after its header
     segment.write_bytes(content)
-    kafka_broker.restart()
+    kafka_broker.node.restart()
     with case.serving(role="windows") as service:
         stopped = service.wait_for_log(STOPPED)
         assert (stopped["shard"], str(stopped["reason"]).endswith(DAMAGED_REMEDY)) == (shard, True)

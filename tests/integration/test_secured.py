@@ -156,7 +156,7 @@ def test_changed_password_needs_new_clients(tmp_path: Path, broker: SecuredBroke
         case.put({"sasl.password": CHANGED})
         service.wait_for("both roles to notice", lambda: len(service.logged(RENEWED)) == 2)
         service.wait_until_ready()
-        broker.broker.restart()
+        broker.broker.node.restart()
         case.count_hour(service)
         assert len(service.logged(LOST)) == lost
 
