@@ -257,21 +257,33 @@ def test_undelivered_records_abort_before_offsets_are_sent(abort, next_id):
 
 
 @pytest.mark.parametrize(
-    ("code", "sends", "text"),
+    ("code", "sends", "text", "unwritable", "too_large"),
     [
-        (KafkaError.NOT_ENOUGH_REPLICAS, [], r"t\[2\] were not delivered \(why\)"),
-        (KafkaError._FENCED, [FENCED], "another process uses this replica's name"),
+        (KafkaError.NOT_ENOUGH_REPLICAS, [], r"t\[2\] were not delivered \(why\)", {("t", 2)}, {}),
+        (KafkaError.MSG_SIZE_TOO_LARGE, [], r"raise max\.message\.bytes of t", set(), {("t", 2): b"k"}),
+        # The producer itself failed.
+        *(
+            (code, [FENCED], "another process uses this replica's name", set(), {})
+            for code in (
+                KafkaError._FENCED,
+                KafkaError.INVALID_PRODUCER_EPOCH,
+                KafkaError.TOPIC_AUTHORIZATION_FAILED,
+            )
+        ),
     ],
 )
-def test_failed_record_names_its_partition_unless_the_producer_failed(code, sends, text):
+def test_failed_record_names_its_partition_unless_the_producer_failed(
+    code, sends, text, unwritable, too_large
+):
     producer = FakeProducer(**{SEND: sends})
     transaction, _ = started(producer)
     transaction.begin(BOUND_S)
     transaction.produce("t", 1, b"k", b"v")
     transaction.produce("t", 2, b"k", b"v")
-    producer.queue.pop()[2](make_error(code), FakeMessage(topic="t", partition=2))
-    with pytest.raises(TransactionFailed, match=text):
+    producer.queue.pop()[2](make_error(code), FakeMessage(topic="t", partition=2, key=b"k"))
+    with pytest.raises(TransactionFailed, match=text) as failed:
         commit(transaction)
+    assert (failed.value.unwritable, failed.value.too_large) == (unwritable, too_large)
     assert COMMIT not in producer.calls
 
 
@@ -360,29 +372,6 @@ def deliveries(clock):
     return Deliveries(lambda: clock.wall_ms, clock.clock.monotonic_s)
 
 
-HERE = {(TOPIC, 3)}
-
-
-@pytest.mark.parametrize(
-    ("code", "unwritable", "too_large"),
-    [
-        (KafkaError.NOT_ENOUGH_REPLICAS, HERE, set()),
-        (KafkaError.MSG_SIZE_TOO_LARGE, set(), HERE),
-        # The producer itself failed.
-        (KafkaError._FENCED, set(), set()),
-        (KafkaError.INVALID_PRODUCER_EPOCH, set(), set()),
-        (KafkaError.TOPIC_AUTHORIZATION_FAILED, set(), set()),
-    ],
-)
-def test_undelivered_record_marks_its_partition(deliveries, code, unwritable, too_large):
-    deliveries.report(KafkaError(code), FakeMessage(partition=3))
-    assert deliveries.failed == bool(unwritable or too_large)
-    deliveries.end()
-    deliveries.blame_late()
-    assert (deliveries.unwritable, set(deliveries.too_large)) == (unwritable, too_large)
-    assert deliveries.error.code() == code
-
-
 def test_too_large_record_is_known_by_its_key(deliveries):
     error = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
     for key, size in ((b"first", 10), (b"large", 900), (b"last", 20)):
@@ -390,6 +379,7 @@ def test_too_large_record_is_known_by_its_key(deliveries):
     assert deliveries.too_large == {(TOPIC, 3): b"large"}
 
 
+HERE = {(TOPIC, 3)}
 LATE = [KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._MSG_TIMED_OUT]
 
 

@@ -22,13 +22,11 @@ from pathlib import Path
 from typing import Final, Self
 
 from tests.harness.jars import POM, fetch, fetch_jars, find_java, kafka_version
-from tests.harness.node import HOST, LOG4J, Node, PortTakenError, free_ports
+from tests.harness.node import HOST, LOG4J, Node, free_ports
 
 BROKER: Final = "broker"
 CONTROLLER: Final = "controller"
 COMBINED: Final = "broker,controller"
-
-PORT_ATTEMPTS: Final = 3
 
 # Loading the classes of a node from an archive (JEP 350) halves the processor time of its start.
 ARCHIVE: Final = "kafka.jsa"
@@ -115,8 +113,8 @@ class KafkaCluster:
     def start(self) -> None:
         """Starts all nodes without data, deletes earlier data, and waits until the nodes answer.
 
-        Raises BrokerUnavailable without Java, Maven or the jars, PortTakenError if the given port is in use,
-        ServerError if a node exits or does not answer in five minutes.
+        Raises BrokerUnavailable without Java, Maven or the jars, ServerError if a node exits, as it does
+        where its port is in use, or does not answer in five minutes.
         """
         java, jars = find_java(), fetch_jars(self._version)
         name = f"classes-{self._version or kafka_version()}"
@@ -131,19 +129,11 @@ class KafkaCluster:
             *("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={LOG4J}"),
             *("-cp", f"{jars}/*"),
         ]
-        for attempt in range(1, PORT_ATTEMPTS + 1):
-            try:
-                self._start_once(jvm)
-            except PortTakenError:
-                # Another process may have taken the free port before the node.
-                self.close()
-                if self._port is not None or attempt == PORT_ATTEMPTS:
-                    raise
-            except BaseException:
-                self.close()
-                raise
-            else:
-                return
+        try:
+            self._start_nodes(jvm)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Kills all nodes and deletes their data."""
@@ -154,7 +144,7 @@ class KafkaCluster:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    def _start_once(self, jvm: Sequence[str]) -> None:
+    def _start_nodes(self, jvm: Sequence[str]) -> None:
         count = len(self._roles)
         ports = free_ports(2 * count)
         clients, controllers = ports[:count], ports[count:]

@@ -6,7 +6,7 @@ import random
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -19,10 +19,6 @@ LOG4J: Final = Path(__file__).with_name("log4j2.properties")
 HOST: Final = "127.0.0.1"
 # Below the range of client ports on Linux and macOS, so that no client takes the port of a stopped broker.
 PORTS: Final = range(20_000, 32_000)
-
-
-class PortTakenError(ServerError):
-    """Another process listens on the broker's port."""
 
 
 class Node(ServerProcess):
@@ -77,15 +73,6 @@ class Node(ServerProcess):
             return False  # not listening yet
         # A process that took the port may answer before the node fails.
         return metadata.cluster_id == self._cluster_id and self.number in metadata.brokers
-
-    def _raise_start_failure(self, what: str) -> NoReturn:
-        self.kill()
-        if "Address already in use" in self.log_tail(lines=200):
-            raise PortTakenError(
-                f"Another process listens on the broker's port, {self.bootstrap}, or on its "
-                "controller's: end that process or choose another port."
-            )
-        super()._raise_start_failure(what)
 
 
 def free_ports(count: int) -> list[int]:
