@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from driftgauge.clock import SYSTEM_CLOCK
@@ -49,6 +48,7 @@ from tests.builders.results import (
     build_small_segment,
 )
 from tests.builders.specs import DEFAULTS, build_schedule, build_spec
+from tests.harness.scrape import Scrape
 
 EVENTS, PARTIALS, CHANGELOG = "embeddings", "driftgauge.partials.4", "driftgauge.changelog.4"
 SHARDS = 4
@@ -205,10 +205,9 @@ def registry_of(collector: Collector) -> CollectorRegistry:
 def read_samples(registry: CollectorRegistry) -> dict[str, dict[str, float]]:
     """Return what Prometheus reads: name without `driftgauge_` -> values of the labels, by label -> value."""
     samples: dict[str, dict[str, float]] = {}
-    for family in text_string_to_metric_families(generate_latest(registry).decode()):
-        for sample in family.samples:
-            labels = " ".join(value for _, value in sorted(sample.labels.items()))
-            samples.setdefault(sample.name.removeprefix("driftgauge_"), {})[labels] = sample.value
+    for (name, labels), value in Scrape.parse(generate_latest(registry).decode()).samples.items():
+        of_labels = " ".join(label for _, label in labels)
+        samples.setdefault(name.removeprefix("driftgauge_"), {})[of_labels] = value
     return samples
 
 

@@ -26,8 +26,7 @@ from tests.builders.clocks import HOUR_MS, MONDAY_MS, ManualClock
 from tests.builders.messages import TOPIC, FakeMessage
 from tests.builders.references import CLUSTERS
 from tests.builders.telemetry import SHARDS, build_telemetry, sample_reader
-from tests.engine.fakes import GroupConsumer, QuickAdmin
-from tests.engine.parts import CONTRACTS, SPECS, STREAM, build_settings
+from tests.engine.parts import CONTRACTS, SPECS, STREAM, GroupConsumer, QuickAdmin, build_settings
 from tests.examples import examples
 
 FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)

@@ -13,7 +13,7 @@ from driftgauge.errors import AuthorizationError
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import ManualClock
 from tests.builders.messages import TOPIC
-from tests.engine.fakes import GroupConsumer, QuickAdmin
+from tests.engine.parts import GroupConsumer, QuickAdmin
 
 FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
 

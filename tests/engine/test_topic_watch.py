@@ -67,15 +67,12 @@ def test_client_is_replaced_every_five_seconds_and_kept_for_open_requests():
 
     clock = ManualClock()
     admin = SharedAdmin(Client, clock.clock)
-    first = ref(admin.client)
-    admin.renew()
-    assert admin.client is first()
-    for _ in range(2):
+    clients = [ref(admin.client)]
+    for _ in range(3):
+        admin.renew()
+        assert admin.client is clients[-1]()
         clock.advance(5)
         admin.renew()
-        newest = admin.client
-        admin.renew()
-        assert admin.client is newest is not first() is not None
-    clock.advance(5)
-    admin.renew()
-    assert first() is None
+        assert admin.client is not clients[-1]() is not None
+        clients.append(ref(admin.client))
+    assert [client() is None for client in clients] == [True, False, False, False]

@@ -26,8 +26,7 @@ from driftgauge.records.partials import encode_commit
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import MONDAY_MS, SECOND_MS, ManualClock
 from tests.builders.messages import FakeMessage
-from tests.engine.fakes import GroupConsumer, QuickAdmin
-from tests.engine.parts import SPECS, STREAM, build_settings
+from tests.engine.parts import SPECS, STREAM, GroupConsumer, QuickAdmin, build_settings
 from tests.simulation.replicas import sound
 
 

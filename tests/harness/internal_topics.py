@@ -1,6 +1,5 @@
 """A real cluster's events topic, internal topics and groups, for tests of their preparation."""
 
-from collections.abc import Iterable
 from unittest.mock import DEFAULT, Mock
 
 from confluent_kafka.admin import (
@@ -52,28 +51,20 @@ class AclCluster(InternalTopicsCluster):
         self._marker = f"marker-{self.group}"
         self.create(self._marker, 1)
 
-    def set_rules(
-        self,
-        kind: ResourceType,
-        name: str,
-        *,
-        allow: Iterable[AclOperation] = (),
-        deny: Iterable[AclOperation] = (),
-    ) -> None:
-        """Add rules for a resource, and wait until they are in force."""
-        rules = {
-            **dict.fromkeys(allow, AclPermissionType.ALLOW),
-            **dict.fromkeys(deny, AclPermissionType.DENY),
-        }
-        bindings = [
-            AclBinding(kind, name, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*", operation, permission)
-            for operation, permission in rules.items()
-        ]
-        for future in self.admin.create_acls(bindings).values():
-            future.result(TIMEOUT_S)
-        if kind is not ResourceType.TOPIC or name != self._marker:
-            self.set_rules(ResourceType.TOPIC, self._marker, deny=[AclOperation.DESCRIBE])
-            self.await_partitions(self._marker, 0)
+    def deny(self, kind: ResourceType, name: str, operation: AclOperation) -> None:
+        """Allow everything on a resource but one operation, and wait until that is in force."""
+        allow, deny = AclPermissionType.ALLOW, AclPermissionType.DENY
+        for restype, resource, denied in (
+            (kind, name, operation),
+            (ResourceType.TOPIC, self._marker, AclOperation.DESCRIBE),
+        ):
+            rules = [
+                AclBinding(restype, resource, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*", *rule)
+                for rule in ((AclOperation.ALL, allow), (denied, deny))
+            ]
+            for future in self.admin.create_acls(rules).values():
+                future.result(TIMEOUT_S)
+        self.await_partitions(self._marker, 0)
 
 
 def stale_admin(admin: AdminClient) -> Mock:

@@ -2,10 +2,14 @@
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from driftgauge.web.server import HttpServer
 
 __all__ = ["serve_answers", "serve_schemas"]
 
@@ -14,30 +18,19 @@ _SCHEMA = re.compile(r"/schemas/ids/(\d+)")
 
 @contextmanager
 def serve_answers(answer: Callable[[str, str | None], tuple[int, bytes]]) -> Iterator[str]:
-    """Yield the address of a server; `answer` gets path and credentials, and returns status and body."""
+    """Yield the address of a server; `answer` turns path with query, and login, into status and body."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, body = answer(self.path, self.headers.get("Authorization"))
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(body)
+    def respond(request: Request) -> Response:
+        path = str(request.url.replace(scheme="", netloc=""))
+        status, body = answer(path, request.headers.get("Authorization"))
+        return Response(body, status, media_type="application/json")
 
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.do_GET()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = HttpServer("127.0.0.1", 0, [Route("/{path:path}", respond, methods=["GET", "POST"])])
+    server.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.port}"
     finally:
-        server.shutdown()
-        server.server_close()
+        server.stop()
 
 
 @contextmanager

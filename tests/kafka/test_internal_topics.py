@@ -177,7 +177,7 @@ def test_missing_right_names_topic_and_right(cluster, has_topics, denied, text):
     if has_topics:
         cluster.prepare()
     for kind, name in ((ResourceType.BROKER, "kafka-cluster"), (ResourceType.TOPIC, cluster.partials)):
-        cluster.set_rules(kind, name, allow=[AclOperation.ALL], deny=[denied])
+        cluster.deny(kind, name, denied)
     with pytest.raises(AuthorizationError, match=text.format(cluster.partials)):
         cluster.prepare()
     if has_topics:
