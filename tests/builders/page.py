@@ -1,7 +1,7 @@
 """Builders for the page: records of window results, their summaries, and a source that holds them."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing
 from http.client import HTTPConnection, HTTPResponse
 from itertools import count
 from pathlib import Path
@@ -25,6 +25,7 @@ from driftgauge.page.summary import DETECTABLE, SUMMARY, Series, read_summary
 from driftgauge.records.window_record import WindowRecord
 from driftgauge.web.server import HttpServer
 from tests.builders.clocks import HOUR_MS, MONDAY_MS, SECOND_MS
+from tests.harness.registry_server import serve_routes
 
 _GOLDEN = Path(__file__).parents[2] / "schemas/golden/window-results/drift-with-segments-and-examples.json"
 _NOT_SCORED = dict.fromkeys(
@@ -137,7 +138,6 @@ class MadeResults(Results):
         return read_summary(value, partition=0, offset=offset, published_ms=0)[0]
 
 
-@contextmanager
 def serving(
     results: Results,
     now_ms: int = MONDAY_MS,
@@ -145,42 +145,32 @@ def serving(
     marks: Marks | None = None,
     watch: ServiceWatch | None = None,
     **settings: Any,
-) -> Iterator[HttpServer]:
+) -> AbstractContextManager[HttpServer]:
     """Serve the page over some results on a free loopback port, with settings of the page and of streams.
 
     The clock advances by five seconds a look, so that no answer is kept.
     """
-    with serving_by(build_settings(streams, **settings), results, now_ms, marks, watch) as server:
-        yield server
+    return serving_by(build_settings(streams, **settings), results, now_ms, marks, watch)
 
 
-@contextmanager
 def serving_by(
     settings: Settings,
     results: Results,
     now_ms: int,
     marks: Marks | None = None,
     watch: ServiceWatch | None = None,
-) -> Iterator[HttpServer]:
+) -> AbstractContextManager[HttpServer]:
     """Serve the page as `serving`, by a configuration."""
     site = Site(
         results, settings, count(now_ms, 5 * SECOND_MS).__next__, marks or Marks(), watch or ServiceWatch()
     )
-    server = HttpServer("127.0.0.1", 0, site.routes())
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+    return serve_routes(site.routes())
 
 
 def get(server: HttpServer, path: str, **headers: str) -> tuple[HTTPResponse, str]:
     """Return the response to a GET, and its body, without following redirects."""
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=300)
-    try:
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=300)) as connection:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request("GET", path, headers=named)
         response = connection.getresponse()
         return response, response.read().decode()
-    finally:
-        connection.close()

@@ -9,7 +9,6 @@ from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from tests.builders.references import FIRST
 
 NEVER_MS = 10**15  # a timeout that never expires
-IDLE_MS = 30 * SECOND_MS
 INCOMPLETE_MS = 5 * MINUTE_MS
 ALARM = Alarm(0.001, {each.name: each.smallest for each in registry.STATISTICS})
 DEFAULTS: dict[str, Any] = {
@@ -51,5 +50,5 @@ def build_spec(name: str = "images", *, reference: Reference = FIRST, **changes:
 
 def build_minute_spec(name: str = "images", **changes: Any) -> StreamSpec:
     """Return a stream with windows of a minute that is soon idle and soon incomplete."""
-    timeouts = {"idle_ms": IDLE_MS, "incomplete_ms": INCOMPLETE_MS, "give_up_ms": HOUR_MS}
+    timeouts = {"idle_ms": 30 * SECOND_MS, "incomplete_ms": INCOMPLETE_MS, "give_up_ms": HOUR_MS}
     return build_spec(name, **{"sizes_ms": (MINUTE_MS,), **timeouts, **changes})

@@ -40,12 +40,7 @@ def main() -> None:
             while process.running:
                 time.sleep(0.5)
             sys.exit(f"The {asked.name} ended by itself. Its log ends:\n{process.log_tail()}")
-    except subprocess.TimeoutExpired as error:
-        sys.exit(
-            f"The {asked.name} did not start: {error.cmd[0]} has not ended within {error.timeout:.0f} s. The "
-            "machine is very busy, or short of memory: end other programs, and start it again."
-        )
-    except (BrokerUnavailable, ServerError) as error:
+    except (BrokerUnavailable, ServerError, subprocess.TimeoutExpired) as error:
         sys.exit(str(error))
 
 

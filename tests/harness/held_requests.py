@@ -12,11 +12,10 @@ from confluent_kafka import KafkaError
 
 
 class ApiKey(IntEnum):
-    """The API keys of a transaction's requests."""
+    """The API keys of the requests that decide what is held."""
 
     PRODUCE = 0
     INIT_PRODUCER_ID = 22
-    ADD_PARTITIONS_TO_TXN = 24
     ADD_OFFSETS_TO_TXN = 25
     END_TXN = 26
     TXN_OFFSET_COMMIT = 28
@@ -29,7 +28,6 @@ LENGTH_BYTES: Final = 4
 _FLEXIBLE_FROM: Final = {
     ApiKey.PRODUCE: 9,
     ApiKey.INIT_PRODUCER_ID: 2,
-    ApiKey.ADD_PARTITIONS_TO_TXN: 3,
     ApiKey.ADD_OFFSETS_TO_TXN: 3,
     ApiKey.END_TXN: 3,
     ApiKey.TXN_OFFSET_COMMIT: 3,

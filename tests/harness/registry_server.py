@@ -1,19 +1,30 @@
-"""A schema registry in this process: it gives schemas by id, or fails."""
+"""HTTP servers in this process; one is a schema registry, which gives schemas by id, or fails."""
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from driftgauge.web.server import HttpServer
 
-__all__ = ["serve_answers", "serve_schemas"]
+__all__ = ["serve_answers", "serve_routes", "serve_schemas"]
 
 _SCHEMA = re.compile(r"/schemas/ids/(\d+)")
+
+
+@contextmanager
+def serve_routes(routes: Sequence[BaseRoute]) -> Iterator[HttpServer]:
+    """Serve routes on a free loopback port until the context ends."""
+    server = HttpServer("127.0.0.1", 0, routes)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @contextmanager
@@ -25,17 +36,12 @@ def serve_answers(answer: Callable[[str, str | None], tuple[int, bytes]]) -> Ite
         status, body = answer(path, request.headers.get("Authorization"))
         return Response(body, status, media_type="application/json")
 
-    server = HttpServer("127.0.0.1", 0, [Route("/{path:path}", respond, methods=["GET", "POST"])])
-    server.start()
-    try:
+    with serve_routes([Route("/{path:path}", respond, methods=["GET", "POST"])]) as server:
         yield f"http://127.0.0.1:{server.port}"
-    finally:
-        server.stop()
 
 
-@contextmanager
-def serve_schemas(schemas: Mapping[int, object], *, failures: int = 0) -> Iterator[str]:
-    """Yield the address of a registry, which fails at the first requests.
+def serve_schemas(schemas: Mapping[int, object], *, failures: int = 0) -> AbstractContextManager[str]:
+    """Serve a registry, which fails at the first requests; the context gives its address.
 
     A schema is of Avro, or a text: the serialized descriptor of Protobuf.
     """
@@ -52,5 +58,4 @@ def serve_schemas(schemas: Mapping[int, object], *, failures: int = 0) -> Iterat
         found = {"schema": schema, "schemaType": "PROTOBUF"} if is_text else {"schema": json.dumps(schema)}
         return 200, json.dumps(found).encode()
 
-    with serve_answers(answer) as url:
-        yield url
+    return serve_answers(answer)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from functools import cached_property
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -133,15 +133,13 @@ class ReplicaProcess(AbstractContextManager["ReplicaProcess"]):
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body of one request."""
         port = self.health_port if path in {"/livez", "/readyz"} else self.port
-        connection = HTTPConnection("127.0.0.1", port, timeout=REQUEST_TIMEOUT_S)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        except (OSError, HTTPException) as error:
-            raise AssertionError(f"{path} was not answered: {error!r}\n{self.log_tail()}") from error
-        finally:
-            connection.close()
+        with closing(HTTPConnection("127.0.0.1", port, timeout=REQUEST_TIMEOUT_S)) as connection:
+            try:
+                connection.request("GET", path)
+                response = connection.getresponse()
+                return response.status, response.read().decode()
+            except (OSError, HTTPException) as error:
+                raise AssertionError(f"{path} was not answered: {error!r}\n{self.log_tail()}") from error
 
     def shown(self) -> str:
         """Return all that a stranger may see of the process: its answers, its log, its command line."""
