@@ -99,10 +99,9 @@ def build_row(number: int = 0, verdict: str = "drift", **changes: Any) -> NDArra
 
 def build_rows(*verdicts: str) -> NDArray[np.void]:
     """Return the summaries of one hour after another, (n,) of `SUMMARY`; an ok one has no segments."""
-    rows = np.empty(len(verdicts), SUMMARY)
-    for number, verdict in enumerate(verdicts):
-        rows[number] = build_row(number, verdict, **({"segments": []} if verdict == "ok" else {}))
-    return rows
+    changes = {"ok": {"segments": []}}
+    rows = [build_row(number, verdict, **changes.get(verdict, {})) for number, verdict in enumerate(verdicts)]
+    return np.array(rows, SUMMARY)
 
 
 class MadeSource:
