@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -202,23 +203,21 @@ def registry_of(collector: Collector) -> CollectorRegistry:
     return registry
 
 
-def read_samples(registry: CollectorRegistry) -> dict[str, dict[str, float]]:
-    """Return what Prometheus reads: name without `driftgauge_` -> values of the labels, by label -> value."""
+def read_samples(registry: CollectorRegistry, *names: str) -> dict[str, dict[str, float]]:
+    """Return what Prometheus reads: name without `driftgauge_` -> values of the labels, by label -> value.
+
+    With `names`, these metrics alone, {} where one has no samples.
+    """
     samples: dict[str, dict[str, float]] = {}
     for (name, labels), value in Scrape.parse(generate_latest(registry).decode()).samples.items():
         of_labels = " ".join(label for _, label in labels)
         samples.setdefault(name.removeprefix("driftgauge_"), {})[of_labels] = value
-    return samples
+    return {name: samples.get(name, {}) for name in names or samples}
 
 
 def sample_reader(registry: CollectorRegistry) -> Callable[..., dict[str, dict[str, float]]]:
-    """Return a function of metrics' names that reads their samples, {} where a metric has none."""
-
-    def read(*names: str) -> dict[str, dict[str, float]]:
-        samples = read_samples(registry)
-        return {name: samples.get(name, {}) for name in names}
-
-    return read
+    """Return a function of metrics' names that reads their samples."""
+    return partial(read_samples, registry)
 
 
 def render_samples(registry: CollectorRegistry) -> str:
