@@ -6,7 +6,6 @@ from typing import Any
 import yaml
 
 from driftgauge.config import Settings, load_settings
-from driftgauge.config.stream import StreamSettings
 
 FIRST = {"file": "a.safetensors"}
 SECRET = "hunter2"  # noqa: S105 - it must show nowhere
@@ -73,10 +72,6 @@ def with_kafka(**changes: Any) -> str:
 
 def warmed_up(start: str, end: str) -> str:
     return MINIMAL.replace("windows: [1h]", f"windows: [1h], warm_up: {{from: {start}, until: {end}}}")
-
-
-def schedule(stream: StreamSettings) -> list[tuple[Path, int | None]]:
-    return [(baseline.file, baseline.from_ms) for baseline in stream.baselines]
 
 
 def write_config(folder: Path, *streams: dict[str, Any], **sections: Any) -> Path:

@@ -34,7 +34,7 @@ CLUSTERS = 4
 SHARDS = 2
 # A Monday long before the wall time, so that idle partitions may close its windows.
 START_MS = 1_762_128_000_000
-MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 # Beyond the end of every window of a test.
 CLOSING_MS = START_MS + 30 * DAY_MS
 
