@@ -124,17 +124,27 @@ class MadeSource:
 class MadeResults(Results):
     """Results whose topic is in memory."""
 
-    def __init__(self, max_windows: int = 10_000, *, shows_snippets: bool = False) -> None:
-        super().__init__(ByStream({"*": None}), max_windows, shows_snippets=shows_snippets)
+    def __init__(
+        self,
+        max_windows: int = 10_000,
+        *,
+        streams: ByStream[Any] | None = None,
+        shows_snippets: bool = False,
+    ) -> None:
+        super().__init__(streams or ByStream({"*": None}), max_windows, shows_snippets=shows_snippets)
         self.source = self.made = MadeSource()
+
+    def add(self, value: bytes, published_ms: int) -> None:
+        """Publish a record."""
+        offset = len(self.made.values)
+        self.made.values.append(value)
+        self.receive(StoredRecord(value, stored_offset=offset, stored_ms=published_ms))
 
     def publish(self, number: int = 0, verdict: str = "drift", **changes: Any) -> Series:
         """Publish a record, as `record_tree`, a second after the one before; return its series."""
         value = orjson.dumps(record_tree(number, verdict, **changes))
-        offset = len(self.made.values)
-        self.made.values.append(value)
-        self.receive(StoredRecord(value, stored_offset=offset, stored_ms=MONDAY_MS + offset * 1_000))
-        return read_summary(value, partition=0, offset=offset, published_ms=0)[0]
+        self.add(value, MONDAY_MS + len(self.made.values) * 1_000)
+        return read_summary(value, partition=0, offset=0, published_ms=0)[0]
 
 
 def serving(

@@ -15,15 +15,13 @@ from driftgauge.baseline.segments import Members
 from driftgauge.baseline.windows import Traffic
 from driftgauge.config import Settings
 from driftgauge.core.local import LocalDriver
-from driftgauge.events.records import StoredRecord
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.page.results import Results
 from driftgauge.records.window_results import result_record
 from driftgauge.streams import describe_baselines, load_streams
 from tests.builders.batches import build_columns
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.configs import settings_in
-from tests.builders.page import MadeSource
+from tests.builders.page import MadeResults
 
 CAMERAS = ("dock-1", "dock-2")
 _CENTRES = 4 * np.eye(6, 8)
@@ -200,14 +198,12 @@ def results_of(settings: Settings, stream: str, truth: Truth) -> Iterator[tuple[
                 yield result_record(result, description[result.baseline_id]), now_ms
 
 
-class TrueResults(Results):
+class TrueResults(MadeResults):
     """The results of one of the streams, all published."""
 
     def __init__(self, settings: Settings, stream: str, truth: Truth | None = None) -> None:
-        super().__init__(settings.by_stream, 10_000, shows_snippets=True)
-        self.source = self.made = made = MadeSource()
+        super().__init__(streams=settings.by_stream, shows_snippets=True)
         truth = truth or TRUTHS[stream]
         self.now_ms = MONDAY_MS + truth.hours * HOUR_MS
-        for offset, (value, published_ms) in enumerate(results_of(settings, stream, truth)):
-            made.values.append(value)
-            self.receive(StoredRecord(value, stored_offset=offset, stored_ms=published_ms))
+        for value, published_ms in results_of(settings, stream, truth):
+            self.add(value, published_ms)

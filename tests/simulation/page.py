@@ -11,15 +11,13 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Mount, Route
 
 from driftgauge.config import Settings
-from driftgauge.core.by_stream import ByStream
 from driftgauge.events.records import StoredRecord
 from driftgauge.page.marks import Marks
-from driftgauge.page.results import Results
 from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.site import Site
 from driftgauge.records.heartbeat import Heartbeat, encode_heartbeat
 from driftgauge.telemetry.metrics import Telemetry
-from tests.builders.page import MadeSource
+from tests.builders.page import MadeResults
 
 _SAMPLE = re.compile(r"^driftgauge_(\w+)\{(.*)\} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -35,15 +33,13 @@ class Page:
         self._clock_ms = clock_ms
         self._visits: dict[int, Visit] = {}
         # Configurations of a run may name different streams, and results are read once.
-        self.results = Results(ByStream({"*": None}), 10**6, shows_snippets=True)
-        self.results.source = self.source = MadeSource()
+        self.results = MadeResults(10**6, shows_snippets=True)
+        self.source = self.results.made
         self._watch = ServiceWatch()
 
     def publish(self, value: bytes, now_ms: int) -> None:
         """Read a result."""
-        offset = len(self.source.values)
-        self.source.values.append(value)
-        self.results.receive(StoredRecord(value, "results", 0, offset, None, (), now_ms))
+        self.results.add(value, now_ms)
 
     def hear(self, heartbeat: Heartbeat, now_ms: int) -> None:
         """Read a heartbeat of a replica."""
