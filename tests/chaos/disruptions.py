@@ -226,7 +226,7 @@ class DisruptionRunner:
 
     def _hold(self, name: str, _: float) -> None:
         held = self.relay.hold_next_commit()
-        if not (held.wait_until_due(HOLD_LIMIT_S) and held.wait_until_delivered()):
+        if not (held.is_due.wait(HOLD_LIMIT_S) and held.wait_until_delivered()):
             self.failures.append(f"a held commit of {name} was not delivered within {HOLD_LIMIT_S:g} s")
 
     def _slow(self, name: str, away_s: float) -> float:

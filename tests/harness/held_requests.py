@@ -73,9 +73,9 @@ class ProtocolRequest:
     def refuse_producer(self, error: int) -> bytes:
         """Return the answer, with its length prefix, that refuses an InitProducerId with an error code."""
         tags = b"\x00" if self.is_flexible else b""
-        answer = self.correlation_id.to_bytes(4) + tags
-        answer += (0).to_bytes(4) + error.to_bytes(2)  # the throttle time in front
-        answer += (-1).to_bytes(8, signed=True) + (-1).to_bytes(2, signed=True) + tags  # no id and no epoch
+        throttle_ms, no_id, no_epoch = bytes(4), b"\xff" * 8, b"\xff" * 2
+        head = self.correlation_id.to_bytes(4) + tags
+        answer = head + throttle_ms + error.to_bytes(2) + no_id + no_epoch + tags
         return len(answer).to_bytes(LENGTH_BYTES) + answer
 
 
@@ -129,13 +129,14 @@ class HeldCommit:
 
     Attributes:
         transactional_id: The producer whose commit is held; None before the first commit.
+        is_due: Set once the held commit is due.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._was_repeated = False
         self._has_records = False
-        self._is_due = threading.Event()
+        self.is_due = threading.Event()
         self._is_answered = threading.Event()
         self.transactional_id: str | None = None
 
@@ -146,18 +147,14 @@ class HeldCommit:
                 self.transactional_id = request.transactional_id
                 return Action.HOLD
             is_own = self.transactional_id is not None and request.transactional_id == self.transactional_id
-            if not is_own or self._is_due.is_set():
+            if not is_own or self.is_due.is_set():
                 return Action.FORWARD
             if self._has_records and request.api in _NEXT_PARTS:
-                self._is_due.set()
+                self.is_due.set()
                 return Action.DELIVER_HELD_FIRST
             self._has_records |= self._was_repeated and request.api == ApiKey.PRODUCE
             self._was_repeated |= request.api == ApiKey.END_TXN
             return Action.FORWARD
-
-    def wait_until_due(self, within_s: float) -> bool:
-        """Wait until the held commit is due; return False after the time-out."""
-        return self._is_due.wait(within_s)
 
     def wait_until_delivered(self, within_s: float = ANSWER_S) -> bool:
         """Wait until the broker has answered the held commit; return False after the time-out."""
@@ -165,7 +162,7 @@ class HeldCommit:
 
     def record_answer(self) -> None:
         """Record an answer on the held commit's connection; earlier answers belong to other requests."""
-        if self._is_due.is_set():
+        if self.is_due.is_set():
             self._is_answered.set()
 
 

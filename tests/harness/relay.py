@@ -136,7 +136,7 @@ class Relay(AbstractContextManager["Relay"]):
         self._late[broker] = held
         with suppress(OSError):
             client.shutdown(socket.SHUT_RDWR)
-        if held.wait_until_due(HOLD_S):
+        if held.is_due.wait(HOLD_S):
             broker.sendall(request)
             held.wait_until_delivered()
 
