@@ -18,7 +18,7 @@ from driftgauge.engine.count.topic_watch import EventsTopic
 from driftgauge.errors import ClientLost
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.mapped_readers import build_readers
-from driftgauge.events.outcomes import RecordOutcome, SkipPlace
+from driftgauge.events.outcomes import RecordLoss, RecordOutcome, SkipPlace
 from driftgauge.events.rejection import Reason, SchemaPending
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.roles import RoleTelemetry
@@ -47,7 +47,7 @@ class Worker:
         error: What is raised for them.
     """
 
-    def __init__(self, telemetry=None, timestamp=None):
+    def __init__(self, telemetry=None, timestamp=None, begin=0):
         self.unknown: set[bytes] = set()
         self.error: type[Exception] = SchemaPending
         self.clock, self.letters = ManualClock(), Mock(is_full=False)
@@ -64,7 +64,7 @@ class Worker:
             SPECS,
             Decoder(CONTRACTS, lead_ms=0, readers={TOPIC: reader}),
             consumer=self.consumer,
-            admin=QuickAdmin(end=100),
+            admin=QuickAdmin(begin, 100),
             transaction=Mock(producer="p", epoch=0),
             letters=self.letters,
             topics=Mock(known={TOPIC: EventsTopic("id", 2)}, missing=frozenset()),
@@ -265,10 +265,22 @@ def test_offsets_without_a_record_are_counted_by_place(worker, delivered, start,
     worker.worker.process([end(after + ends_later)])
     progress = worker.worker._held.find(FIRST).progress(2)
     assert (progress.end, progress.skipped) == (after + ends_later, start + between + ends_later)
-    for expected in ({SkipPlace.START: start, SkipPlace.BETWEEN: between + ends_later}, {}):
+    for expected in (
+        {SkipPlace.START: start, SkipPlace.BETWEEN: between + ends_later},
+        {SkipPlace.BETWEEN: 2},
+    ):
         worker.commit()
         (counts,) = worker.telemetry.counted.call_args.args
         assert +counts.skipped == +Counter({(TOPIC, place): number for place, number in expected.items()})
+        worker.process(SOUND, offset=after + ends_later + 2)
+
+
+def test_commit_reports_once_what_kafka_deleted_before_it_was_read():
+    worker = Worker(begin=20)
+    for losses in (dict.fromkeys((FIRST, SECOND), RecordLoss(20, 0)), {}):
+        worker.commit()
+        (counts,) = worker.telemetry.counted.call_args.args
+        assert counts.losses == losses
 
 
 VALUES = st.sampled_from(

@@ -10,6 +10,7 @@ from driftgauge.engine.count.end_offsets import EndOffsets
 from driftgauge.engine.count.held_partitions import HeldPartitions
 from driftgauge.engine.count.topic_watch import EventsTopic
 from driftgauge.errors import AuthorizationError
+from driftgauge.events.outcomes import RecordLoss
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import ManualClock
 from tests.builders.messages import TOPIC
@@ -116,27 +117,33 @@ def test_offset_set_by_hand_and_that_of_another_topic_are_believed(group):
     assert group.held.find(FIRST).begins
 
 
-@pytest.mark.parametrize(("end", "committed", "missing"), [(30, 30, 0), (None, 40, 1)])
-def test_truncated_log_is_read_on_from_its_end_or_marked(group, end, committed, missing):
+@pytest.mark.parametrize(
+    ("end", "committed", "loss"), [(30, 30, None), (None, 40, RecordLoss(1, 40, is_truncated=True))]
+)
+def test_truncated_log_is_read_on_from_its_end_or_marked(group, end, committed, loss):
     group.start()
     group.held.lose_positions({FIRST: end})
     assert group.step() == [FIRST]
     first = group.held.find(FIRST)
     # With the former epoch, the client would find the same truncation again.
     assert (first.committed, first.position, first.leader_epoch) == (committed, committed, -1)
-    assert first.missing == missing
+    assert first.loss == loss
 
 
 def test_partition_is_caught_up_to_the_time_of_a_request_for_its_end(group):
     first, asked_ms = group.start(), group.clock.wall_ms
     ends = EndOffsets(group.held, group.admin, group.clock.clock, interval_ms=1_000)
+    before = len(group.admin.asked)
     for _ in range(2):
         ends.poll()
-        group.clock.advance(0.9)
+        group.clock.advance(0.4)
     assert first.caught_up_ms is None
     first.read(40, 90, records=50)
     assert first.caught_up_ms == asked_ms
-    ends.poll()
+    for requests in (1, 2):
+        ends.poll()
+        assert len(group.admin.asked) == before + requests
+        group.clock.advance(0.2)
     group.held.begin_again()
     group.step()
     ends.poll()
@@ -144,24 +151,29 @@ def test_partition_is_caught_up_to_the_time_of_a_request_for_its_end(group):
 
 
 def start(committed, position, **fields):
-    return {"committed": committed, "position": position, "is_truncated": False, "leader_epoch": -1, **fields}
+    return {"committed": committed, "position": position, "loss": None, "leader_epoch": -1, **fields}
 
 
 @pytest.mark.parametrize(
     ("committed", "log", "expected", "logged"),
     [
-        ((40, "id-1"), (10, 90), start(40, 40, begins=False, lost=0, leader_epoch=5), None),
-        ((-1001, ""), (10, 90), start(10, 10, begins=True, lost=0), None),
-        ((40, "id-1"), (70, 90), start(40, 70, begins=False, lost=30), None),
+        ((40, "id-1"), (10, 90), start(40, 40, begins=False, leader_epoch=5), None),
+        ((-1001, ""), (10, 90), start(10, 10, begins=True), None),
+        ((40, "id-1"), (70, 90), start(40, 70, begins=False, loss=RecordLoss(30, 40)), None),
         (
             (40, "id-0"),
             (0, 90),
-            start(0, 0, begins=True, lost=0),
+            start(0, 0, begins=True),
             "the topic was deleted and created again; the new one is read from its beginning",
         ),
-        ((40, "id-1"), (0, 30), start(30, 30, begins=False, lost=0, is_truncated=True), "Kafka lost records"),
+        (
+            (40, "id-1"),
+            (0, 30),
+            start(30, 30, begins=False, loss=RecordLoss(1, 30, is_truncated=True)),
+            "Kafka lost records",
+        ),
         # Brokers before 2.8 give topics no id.
-        ((40, ""), (0, 90), start(40, 40, begins=False, lost=0, leader_epoch=5), None),
+        ((40, ""), (0, 90), start(40, 40, begins=False, leader_epoch=5), None),
     ],
     ids=[
         "the committed offset",

@@ -52,6 +52,13 @@ def test_partition_without_answer_keeps_its_state_and_one_not_held_is_forgotten(
     assert looks.look(60, 5, 9) == {}
 
 
+def test_brokers_are_asked_every_interval_and_at_once_for_another_partition(looks):
+    both = {FIRST: None, SECOND: None}
+    for after_s, positions, requests in ((0, None, 1), (4.9, None, 1), (0.1, None, 2), (1, both, 3)):
+        looks.look(after_s, 5, 9, positions)
+        assert len(looks.admin.asked) == 2 * requests
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=60))
 def test_stalled_partitions_match_readings(readings):
     looks, since_s, last = Looks(), None, None

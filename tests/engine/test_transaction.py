@@ -9,7 +9,13 @@ from itertools import count
 from unittest.mock import Mock
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    TIMESTAMP_CREATE_TIME,
+    TIMESTAMP_LOG_APPEND_TIME,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 
 from driftgauge.clock import Clock
 from driftgauge.core.commit_limit import MAX_COMMIT_BYTES, CommitLimit
@@ -36,7 +42,13 @@ WRONG_STATE = make_error(KafkaError._STATE)
 REFUSED = make_error(KafkaError.INVALID_PRODUCER_ID_MAPPING, txn_requires_abort=True)
 DENIED = make_error(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
 AUTHORIZATION = [
-    ({SEND: [make_error(code, **flags)]}, AuthorizationError, rf"is not allowed \(why\); {remedy}", SEND)
+    (
+        {SEND: [make_error(code, **flags)]},
+        AuthorizationError,
+        rf"is not allowed \(why\); {remedy}",
+        SEND,
+        False,
+    )
     for code, remedy in (
         (KafkaError.CLUSTER_AUTHORIZATION_FAILED, "check the client's rights"),
         (KafkaError.GROUP_AUTHORIZATION_FAILED, "grant Read on the group "),
@@ -48,20 +60,27 @@ AUTHORIZATION = [
     )
     for flags in ({}, {"fatal": True}, {"txn_requires_abort": True})
 ]
-# The errors of each step, one a call; what is raised, with its text; and the producer's last call, or None if
-# it needs a successor.
+# The errors of each step, one a call; what is raised, with its text; the producer's last call, and whether it
+# needs a successor.
 FAILURES = [
     *(
         (
             {step: [AWAY] * 100},
             TransactionFailed,
             rf"{step} was not answered within \d+ s \(why\); check",
-            None,
+            step,
+            True,
         )
         for step in COMMIT_STEPS
     ),
     *(
-        ({step: [REFUSED]}, TransactionFailed, rf"{step} was refused \(why\) .* id id; .* repeats", ABORT)
+        (
+            {step: [REFUSED]},
+            TransactionFailed,
+            rf"{step} was refused \(why\) .* id id; .* repeats",
+            ABORT,
+            False,
+        )
         for step in COMMIT_STEPS
     ),
     *(
@@ -69,17 +88,18 @@ FAILURES = [
             {step: [error]},
             TransactionFailed,
             rf"{step} failed for good \(why\) for the transactional id id; ",
-            None,
+            step,
+            True,
         )
         for step in ("begin_transaction", *COMMIT_STEPS)
         for error in (FENCED, INVALID, WRONG_STATE, make_error(KafkaError.UNKNOWN_TOPIC_OR_PART))
     ),
-    ({SEND: [REFUSED], ABORT: [FENCED]}, TransactionFailed, "abort_transaction failed for good", None),
+    ({SEND: [REFUSED], ABORT: [FENCED]}, TransactionFailed, "abort_transaction failed for good", ABORT, True),
     *(
-        ({SEND: [REFUSED], ABORT: [error]}, TransactionFailed, f"{SEND} was refused", None)
+        ({SEND: [REFUSED], ABORT: [error]}, TransactionFailed, f"{SEND} was refused", ABORT, True)
         for error in (INVALID, WRONG_STATE)
     ),
-    ({SEND: [REFUSED], ABORT: [DENIED]}, AuthorizationError, "abort_transaction is not allowed", None),
+    ({SEND: [REFUSED], ABORT: [DENIED]}, AuthorizationError, "abort_transaction is not allowed", ABORT, True),
 ]
 
 
@@ -173,16 +193,15 @@ def commit(transaction, bound_s=BOUND_S):
     transaction.commit([TopicPartition("t", 0, 1)], bound_s)
 
 
-@pytest.mark.parametrize(("failures", "raised", "text", "last_call"), [*FAILURES, *AUTHORIZATION])
-def test_failure_has_its_outcome(failures, raised, text, last_call):
+@pytest.mark.parametrize(("failures", "raised", "text", "last_call", "is_lost"), [*FAILURES, *AUTHORIZATION])
+def test_failure_has_its_outcome(failures, raised, text, last_call, is_lost):
     producer = FakeProducer(**failures)
     transaction, ids = started(producer, FakeProducer())
     with pytest.raises(raised, match=text):
         commit(transaction)
     calls = [*producer.calls]
-    assert transaction.needs_producer == (last_call is None)
-    assert last_call in {None, calls[-1]}
-    if last_call is None:
+    assert (calls[-1], transaction.needs_producer) == (last_call, is_lost)
+    if is_lost:
         # An answer may still arrive, so the producer gets no further call.
         transaction.abort(BOUND_S)
         commit(transaction)
@@ -377,6 +396,15 @@ def test_too_large_record_is_known_by_its_key(deliveries):
     for key, size in ((b"first", 10), (b"large", 900), (b"last", 20)):
         deliveries.report(error, FakeMessage(b"x" * size, partition=3, key=key))
     assert deliveries.too_large == {(TOPIC, 3): b"large"}
+
+
+def test_append_is_first_report_with_log_append_time(deliveries):
+    for kind, append_ms in ((TIMESTAMP_CREATE_TIME, 1), (TIMESTAMP_LOG_APPEND_TIME, 5)):
+        deliveries.report(None, FakeMessage(stamp=(kind, append_ms)))
+    found = deliveries.append
+    assert found.append_ms == 5
+    deliveries.report(None, FakeMessage(stamp=(TIMESTAMP_LOG_APPEND_TIME, 9)))
+    assert deliveries.append is found
 
 
 HERE = {(TOPIC, 3)}

@@ -1,4 +1,6 @@
-"""Transactions on a real broker: refused records, time-outs, outages; see also `test_simulated_kafka`."""
+"""Transactions on a real broker: refused records, time-outs, outages, a lost connection; see also
+`test_simulated_kafka`.
+"""
 
 import os
 import time
@@ -11,6 +13,7 @@ from driftgauge.engine.producer import transaction as transaction_module
 from driftgauge.errors import TransactionFailed
 from driftgauge.kafka import calls
 from tests.harness.cluster import Cluster
+from tests.harness.relay import Relay
 
 pytestmark = pytest.mark.broker
 
@@ -140,3 +143,28 @@ def test_each_step_ends_within_its_bound_without_brokers(kafka_broker, cluster, 
         produce(full, cluster.windows)
         with pytest.raises(TransactionFailed, match="queue has been full for 1 s; check the brokers"):
             produce(full, cluster.windows)
+
+
+LOST_BOUND_S = 10.0
+
+
+def test_producer_is_replaced_after_lost_connection_in_transaction(bootstrap):
+    """The client repeats its requests and reports that the commit succeeded, but is still replaced."""
+    with Relay(bootstrap) as relay, Cluster(bootstrap, partitions=1) as cluster:
+        transaction = cluster.transaction(**{"bootstrap.servers": relay.bootstrap})
+        with cluster.member() as member:
+            epochs = []
+            for position in range(1, 5):
+                began_s = time.monotonic()
+                transaction.begin(LOST_BOUND_S)
+                epochs.append(transaction.epoch)
+                transaction.produce(cluster.windows, -1, b"key", b"%d" % position)
+                if position == 2:
+                    relay.cut()
+                    relay.reconnect()
+                cluster.commit_for(member, transaction, cluster.at({0: position}), LOST_BOUND_S)
+                # A longer call hangs, as with librdkafka's own recovery of metadata.
+                assert time.monotonic() - began_s < LOST_BOUND_S
+        assert epochs[0] == epochs[1] < epochs[2] == epochs[3]
+        assert cluster.committed() == {0: 4}
+        assert [value for _, value in cluster.pairs(cluster.windows)] == [b"1", b"2", b"3", b"4"]
