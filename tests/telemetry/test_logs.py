@@ -13,19 +13,11 @@ from pathlib import Path
 import pytest
 
 import driftgauge
-from driftgauge.core.windows.admission import SurplusEvents
-from driftgauge.core.windows.deltas import LateEvents
-from driftgauge.core.windows.shard import RoundResult
-from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.logs import JsonFormatter
 from driftgauge.telemetry.memory_limit import memory_limit_bytes
-from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.web.endpoints import version_route
 from driftgauge.web.server import HttpServer
-from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.configs import MINIMAL
-from tests.builders.results import build_result
-from tests.builders.telemetry import EVENTS, SHARDS, build_telemetry
 from tests.processes import run_python
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -120,75 +112,6 @@ def test_process_ends_although_nobody_reads_its_log():
         assert process.wait(PATIENCE_S) == 1
     os.close(reading)
     os.close(writing)
-
-
-WINDOW = {"stream": "images", "window": "1h", "start_ms": HOUR_MS, "end_ms": 2 * HOUR_MS}
-
-
-@pytest.mark.parametrize(
-    ("round_", "fields"),
-    [
-        (
-            RoundResult([build_result()]),
-            {
-                **WINDOW,
-                "levelname": "INFO",
-                "msg": "window closed",
-                "events": 100,
-                "verdict": "ok",
-                "js_divergence": build_result().score.findings["js_divergence"].js_divergence,
-                "noise_floor": 0.0011,
-                "p_value": 0.23,
-                "missing": [],
-                "events_lost": False,
-                "counted_twice": False,
-            },
-        ),
-        (
-            RoundResult(
-                [
-                    build_result(
-                        (1, 0, 0, 0),
-                        revision=1,
-                        missing=((EVENTS, 12), (EVENTS, 1)),
-                        incomplete_reason="counted_otherwise",
-                        events_lost=True,
-                        counted_twice=True,
-                    )
-                ]
-            ),
-            {
-                **WINDOW,
-                "msg": "window revised",
-                "revision": 1,
-                "verdict": "insufficient",
-                "incomplete_reason": "counted_otherwise",
-                **dict.fromkeys(("js_divergence", "noise_floor", "p_value")),
-                "missing": ["embeddings[1]", "embeddings[12]"],
-                "events_lost": True,
-                "counted_twice": True,
-            },
-        ),
-        (
-            RoundResult([], [LateEvents("images", DAY_MS, 5, ((EVENTS, 1), 40))]),
-            {"levelname": "WARNING", "window": "1d", "events": 5, "first": "embeddings[1]@40"},
-        ),
-        (
-            RoundResult([], [], [SurplusEvents("clip-*", 2, 5, ("clip-c", "clip-d"))]),
-            {"levelname": "WARNING", "match": "clip-*", "most": 2, "events": 5, "first": "clip-c, clip-d"},
-        ),
-        (
-            RoundResult(chain_errors=["embeddings[1]: gap from offset 7 to 9"]),
-            {"levelname": "ERROR", "shard": 3, "found": "embeddings[1]: gap from offset 7 to 9"},
-        ),
-    ],
-    ids=["closed", "revised", "late", "surplus", "chain"],
-)
-def test_round_of_a_shard_is_logged(caplog, round_, fields):
-    caplog.set_level(logging.INFO, logger="driftgauge")
-    RoleTelemetry(build_telemetry(), Role.WINDOWS, SHARDS).closed(3, round_)
-    (record,) = caplog.records
-    assert {name: getattr(record, name) for name in fields} == fields
 
 
 SERVICE = Path(driftgauge.__file__).parent
