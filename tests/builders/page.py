@@ -1,5 +1,6 @@
 """Builders for the page: records of window results, their summaries, and a source that holds them."""
 
+import gzip
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
 from http.client import HTTPConnection, HTTPResponse
@@ -25,7 +26,7 @@ from driftgauge.page.summary import DETECTABLE, SUMMARY, Series, read_summary
 from driftgauge.records.window_record import WindowRecord
 from driftgauge.web.server import HttpServer
 from tests.builders.clocks import HOUR_MS, MONDAY_MS, SECOND_MS
-from tests.harness.registry_server import serve_routes
+from tests.harness.registry_server import serve_routes as serving_routes
 
 _GOLDEN = Path(__file__).parents[2] / "schemas/golden/window-results/drift-with-segments-and-examples.json"
 _NOT_SCORED = dict.fromkeys(
@@ -173,13 +174,16 @@ def serving_by(
     site = Site(
         results, settings, count(now_ms, 5 * SECOND_MS).__next__, marks or Marks(), watch or ServiceWatch()
     )
-    return serve_routes(site.routes())
+    return serving_routes(site.routes())
 
 
 def get(server: HttpServer, path: str, **headers: str) -> tuple[HTTPResponse, str]:
-    """Return the response to a GET, and its body, without following redirects."""
+    """Return the response to a GET, and its body, uncompressed, without following redirects."""
     with closing(HTTPConnection("127.0.0.1", server.port, timeout=300)) as connection:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request("GET", path, headers=named)
         response = connection.getresponse()
-        return response, response.read().decode()
+        body = response.read()
+        if response.headers["Content-Encoding"] == "gzip":
+            body = gzip.decompress(body)
+        return response, body.decode()

@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +15,8 @@ import driftgauge
 from driftgauge.telemetry.logs import JsonFormatter
 from driftgauge.telemetry.memory_limit import memory_limit_bytes
 from driftgauge.web.endpoints import version_route
-from driftgauge.web.server import HttpServer
 from tests.builders.configs import MINIMAL
+from tests.builders.page import get, serving_routes
 from tests.processes import run_python
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -192,10 +191,5 @@ def test_limit_is_least_of_groups(tmp_path, groups, limits):
 def test_commit_is_that_of_image(tmp_path, commit):
     if commit is not None:
         (tmp_path / "commit.txt").write_text(f"{commit}\n")
-    server = HttpServer("127.0.0.1", 0, [version_route(tmp_path)])
-    server.start()
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/version") as answer:
-            assert json.load(answer)["commit"] == commit
-    finally:
-        server.stop()
+    with serving_routes([version_route(tmp_path)]) as server:
+        assert json.loads(get(server, "/version")[1])["commit"] == commit

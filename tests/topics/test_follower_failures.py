@@ -24,10 +24,9 @@ from driftgauge.topics import follower
 from driftgauge.topics.follower import TopicFollower
 from driftgauge.watchdog import Pulse
 from driftgauge.web.endpoints import metrics_route
-from driftgauge.web.server import HttpServer
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.messages import FakeMessage
-from tests.builders.page import build_settings, get, record_tree
+from tests.builders.page import build_settings, get, record_tree, serving_routes
 from tests.builders.telemetry import build_telemetry
 
 TOPIC = "driftgauge.windows"
@@ -290,10 +289,8 @@ def results(consumer, clock):
 @pytest.fixture
 def server(results, clock):
     site = Site(results, build_settings(), clock.clock.wall_ms, Marks(), ServiceWatch())
-    server = HttpServer("127.0.0.1", 0, [metrics_route(build_telemetry().registry), *site.routes()])
-    server.start()
-    yield server
-    server.stop()
+    with serving_routes([metrics_route(build_telemetry().registry), *site.routes()]) as server:
+        yield server
 
 
 def test_reads_that_hang_leave_threads_for_other_requests(server, consumer):

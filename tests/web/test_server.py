@@ -1,15 +1,13 @@
 """The HTTP server: /metrics, /livez and /readyz, and the limits of its connections."""
 
-import gzip
 import json
 import logging
 import os
 import signal
 import socket
 import threading
-import urllib.error
-import urllib.request
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -21,8 +19,10 @@ from driftgauge.telemetry.health import BlockReason, Health, ReadinessCondition,
 from driftgauge.web import connections
 from driftgauge.web.endpoints import health_routes, metrics_route
 from driftgauge.web.server import HttpServer
+from tests.builders import page
 from tests.builders.baselines import save_baseline
 from tests.builders.configs import write_config
+from tests.builders.page import serving_routes
 from tests.builders.results import build_result
 from tests.builders.telemetry import BOTH, build_telemetry, make_ready, show_busy_shard
 from tests.harness.service import ReplicaProcess
@@ -67,47 +67,33 @@ def routes(telemetry, health):
 
 @pytest.fixture
 def server(routes):
-    server = HttpServer("127.0.0.1", 0, routes)
-    server.start()
-    yield server
-    server.stop()
+    with serving_routes(routes) as server:
+        yield server
 
 
 @pytest.fixture
 def get(server):
-    def get(path, data=None, **headers):
-        """Return status, headers and body of a GET, or of a POST of data, for any status."""
-        request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", data, headers)
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-                return response.status, response.headers, response.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.headers, error.read()
-
-    return get
+    return partial(page.get, server)
 
 
 def test_metrics_are_served_as_text_openmetrics_or_compressed(get, telemetry):
     show_busy_shard(telemetry)
-    status, headers, plain = get("/metrics")
-    assert status == 200
-    assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
-    assert headers["Content-Encoding"] is None
+    response, plain = get("/metrics")
+    assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert response.headers["Content-Encoding"] is None
     divergence = build_result().score.findings["js_divergence"].js_divergence
-    assert f'driftgauge_window_js_divergence{{stream="images",window="1h"}} {divergence}\n' in plain.decode()
-    _, headers, body = get("/metrics", Accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
-    assert headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
-    assert "driftgauge_events" in {family.name for family in text_string_to_metric_families(body.decode())}
-    _, headers, body = get("/metrics", **{"Accept-Encoding": "gzip"})
-    assert headers["Content-Encoding"] == "gzip"
-    assert b"driftgauge_build_info" in gzip.decompress(body)
-    assert len(body) < len(plain)
+    assert f'driftgauge_window_js_divergence{{stream="images",window="1h"}} {divergence}\n' in plain
+    response, body = get("/metrics", Accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert "driftgauge_events" in {family.name for family in text_string_to_metric_families(body)}
+    response, body = get("/metrics", Accept_Encoding="gzip")
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert "driftgauge_build_info" in body
 
 
 def answer(get, path):
-    status, _, body = get(path)
-    return status, json.loads(body)
+    response, body = get(path)
+    return response.status, json.loads(body)
 
 
 def test_process_is_alive_while_every_role_polls_within_a_minute(get, clock, health, caplog):
@@ -155,11 +141,10 @@ def test_process_is_ready_while_every_condition_is_met(get, health, caplog):
     assert [(record.getMessage(), record.missing) for record in caplog.records] == changes
 
 
-def test_other_requests_are_refused_and_none_is_logged(get, caplog):
+def test_other_paths_are_refused_and_no_request_is_logged(get, caplog):
     caplog.set_level(logging.DEBUG)
     paths = ("/", "/healthz", "/metrics/x", "/livezz", "/metrics")
-    assert [get(path)[0] for path in paths] == [404] * 4 + [200]
-    assert get("/metrics", data=b"x")[0] == 405
+    assert [get(path)[0].status for path in paths] == [404] * 4 + [200]
     assert [record for record in caplog.records if record.name.startswith(("uvicorn", "driftgauge"))] == []
 
 
@@ -170,7 +155,7 @@ def test_health_answers_while_rendering_hangs_and_stop_does_not_wait(get, teleme
         peer.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert hanging.entered.wait(TIMEOUT_S)
         try:
-            assert (get("/livez")[0], get("/readyz")[0]) == (200, 503)
+            assert [get(path)[0].status for path in ("/livez", "/readyz")] == [200, 503]
             server.stop()
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", server.port))
@@ -182,8 +167,7 @@ def test_failed_rendering_returns_500_and_is_logged(get, telemetry, caplog):
     broken = MadeCollector(ValueError("this collector is broken"))
     broken.released.set()
     telemetry.registry.register(broken)
-    assert get("/metrics")[0] == 500
-    assert get("/livez")[0] == 200
+    assert [get(path)[0].status for path in ("/metrics", "/livez")] == [500, 200]
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("uvicorn.error", "ERROR")
     assert "this collector is broken" in str(record.exc_info[1])
@@ -196,13 +180,13 @@ def test_request_without_a_thread_is_answered_and_the_next_one_served(get, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        status, headers, body = get("/metrics")
-        assert (status, headers["Retry-After"]) == (503, "1")
-        assert body == b"no thread is free to answer this; try again"
-        assert get("/livez")[0] == 200
+        response, body = get("/metrics")
+        assert (response.status, response.headers["Retry-After"]) == (503, "1")
+        assert body == "no thread is free to answer this; try again"
+        assert get("/livez")[0].status == 200
     (line,) = caplog.records
     assert "pids in Compose" in line.remedy
-    assert get("/metrics")[0] == 200
+    assert get("/metrics")[0].status == 200
 
 
 def test_address_that_cannot_be_used_raises_error_that_names_setting(server, routes):
@@ -214,10 +198,11 @@ def test_address_that_cannot_be_used_raises_error_that_names_setting(server, rou
 
 def test_server_keeps_signal_handlers_and_frees_its_port_despite_silent_peer(routes):
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    server = HttpServer("127.0.0.1", 0, routes)
-    server.start()
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
-    with socket.create_connection(("127.0.0.1", server.port)):
+    with (
+        serving_routes(routes) as server,
+        socket.create_connection(("127.0.0.1", server.port)),
+    ):
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
         server.stop()
         again = HttpServer("127.0.0.1", server.port, routes)
         again.start()
