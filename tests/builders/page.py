@@ -83,6 +83,19 @@ def record_tree(number: int = 0, verdict: str = "drift", *, size_ms: int = HOUR_
     return tree | changes
 
 
+def named_record(name: str) -> Any:
+    """Return the record of an hour, as a JSON tree, with this name wherever a name can stand."""
+    tree = record_tree(7)
+    for cluster in tree["clusters"]:
+        cluster |= {"name": name, "position": [cluster["id"], 1.0]}
+    tree["examples"] = [
+        {"cluster": cluster, "event_ids": [name], "baseline_event_ids": [name]} for cluster in (1, 2)
+    ]
+    for segment in tree["segments"]:
+        segment |= {"key": name, "value": name}
+    return tree | {"stream": name, "incomplete": [{"topic": name, "partition": 0}]}
+
+
 def build_record(number: int = 0, verdict: str = "drift", **changes: Any) -> WindowRecord:
     """Return a record, as `record_tree`, without the texts of events."""
     tree = record_tree(number, verdict, **changes)
@@ -146,6 +159,34 @@ class MadeResults(Results):
         value = orjson.dumps(record_tree(number, verdict, **changes))
         self.add(value, MONDAY_MS + len(self.made.values) * 1_000)
         return read_summary(value, partition=0, offset=0, published_ms=0)[0]
+
+
+def publish(
+    *windows: str | tuple[str, dict[str, Any]],
+    error: str | None = None,
+    has_caught_up: bool = True,
+    deleted: Sequence[int] = (),
+    shows_snippets: bool = False,
+    **changes: Any,
+) -> MadeResults:
+    """Publish windows, each a verdict, or a verdict and changes of its record, one hour after another.
+
+    Args:
+        windows: The windows.
+        error: What reading the topic fails with.
+        has_caught_up: Whether the topic was read to its end.
+        deleted: The numbers of those that the topic no longer holds.
+        shows_snippets: Whether texts of events are shown.
+        changes: Changes of all records.
+    """
+    results = MadeResults(shows_snippets=shows_snippets)
+    for number, window in enumerate(windows):
+        verdict, own = (window, {}) if isinstance(window, str) else window
+        results.publish(**{"number": number, "verdict": verdict} | changes | own)
+    for number in deleted:
+        results.made.values[number] = None
+    results.made.error, results.made.has_caught_up = error, has_caught_up
+    return results
 
 
 def serving(

@@ -18,31 +18,17 @@ from driftgauge.records.mark import Mark
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.html import HOSTILE, Elements, as_shown, outline
 from tests.builders.page import (
-    MadeResults,
     build_settings,
     every_stream,
     get,
+    named_record,
+    publish,
     record_tree,
     serving,
     serving_routes,
 )
 
 STREAM = "?stream=resnet18-fc1"
-
-
-def publish(*windows, error=None, has_caught_up=True, deleted=(), shows_snippets=False, **changes):
-    """Publish windows, each a verdict, or a verdict and changes of its record, one hour after another.
-
-    `deleted` are the numbers of those that the topic no longer holds.
-    """
-    results = MadeResults(shows_snippets=shows_snippets)
-    for number, window in enumerate(windows):
-        verdict, own = (window, {}) if isinstance(window, str) else window
-        results.publish(**{"number": number, "verdict": verdict} | changes | own)
-    for number in deleted:
-        results.made.values[number] = None
-    results.made.error, results.made.has_caught_up = error, has_caught_up
-    return results
 
 
 def marks_of(*marks):
@@ -444,13 +430,7 @@ def test_wrong_address_is_answered_in_words(page, query, status, text):
 
 
 def test_hostile_names_are_text(page, results):
-    tree = record_tree(7)
-    tree["clusters"][1]["name"] = HOSTILE
-    tree["examples"][0]["event_ids"] = [HOSTILE]
-    tree["examples"][0]["baseline_event_ids"] = [HOSTILE]
-    tree["segments"][0] |= {"key": HOSTILE, "value": HOSTILE}
-    tree["incomplete"] = [{"topic": HOSTILE, "partition": 0}]
-    results.publish(7, **{**tree, "stream": HOSTILE})
+    results.publish(7, **named_record(HOSTILE))
     results.made.error = HOSTILE
     for path in ("/", f"/?q={quote(HOSTILE)}", f"/?stream={quote(HOSTILE)}", f"/?stream=no{quote(HOSTILE)}"):
         response, body = page(path)
