@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import numpy as np
-import pytest
 
 from driftgauge.core.counting.examples import Example, Examples, FarExample
 from driftgauge.core.judging.calibration import Calibration, SegmentCalibration, Source
@@ -38,7 +37,6 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
-from driftgauge.records.changelog_records import encode_value
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.results import (
     CONFIDENCE,
@@ -232,6 +230,3 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
         b'["time",{"stream":"resnet18-fc1","topic":"embeddings","block":1}]',
     ),
 }
-RECORD = pytest.mark.parametrize(
-    ("key", "value"), [(raw, encode_value(value)) for _, value, raw in GOLDEN.values()], ids=GOLDEN.keys()
-)

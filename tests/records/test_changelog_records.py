@@ -1,7 +1,7 @@
 """Changelog records decode to the encoded values; `schemas/changelog.md` describes them."""
 
 import math
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pydantic import ValidationError
 
-from driftgauge.core.judging.verdict import Verdict, VerdictMemory
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import (
     BLOCK_PARTITIONS,
@@ -29,11 +29,10 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
-from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import StateError
 from driftgauge.records.changelog_records import decode, encode_key, encode_value
 from driftgauge.records.window_results import to_record
-from tests.builders.changelog_records import CLEAN, GOLDEN, HISTORY, MEASUREMENT
+from tests.builders.changelog_records import CLEAN, GOLDEN, MEASUREMENT
 from tests.builders.events import SCHEMAS
 from tests.builders.results import build_result, build_score, plain
 from tests.builders.strategies import (
@@ -186,32 +185,22 @@ def test_document_names_keys():
     assert [raw for _, _, raw in GOLDEN.values() if f"    {raw.decode()}\n" not in document] == []
 
 
-def test_order_of_sets_and_mappings_does_not_change_bytes():
-    counts = {1: 2, 3: 4}
-    closed = {(1, Verdict.OK): 2, (1, Verdict.DRIFT): 3}
-    given_up = frozenset(("a", number) for number in (1, 9, 17))
-    status = StreamStatus(late=counts, closed=closed, given_up=given_up)
-    producers = {(name, 0): (1, 5, 7) for name in "ba"}
-    segments = {("country", name): CLEAN.all for name in "ba"}
-    recent = {("country", name): (True,) for name in "ba"}
-    values = [
-        status,
-        ShardPosition(1, 0, 0, producers),
+def fill(order):
+    """Return values whose sets and mappings are filled in an order."""
+    segments = {("country", name): CLEAN.all for name in order("ba")}
+    return [
+        StreamStatus(
+            late=dict(order([(1, 2), (3, 4)])),
+            closed=dict(order([((1, Verdict.OK), 2), ((1, Verdict.DRIFT), 3)])),
+            given_up=frozenset(order([("a", 1), ("a", 9), ("a", 17)])),
+        ),
+        ShardPosition(1, 0, 0, {(name, 0): (1, 5, 7) for name in order("ba")}),
         replace(MEASUREMENT, clean=replace(CLEAN, segments=segments)),
     ]
-    values.append(replace(HISTORY, memory=VerdictMemory(segments=recent)))
 
-    def turned(value):
-        if isinstance(value, dict):
-            return dict(reversed(value.items()))
-        if isinstance(value, frozenset):
-            return frozenset(sorted(value, reverse=True))
-        if is_dataclass(value):
-            return replace(value, **{each.name: turned(getattr(value, each.name)) for each in fields(value)})
-        return value
 
-    for value in values:
-        assert encode_value(turned(value)) == encode_value(value)
+def test_order_of_sets_and_mappings_does_not_change_bytes():
+    assert [*map(encode_value, fill(list))] == [*map(encode_value, fill(reversed))]
 
 
 def test_result_that_public_schema_refuses_is_restored():
@@ -221,7 +210,5 @@ def test_result_that_public_schema_refuses_is_restored():
     with pytest.raises(ValidationError):
         to_record(result, None)
     _, read = decode(GOLDEN["published"][2], encode_value(result))
-    assert isinstance(read, WindowResult)
-    assert read.score is not None
     assert math.isnan(read.score.divergence.noise_floor)
     assert read.counts.tolist() == [10, 20, 30, 40]
