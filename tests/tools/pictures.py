@@ -18,10 +18,9 @@ from playwright.sync_api import Browser
 from tests.builders.clocks import MINUTE_MS
 from tests.builders.heartbeats import beat, build_watch
 from tests.builders.page import serving_by
-from tests.builders.truth import TrueResults, configure
+from tests.builders.truth import SITUATIONS, TrueResults, configure
 from tests.demo.process import read_until, started
 from tests.page.browser import chromium
-from tests.page.pictures import SITUATIONS
 
 PICTURES = Path(__file__).parents[2] / "deploy/pictures"
 # The top of the page: the status, and the evidence over time.

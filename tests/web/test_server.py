@@ -6,8 +6,9 @@ import os
 import signal
 import socket
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -30,24 +31,6 @@ from tests.waiting import PATIENCE_S, wait_for
 
 TIMEOUT_S = 300
 WHY = {"reasons": {}, "blocked_partitions": {"stopped": ["partials[2]"]}}
-
-
-class MadeCollector:
-    """A collector that hangs until it is released, and then raises the error, if there is one."""
-
-    def __init__(self, error=None):
-        self.entered, self.released = threading.Event(), threading.Event()
-        self.error = error
-
-    def describe(self):
-        return []
-
-    def collect(self):
-        self.entered.set()
-        assert self.released.wait(TIMEOUT_S)
-        if self.error is not None:
-            raise self.error
-        return []
 
 
 @pytest.fixture
@@ -149,24 +132,29 @@ def test_other_paths_are_refused_and_no_request_is_logged(get, caplog):
 
 
 def test_health_answers_while_rendering_hangs_and_stop_does_not_wait(get, telemetry, server):
-    hanging = MadeCollector()
-    telemetry.registry.register(hanging)
+    entered, released = threading.Event(), threading.Event()
+
+    def collect():
+        entered.set()
+        assert released.wait(TIMEOUT_S)
+        return []
+
+    telemetry.registry.register(Mock(describe=list, collect=collect))
     with socket.create_connection(("127.0.0.1", server.port)) as peer:
         peer.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert hanging.entered.wait(TIMEOUT_S)
+        assert entered.wait(TIMEOUT_S)
         try:
             assert [get(path)[0].status for path in ("/livez", "/readyz")] == [200, 503]
             server.stop()
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", server.port))
         finally:
-            hanging.released.set()
+            released.set()
 
 
 def test_failed_rendering_returns_500_and_is_logged(get, telemetry, caplog):
-    broken = MadeCollector(ValueError("this collector is broken"))
-    broken.released.set()
-    telemetry.registry.register(broken)
+    collect = Mock(side_effect=ValueError("this collector is broken"))
+    telemetry.registry.register(Mock(describe=list, collect=collect))
     assert [get(path)[0].status for path in ("/metrics", "/livez")] == [500, 200]
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("uvicorn.error", "ERROR")
@@ -174,12 +162,8 @@ def test_failed_rendering_returns_500_and_is_logged(get, telemetry, caplog):
 
 
 def test_request_without_a_thread_is_answered_and_the_next_one_served(get, monkeypatch, caplog):
-    def refuse(_):
-        message = "can't start new thread"
-        raise RuntimeError(message)
-
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("can't start new thread")))
         response, body = get("/metrics")
         assert (response.status, response.headers["Retry-After"]) == (503, "1")
         assert body == "no thread is free to answer this; try again"
@@ -331,25 +315,19 @@ def test_accept_errors_are_logged_as_one_kind(start, caplog, monkeypatch):
     assert "ulimit" in caplog.records[0].remedy
 
 
-@contextmanager
-def crowded(folder):
-    """Yield a process with few descriptors, beside idle and slow clients of both its ports."""
-    save_baseline(folder)
+def test_health_and_metrics_answer_despite_idle_and_slow_clients(tmp_path):
+    """The process has few descriptors, and both of its ports have idle and slow clients."""
+    save_baseline(tmp_path)
     unreachable = {"bootstrap.servers": "127.0.0.1:1", "group.id": "driftgauge"}
-    config = write_config(folder, http={"port": 0}, kafka=unreachable)
+    config = write_config(tmp_path, http={"port": 0}, kafka=unreachable)
     program = ("-c", WITH_FEW_DESCRIPTORS)
-    with ReplicaProcess(config, folder / "log", program=program) as replica, ExitStack() as peers:
+    with ReplicaProcess(config, tmp_path / "log", program=program) as replica, ExitStack() as peers:
         ports = replica.port, replica.health_port
         for number in range(IDLE + SLOW):
             for port in ports if number < DESCRIPTORS else ports[:1]:
                 peer = peers.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S))
                 if number >= IDLE:
                     peer.sendall(GET)
-        yield replica
-
-
-def test_health_and_metrics_answer_despite_idle_and_slow_clients(tmp_path):
-    with crowded(tmp_path) as replica:
         for _ in range(3):
             assert (replica.get("/livez")[0], replica.get("/readyz")[0]) == (200, 503)
             assert replica.scrape().total("process_open_fds") < DESCRIPTORS
