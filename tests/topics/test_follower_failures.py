@@ -20,6 +20,7 @@ from driftgauge.page.marks import Marks
 from driftgauge.page.results import Results
 from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.site import Site
+from driftgauge.telemetry.logs import extra_fields
 from driftgauge.topics import follower
 from driftgauge.topics.follower import TopicFollower
 from driftgauge.watchdog import Pulse
@@ -150,68 +151,61 @@ def pauses(reader, monkeypatch):
     return pauses
 
 
-@pytest.fixture
-def warnings(caplog):
-    caplog.set_level(logging.WARNING)
-    return lambda: [record for record in caplog.records if record.name == follower.__name__]
-
-
-def test_lasting_error_is_told_once_and_stays(topic, reader, pauses, warnings):
-    # A first poll is often empty, and the next one brings the error, of any partition.
-    topic.read(reader, *(poll for number in range(7) for poll in ([], [failed(DENIED, number % 2)])))
-    (logged,) = warnings()
-    assert f"not allowed to read {TOPIC}[0]" in logged.error
-    assert "grant Read and Describe on the topic" in logged.error
-    assert topic.errors[:4] == [None] * 4
-    assert all("not allowed to read" in error for error in topic.errors[4:])
-    assert pauses == [5] * 7
-
-
 @pytest.mark.parametrize(
-    ("between", "pauses_s", "told"),
+    ("changes", "polls"),
     [
-        ([[failed(DENIED)], [record(5)], [], [failed(DENIED)]], [5] * 3, 2),
-        ([[], [failed(KafkaError._PARTITION_EOF)], []], [5], 1),
+        # A first poll is often empty, and the next one brings the error, of any partition.
+        pytest.param(
+            {},
+            [poll for number in range(7) for poll in ([], [failed(DENIED, number % 2)])],
+            id="a lasting error is told once and stays",
+        ),
+        pytest.param(
+            {},
+            [[failed(DENIED)], [failed(DENIED)], [record(5)], [], [failed(DENIED)]],
+            id="a record ends an error",
+        ),
+        pytest.param(
+            {},
+            [[failed(DENIED)], [], [failed(KafkaError._PARTITION_EOF)], []],
+            id="the end of a partition ends an error",
+        ),
+        pytest.param(
+            {"partitions": [2, *[0] * 4, 2]},
+            [[record(7)], [], [record(0)]],
+            id="a deleted topic is read from its start once it exists",
+        ),
+        # The other follows at the next refresh.
+        pytest.param(
+            {"leaderless": 1}, [[record(7)], []], id="a partition without a leader keeps no other waiting"
+        ),
+        pytest.param(
+            {},
+            [[record(3), record(4, b"broken"), record(5)], [record(5), record(6)]],
+            id="the reader goes on after its own failure",
+        ),
+        pytest.param(
+            {},
+            [[record(offset, b"foreign") for offset in range(5)], [record(5)]],
+            id="records of others are logged once a minute",
+        ),
     ],
-    ids=["a record ends an error", "so does the end of a partition"],
 )
-def test_error_lasts_until_a_record_or_an_end(topic, reader, pauses, warnings, between, pauses_s, told):
-    topic.read(reader, [failed(DENIED)], *between)
-    assert pauses == pauses_s
-    assert ["not allowed" in logged.error for logged in warnings()] == [True] * told
-
-
-def test_deleted_topic_is_read_from_its_start_once_it_exists(topic, reader, pauses):
-    topic.partitions = [2, *[0] * 4, 2]
-    topic.read(reader, [record(7)], [], [record(0)])
-    assert topic.received == [7, 0]
-    assert topic.starts == [[0, 0], [0, 0]]
-    assert list(dict.fromkeys(topic.errors)) == [
-        None,
-        f"the topic {TOPIC} was deleted; it is read again once it exists",
-        f"topic {TOPIC} does not exist yet",
+def test_reader_goes_on(topic, reader, pauses, caplog, changes, polls, snapshot):
+    for name, value in changes.items():
+        setattr(topic, name, value)
+    topic.read(reader, *polls)
+    warned = [
+        (extra_fields(each), bool(each.exc_info)) for each in caplog.records if each.levelno > logging.INFO
     ]
-
-
-def test_partition_without_a_leader_keeps_no_other_waiting(topic, reader, warnings):
-    topic.leaderless = 1
-    topic.read(reader, [record(7)], [])
-    assert topic.received == [7]
-    assert topic.starts == [[0], [0]], "the other follows at the next refresh"
-    (logged,) = warnings()
-    assert "as in partition 1" in logged.error
-
-
-def test_reader_goes_on_after_its_own_failure(topic, reader, pauses, warnings):
-    topic.read(reader, [record(3), record(4, b"broken"), record(5)], [record(5), record(6)])
-    assert topic.received == [3, 5, 6]
-    assert topic.starts == [[0, 0], [5, 0]]
-    assert f"the reader of {TOPIC} failed: RuntimeError('a mistake'); it is read again" in topic.errors
-    assert reader.error is None
-    (logged,) = warnings()
-    assert "report the traceback" in logged.remedy
-    assert str(logged.exc_info[1]) == "a mistake"
-    assert pauses == [5]
+    assert {
+        "received": topic.received,
+        "starts": topic.starts,
+        "pauses": pauses,
+        "warned": warned,
+        "errors": list(dict.fromkeys(topic.errors)),
+        "error at the end": reader.error,
+    } == snapshot
 
 
 def test_client_that_does_not_close_is_left_behind(topic, reader, pauses, monkeypatch):
@@ -219,12 +213,6 @@ def test_client_that_does_not_close_is_left_behind(topic, reader, pauses, monkey
     monkeypatch.setattr(topic, "close", threading.Event().wait)
     topic.read(reader, [record(5, b"broken")], [record(6)])
     assert topic.received == [6]
-
-
-def test_records_of_others_are_logged_once_a_minute(topic, reader, warnings):
-    topic.read(reader, [record(offset, b"foreign") for offset in range(5)], [record(5)])
-    assert [logged.offset for logged in warnings()] == [0]
-    assert topic.received == [5]
 
 
 def test_changed_secret_makes_a_new_client_that_goes_on(topic, clock):
