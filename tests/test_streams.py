@@ -2,6 +2,7 @@
 
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,11 @@ from driftgauge.errors import ConfigError
 from driftgauge.records.descriptions import BaselineExamples
 from driftgauge.streams import build_decoder, describe_baselines, load_streams, watch
 from tests.builders.baselines import SEGMENTS, save_baseline
-from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.events import build_event, build_records
 from tests.builders.references import CLUSTERS, build_reference
-from tests.builders.results import CONFIDENCE, tally_number
+from tests.builders.results import CONFIDENCE, plain, tally_number
 
 
 def schedule(first, second, start="2025-11-03T00:00:00Z"):
@@ -29,35 +30,40 @@ def load_one(folder, **stream):
     return configured
 
 
-def test_spec_has_settings_and_baseline(tmp_path):
+CHOSEN = {
+    "windows": ["1d", "1h"],
+    "allowed_disorder": "1m",
+    "allowed_lateness": "2m",
+    "idle_timeout": "3m",
+    "incomplete_after": "4m",
+    "give_up_after": "5m",
+    "smallest_drift": {"js_divergence": 0.02, "mean_shift": 0.1},
+    "warm_up": {"from": "2025-11-03T00:00:00Z", "until": "2025-11-04T00:00:00Z"},
+    "segments": ["country"],
+}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(CHOSEN, id="chosen"),
+        pytest.param({"min_events": None}, id="defaults"),
+        # The baseline with the most clusters decides how many events a window needs.
+        pytest.param({"baselines": schedule("small", "images"), "min_events": None}, id="two baselines"),
+    ],
+)
+def test_spec_has_settings(tmp_path, settings, snapshot):
+    save_baseline(tmp_path, segments=SEGMENTS)
+    save_baseline(tmp_path, file="small.safetensors", clusters=2)
+    assert plain(replace(load_one(tmp_path, **settings).spec, baselines=())) == snapshot
+
+
+def test_reference_is_that_of_baseline(tmp_path):
     overdispersion = Overdispersion(30, 2.5, np.diag([3.0, 1.5]))
     baseline = save_baseline(tmp_path, segments=SEGMENTS, overdispersion=overdispersion)
-    configured = load_one(
-        tmp_path,
-        windows=["1d", "1h"],
-        allowed_disorder="1m",
-        allowed_lateness="2m",
-        idle_timeout="3m",
-        incomplete_after="4m",
-        give_up_after="5m",
-        smallest_drift={"js_divergence": 0.02, "mean_shift": 0.1},
-        warm_up={"from": "2025-11-03T00:00:00Z", "until": "2025-11-04T00:00:00Z"},
-        segments=["country"],
-    )
-    spec, alarm = configured.spec, configured.spec.alarm
-    assert (spec.name, spec.sizes_ms) == ("images", (3_600_000, 86_400_000))
-    assert (spec.disorder_ms, spec.lateness_ms, spec.idle_ms) == (60_000, 120_000, 180_000)
-    assert (spec.incomplete_ms, spec.give_up_ms, spec.min_events) == (240_000, 300_000, 5)
-    assert (alarm.smallest["js_divergence"], alarm.smallest["mean_shift"], alarm.segment_keys) == (
-        0.02,
-        0.1,
-        ("country",),
-    )
-    assert alarm.warm_up == (MONDAY_MS, MONDAY_MS + DAY_MS)
-    (scheduled,) = spec.baselines
+    (scheduled,) = load_one(tmp_path, segments=["country"]).spec.baselines
     reference = scheduled.reference
-    assert scheduled.from_ms is None
-    assert reference.baseline_id == configured.baselines[0].identity == baseline.identity
+    assert (scheduled.from_ms, reference.baseline_id) == (None, baseline.identity)
     np.testing.assert_array_equal(reference.centroids.values, np.eye(CLUSTERS))
     assert reference.counts.tolist() == [40, 30, 20, 10]
     assert reference.radii.tolist() == pytest.approx([0.3] * CLUSTERS)
@@ -67,17 +73,6 @@ def test_spec_has_settings_and_baseline(tmp_path):
     known = reference.overdispersion
     assert (known.windows, known.counts, known.means.tolist()) == (30, 2.5, [[3.0, 0.0], [0.0, 1.5]])
     assert reference.overdispersion_ms == HOUR_MS
-
-
-def test_spec_without_choices_has_defaults(tmp_path):
-    save_baseline(tmp_path, segments=SEGMENTS)
-    save_baseline(tmp_path, file="small.safetensors", clusters=2)
-    spec = load_one(tmp_path, min_events=None).spec
-    assert (spec.alarm.segment_keys, spec.alarm.warm_up, spec.min_events) == ((), None, 5 * CLUSTERS)
-    (scheduled,) = spec.baselines
-    assert scheduled.reference.overdispersion is scheduled.reference.overdispersion_ms is None
-    # The baseline with the most clusters decides.
-    assert load_one(tmp_path, baselines=schedule("small", "images"), min_events=None).spec.min_events == 20
 
 
 YEAR_HOURS = 365.25 * 24
@@ -110,16 +105,6 @@ def test_alarm_budget_is_shared_by_windows_of_all_streams(tmp_path, budget, stre
     )
     levels = [each.spec.alarm.level for each in configured]
     assert levels == pytest.approx([budget / windows_a_year] * len(streams), rel=1e-12)
-
-
-def test_listed_baselines_are_loaded_in_order(tmp_path):
-    first = save_baseline(tmp_path)
-    second = save_baseline(tmp_path, file="second.safetensors", clusters=3)
-    configured = load_one(tmp_path, baselines=schedule("images", "second"))
-    assert [baseline.identity for baseline in configured.baselines] == [first.identity, second.identity]
-    assert [
-        (scheduled.reference.baseline_id, scheduled.from_ms) for scheduled in configured.spec.baselines
-    ] == [(first.identity, None), (second.identity, MONDAY_MS)]
 
 
 @pytest.mark.parametrize(
@@ -254,8 +239,8 @@ def test_descriptions_are_those_of_every_listed_baseline(tmp_path):
     descriptions = describe_baselines(streams)
     assert descriptions.keys() == {first.identity, second.identity}
     described = descriptions[first.identity]
-    assert (described.names, described.examples) == (tuple("abcd"), (BaselineExamples(("a",)),) * 4)
-    assert described.created_ms == MONDAY_MS
+    assert (described.names, described.created_ms) == (tuple("abcd"), MONDAY_MS)
+    assert described.examples == (BaselineExamples(("a",)),) * 4
     assert described.positions == tuple((round(x, 4), round(y, 4)) for x, y in first.positions.tolist())
     assert descriptions[second.identity].names == (None,) * 4
     assert watch(streams[0]).descriptions == descriptions
