@@ -4,9 +4,8 @@ import os
 import re
 import signal
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from types import SimpleNamespace
 from urllib.request import urlopen
 
 import pytest
@@ -31,16 +30,6 @@ MOMENT = r"(\d+ \w+ \d{4}, \d\d:\d\d) UTC"
 FRESH = "driftgauge_events_total"
 
 
-@dataclass(frozen=True)
-class DemoRun:
-    out: Path
-    printed: str
-    status: int
-    live: Scrape
-    page: str
-    left: bool
-
-
 def read_url(printed, line):
     """Return what is served at the address in a printed line."""
     (url,) = re.findall(rf"{line}: (http://127\.0\.0\.1:\d+/\S+)\n", printed)
@@ -62,9 +51,14 @@ def finished(tmp_path_factory):
         live = wait_for("live events on /metrics", live_scrape, within_s=120)
         page = " ".join(re.sub(r"<[^>]+>", "", read_url(printed, "Open the page")).split())
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the service gets it as well
-        printed += process.stdout.read()
-        status = process.wait()
-        return DemoRun(out, printed, status, live, page, is_group_alive(process))
+        return SimpleNamespace(
+            out=out,
+            live=live,
+            page=page,
+            printed=printed + process.stdout.read(),
+            status=process.wait(),
+            left=is_group_alive(process),
+        )
 
 
 # A command of the README that takes half a minute; the smoke test covers the service.
@@ -88,11 +82,7 @@ def test_page_and_table_tell_of_three_weeks_until_now(finished):
         datetime.strptime(each, "%d %b %Y, %H:%M").replace(tzinfo=UTC).date() for each in began.groups()
     )
     assert earliest <= last - timedelta(days=13) <= latest <= earliest + timedelta(days=2)
-    for part in (
-        "14 windows of 1d",
-        "went from",
-    ):
-        assert part in finished.page
+    assert "14 windows of 1d" in finished.page
     # Nothing is silent, behind or incomplete.
     assert "1d: " not in finished.page
 

@@ -8,13 +8,11 @@ import pytest
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_STORED,
-    Consumer,
     KafkaError,
     KafkaException,
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
 from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.kafka import client
@@ -106,23 +104,6 @@ def test_client_gets_properties_of_its_kind(make, wrong, unused_address):
     # The client refuses a value out of range, which shows that it got the property.
     with pytest.raises(KafkaException):
         make({"bootstrap.servers": unused_address, "group.id": "g", wrong: -1_000_000})
-
-
-@pytest.mark.parametrize(
-    ("make", "kind", "wrong"),
-    [
-        *((make, Consumer, "acks") for make in CONSUMERS),
-        (client.producer, Producer, "fetch.min.bytes"),
-        (transactional_producer, Producer, "fetch.min.bytes"),
-        (client.admin, AdminClient, "acks"),
-    ],
-)
-def test_client_gets_no_properties_of_another_kind(make, kind, wrong, unused_address):
-    # The client would refuse the value, as above.
-    instance = make({"bootstrap.servers": unused_address, "group.id": "g", wrong: -1_000_000})
-    assert isinstance(instance, kind)
-    if kind is Consumer:
-        instance.close()
 
 
 def test_configuration_cannot_override_fixed_properties(broker):

@@ -36,11 +36,6 @@ def test_every_state_and_verdict_is_in_the_table_of_states():
         assert len({getattr(state, each) for state in STATES.values()}) == len(STATES)
 
 
-def test_moments_have_seconds_only_where_there_are_any():
-    assert words.format_moment(MONDAY_MS) == "3 Nov 2025, 00:00 UTC"
-    assert words.format_moment(MONDAY_MS + 3_605_000) == "3 Nov 2025, 01:00:05 UTC"
-
-
 NOTHING = "–"  # noqa: RUF001 - as shown
 TEXTS: dict[Callable[..., str], dict[Any, str]] = {
     words.format_number: {
@@ -66,6 +61,10 @@ TEXTS: dict[Callable[..., str], dict[Any, str]] = {
     },
     words.format_p_value: {0.59: "0.59", 1e-3: "0.001", 2.4e-9: "2e-09", 3e-308: "< 1e-15", None: NOTHING},
     words.format_signed_percent: {0.21: "+21.0 %", -0.05: "-5.0 %"},
+    words.format_moment: {
+        MONDAY_MS: "3 Nov 2025, 00:00 UTC",
+        MONDAY_MS + 3_605_000: "3 Nov 2025, 01:00:05 UTC",
+    },
     words.format_points: {0.686: "+68.6 points", -0.05: "-5.0 points"},
     words.as_sentence: {"the topic holds none": "The topic holds none."},
     partial(words.name_first, most=2): {"a": "a", "ab": "a, b", "abcd": "a, b and 2 more"},
@@ -110,43 +109,31 @@ def rows_of(number, size_ms):
     return rows
 
 
-def draw(verdicts, values, **options):
-    return chart("", "", build_rows(*verdicts), HOUR_MS, np.array(values, dtype=np.float64), **options)
-
-
-def test_heights_are_proportional_to_numbers():
-    drawn = draw(["ok"] * 4, [0.1, 0.2, 0.4, -0.1], floor=np.full(4, 0.05), limits=[np.full(4, 0.3)])
-    assert drawn.dots == tuple(points(drawn.line))
-    across, up = zip(*drawn.dots, strict=True)
-    assert list(across) == sorted(across)
-    assert all(PLOT["left"] <= x <= PLOT["right"] for x in across)
-    assert all(PLOT["top"] <= y <= drawn.bottom for y in up)
-    unit = drawn.zero - up[0]
-    assert [drawn.zero - y for y in up] == pytest.approx([unit, 2 * unit, 4 * unit, -unit], abs=0.3)
-    (_, noise), (_, limit) = points(drawn.floor)[0], points(drawn.limits[0])[0]
-    assert [drawn.zero - noise, drawn.zero - limit] == pytest.approx([unit / 2, 3 * unit], abs=0.3)
-    positive = draw(["ok"], [0.1])
-    assert positive.zero == positive.bottom
-
-
 @pytest.mark.parametrize(
-    ("rows", "size_ms", "values", "height"),
+    ("rows", "size_ms", "values", "options"),
     [
+        # Heights are proportional to numbers, those of the floor and of the limit too.
+        (
+            build_rows(*["ok"] * 4),
+            HOUR_MS,
+            [0.1, 0.2, 0.4, -0.1],
+            {"floor": np.full(4, 0.05), "limits": [np.full(4, 0.3)]},
+        ),
         # A window without a number breaks the line; a single one is a point.
-        (build_rows("ok", "insufficient", "ok"), HOUR_MS, [0.1, np.nan, 0.2], 156),
-        (build_rows("ok", "insufficient"), HOUR_MS, [0.1, np.nan], 156),
+        (build_rows("ok", "insufficient", "ok"), HOUR_MS, [0.1, np.nan, 0.2], {}),
+        (build_rows("ok", "insufficient"), HOUR_MS, [0.1, np.nan], {}),
         # A missing one breaks the line and the bands.
-        (build_rows("ok", "ok", "ok")[[0, 2]], HOUR_MS, [0.1, 0.2], 156),
+        (build_rows("ok", "ok", "ok")[[0, 2]], HOUR_MS, [0.1, 0.2], {}),
         # Bands join windows of the same verdict.
-        (build_rows("ok", "ok", "drift", "drift", "ok"), HOUR_MS, [0.1] * 5, 156),
+        (build_rows("ok", "ok", "drift", "drift", "ok"), HOUR_MS, [0.1] * 5, {}),
         # Ticks name Mondays, and the first one zone and date.
-        (rows_of(21, DAY_MS), DAY_MS, [1] * 21, 156),
-        (build_rows(*["ok"] * 7)[4:], HOUR_MS, [1] * 3, 256),
-        (rows_of(2, DAY_MS), DAY_MS, [1] * 2, 156),
+        (rows_of(21, DAY_MS), DAY_MS, [1] * 21, {}),
+        (build_rows(*["ok"] * 7)[4:], HOUR_MS, [1] * 3, {"height": 156}),
+        (rows_of(2, DAY_MS), DAY_MS, [1] * 2, {}),
     ],
 )
-def test_chart_is_drawn(rows, size_ms, values, height, snapshot):
-    assert asdict(chart("", "", rows, size_ms, np.array(values), height=height)) == snapshot
+def test_chart_is_drawn(rows, size_ms, values, options, snapshot):
+    assert asdict(chart("", "", rows, size_ms, np.array(values), **options)) == snapshot
 
 
 def test_chart_of_many_windows_has_no_dots():
