@@ -13,6 +13,7 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
+from confluent_kafka.admin import AdminClient
 from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.kafka import client
@@ -104,6 +105,12 @@ def test_client_gets_properties_of_its_kind(make, wrong, unused_address):
     # The client refuses a value out of range, which shows that it got the property.
     with pytest.raises(KafkaException):
         make({"bootstrap.servers": unused_address, "group.id": "g", wrong: -1_000_000})
+
+
+def test_admin_client_gets_no_properties_of_producers(unused_address):
+    # The client would refuse the value, as above.
+    properties = {"bootstrap.servers": unused_address, "group.id": "g", "acks": -1_000_000}
+    assert isinstance(client.admin(properties), AdminClient)
 
 
 def test_configuration_cannot_override_fixed_properties(broker):
