@@ -36,14 +36,10 @@ class Received:
 
 
 @contextmanager
-def reading(cluster, receive, topic=None, *, history_ms=DAY_MS, **properties):
-    reader = TopicFollower(
-        Login({**cluster.properties, **properties}),
-        topic or cluster.events,
-        receive,
-        SYSTEM_CLOCK,
-        history_ms=history_ms,
-    )
+def reading(cluster, receive, positions=None, **properties):
+    login = Login({**cluster.properties, **properties})
+    reader = TopicFollower(login, cluster.events, receive, SYSTEM_CLOCK, history_ms=DAY_MS)
+    reader._positions = positions or {}
     reader.start()
     try:
         yield reader
@@ -88,45 +84,30 @@ def test_results_older_than_history_are_left_out(cluster, received):
         producer.produce(cluster.events, b"%d" % age, partition=0, timestamp=now_ms - age * DAY_MS)
     producer.produce(cluster.events, b"old", partition=1, timestamp=now_ms - 2 * DAY_MS)
     assert producer.flush(TIMEOUT_S) == 0
-    with reading(cluster, received, history_ms=DAY_MS) as reader:
+    with reading(cluster, received) as reader:
         wait_for("the topic's end", lambda: reader.has_caught_up)
         assert received.values == [b"0"]
         cluster.publish(b"new", partition=1)
         wait_for("the new result", lambda: b"new" in received.values)
 
 
-@pytest.fixture
-def old_results(cluster):
-    """The offsets of results in partition 1 that are older than a reader's history."""
-    producer = client.producer(cluster.properties)
-    now_ms = SYSTEM_CLOCK.wall_ms()
-    for number in range(9):
-        producer.produce(cluster.events, b"%d" % number, partition=1, timestamp=now_ms - 2 * DAY_MS)
-    assert producer.flush(TIMEOUT_S) == 0
-
-
 def test_position_that_retention_has_passed_goes_on_at_the_earliest_record(cluster, received, caplog):
     cluster.publish(*(b"%d" % number for number in range(4)), partition=0)
     cluster.publish(b"read before", partition=1)
     cluster.delete_records(cluster.events, 0, before=2)
-    reader = TopicFollower(
-        Login(cluster.properties), cluster.events, received, SYSTEM_CLOCK, history_ms=DAY_MS
-    )
-    reader._positions = {0: 1, 1: 1}
-    reader.start()
-    try:
+    with reading(cluster, received, positions={0: 1, 1: 1}) as reader:
         wait_for("the topic's end", lambda: reader.has_caught_up)
-    finally:
-        reader.stop()
     assert received.values == [b"2", b"3"]
     assert not [each for each in caplog.records if each.levelname == "ERROR"]
 
 
-@pytest.mark.usefixtures("old_results")
 def test_result_is_fetched_by_its_offset_unless_deleted(cluster, received, caplog):
+    cluster.publish(*(b"%d" % number for number in range(9)), partition=1)
     with (
         Relay(cluster.bootstrap) as relay,
-        reading(cluster, received, **{"bootstrap.servers": relay.bootstrap}) as reader,
+        reading(
+            cluster, received, positions={0: 0, 1: 9}, **{"bootstrap.servers": relay.bootstrap}
+        ) as reader,
     ):
         assert [reader.fetch(1, offset) for offset in (7, 0, 7)] == [b"7", b"0", b"7"]
         cluster.delete_records(cluster.events, 1, before=6)

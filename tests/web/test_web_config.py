@@ -23,6 +23,7 @@ from driftgauge.web.server import HttpServer
 from driftgauge.web.web_config import WebConfigFile
 from tests.builders.baselines import save_baseline
 from tests.builders.configs import SECRET, settings_in, write_config
+from tests.builders.page import get
 from tests.deploy.dockerfile import ROOT
 from tests.harness.scrape import Scrape
 from tests.harness.service import ReplicaProcess
@@ -315,17 +316,11 @@ def test_process_asks_for_login_on_its_port_and_counts_refusals(tmp_path, role):
     )
     with ReplicaProcess(config, tmp_path / "log", role=role) as replica:
         assert [replica.get(path)[0] for path in ("/", "/version", "/metrics", "/livez")] == [401] * 3 + [200]
-
-        def ask(user, path):
-            with closing(HTTPConnection("127.0.0.1", replica.port, PATIENCE_S)) as connection:
-                connection.request("GET", path, headers={"Authorization": basic(user, "scraper's")})
-                response = connection.getresponse()
-                return response.status, response.read().decode()
-
-        assert (ask("reader", "/")[0], ask("scraper", "/")[0]) == (401, 403)
+        wrong = basic("reader", "scraper's")
+        assert [get(replica, "/", Authorization=each)[0].status for each in (wrong, SCRAPER)] == [401, 403]
         if role is not None:
             (tmp_path / "web.yml").write_text("[]")
-            scrape = Scrape.parse(ask("scraper", "/metrics")[1])
+            scrape = Scrape.parse(get(replica, "/metrics", Authorization=SCRAPER)[1])
             assert scrape.total("driftgauge_logins_refused_total", reason="wrong") == 1
             assert scrape.total("driftgauge_web_config_valid") == 0
 
