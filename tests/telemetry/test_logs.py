@@ -122,19 +122,12 @@ def remedies(source: str) -> Iterator[tuple[int, bool]]:
     """Yield the line of each logged warning or error, and whether it has a remedy."""
     for call in ast.walk(ast.parse(source)):
         match call:
-            case ast.Call(func=ast.Attribute(ast.Name("_log"), method), keywords=keywords) if (
-                method in METHODS
+            case ast.Call(func=ast.Attribute(ast.Name("_log"), method)) if method in METHODS:
+                yield call.lineno, "'remedy':" in ast.unparse(call)
+            case ast.Call(func=ast.Attribute(attr="_log_event"), args=[ast.Attribute(attr=level), *_]) if (
+                level in LEVELS
             ):
-                extra = [each.value for each in keywords if each.arg == "extra"]
-                yield call.lineno, any(isinstance(each, ast.Dict) and has_remedy(each) for each in extra)
-            case ast.Call(
-                func=ast.Attribute(attr="_log_event"), args=[ast.Attribute(attr=level), *_], keywords=keywords
-            ) if level in LEVELS:
-                yield call.lineno, any(each.arg == "remedy" for each in keywords)
-
-
-def has_remedy(extra: ast.Dict) -> bool:
-    return any(isinstance(key, ast.Constant) and key.value == "remedy" for key in extra.keys)
+                yield call.lineno, "remedy=" in ast.unparse(call)
 
 
 def test_every_warning_and_error_has_remedy():

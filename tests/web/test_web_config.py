@@ -4,8 +4,10 @@ import shutil
 import ssl
 import threading
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from http.client import HTTPConnection, HTTPSConnection
+from unittest.mock import Mock
 
 import bcrypt
 import pytest
@@ -28,7 +30,7 @@ from tests.deploy.dockerfile import ROOT
 from tests.harness.scrape import Scrape
 from tests.harness.service import ReplicaProcess
 from tests.processes import run_required
-from tests.waiting import PATIENCE_S, wait_for
+from tests.waiting import PATIENCE_S
 
 RIGHTS = {"scraper": (Right.METRICS,), "reader": (Right.READ,), "both": tuple(Right)}
 TLS = {"cert_file": "server.pem", "key_file": "server.key"}
@@ -397,25 +399,19 @@ def test_wrong_passwords_are_limited_by_address(start, clock):
 def test_checks_of_passwords_block_nobody_who_is_known(start, clock, monkeypatch):
     guarded = start(users(HASHES))
     assert guarded.status(READER) == 200
-    released, check, checks, statuses = threading.Event(), bcrypt.checkpw, [], []
-
-    def checkpw(*arguments):
-        checks.append(arguments)
-        return released.wait() and check(*arguments)
-
+    released, check = threading.Event(), bcrypt.checkpw
+    checkpw = Mock(side_effect=lambda *arguments: released.wait(PATIENCE_S) and check(*arguments))
     monkeypatch.setattr(bcrypt, "checkpw", checkpw)
-    threads = [threading.Thread(target=lambda: statuses.append(guarded.status(BOTH))) for _ in range(9)]
-    for thread in threads:
-        thread.start()
-    try:
-        wait_for("the ninth to be refused", lambda: statuses == [503])
-        clock.advance(86_400)
-        assert guarded.status(READER) == 200
-    finally:
-        released.set()
-        for thread in threads:
-            thread.join()
-    assert (statuses, len(checks), guarded.refused) == ([503] + [200] * 8, 1, ["busy"])
+    with ThreadPoolExecutor(9) as pool:
+        asked = [pool.submit(guarded.status, BOTH) for _ in range(9)]
+        try:
+            assert next(as_completed(asked, PATIENCE_S)).result() == 503
+            clock.advance(86_400)
+            assert guarded.status(READER) == 200
+        finally:
+            released.set()
+    assert sorted(each.result() for each in asked) == [200] * 8 + [503]
+    assert (checkpw.call_count, guarded.refused) == (1, ["busy"])
 
 
 def test_rights_without_users_are_refused(tmp_path):
