@@ -61,13 +61,13 @@ def test_it_is_scored_and_stored(result):
 def test_it_is_in_record_page_report_and_metrics(result):
     value = result_record(result, None)
     record, score = orjson.loads(value), result.score
-    finding = {
+    assert record["findings"]["toy"] == {
         "kind": "sign",
         "value": 1,
         "excess": score.findings["toy"].excess,
         "p_value": pytest.approx(0, abs=1e-99),
+        "numbers": {"toy_ratio": 1},
     }
-    assert record["findings"]["toy"] == finding | {"numbers": {"toy_ratio": 1}}
     assert record["evidence"]["sign"] == score.evidence["sign"]
     results = MadeResults()
     results.made.values.append(value)

@@ -64,6 +64,10 @@ def with_stream(**changes: Any) -> str:
     )
 
 
+def with_sections(**sections: Any) -> str:
+    return yaml.safe_dump(yaml.safe_load(MINIMAL) | sections)
+
+
 def with_kafka(**changes: Any) -> str:
     tree = yaml.safe_load(MINIMAL)
     tree["kafka"] |= {name.replace("_", "."): value for name, value in changes.items()}

@@ -8,7 +8,15 @@ from pydantic import ValidationError
 
 from driftgauge.config import Settings, load_settings
 from driftgauge.errors import ConfigError
-from tests.builders.configs import FIRST, MINIMAL, SECRET, warmed_up, with_kafka, with_stream
+from tests.builders.configs import (
+    FIRST,
+    MINIMAL,
+    SECRET,
+    warmed_up,
+    with_kafka,
+    with_sections,
+    with_stream,
+)
 
 NOON = "2025-11-03T12:00:00Z"
 MIDNIGHT = "2025-11-03T00:00:00Z"
@@ -46,10 +54,6 @@ def with_baselines(*baselines, windows=("1h",)):
     tree = yaml.safe_load(with_stream(windows=list(windows), baselines=list(baselines)))
     del tree["streams"][0]["baseline"]
     return yaml.safe_dump(tree)
-
-
-def with_sections(**sections):
-    return yaml.safe_dump(yaml.safe_load(MINIMAL) | sections)
 
 
 def with_registry(**properties):

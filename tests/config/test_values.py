@@ -14,11 +14,15 @@ from driftgauge.config import load_settings
 from driftgauge.config.inputs import MAX_SEGMENTS, MAX_TEXT, InputSettings, Source, StreamSource
 from driftgauge.config.paths import Choice, Json, parse_path
 from driftgauge.config.urls import fill_template, origin
-from tests.builders.configs import FULL, MINIMAL, SECRET, warmed_up, with_kafka, with_stream
-
-
-def with_sections(**sections):
-    return yaml.safe_dump(yaml.safe_load(MINIMAL) | sections)
+from tests.builders.configs import (
+    FULL,
+    MINIMAL,
+    SECRET,
+    warmed_up,
+    with_kafka,
+    with_sections,
+    with_stream,
+)
 
 
 @pytest.mark.parametrize("text", [FULL, MINIMAL])

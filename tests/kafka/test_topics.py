@@ -5,6 +5,7 @@ import socket
 import time
 from functools import partial
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from deploy.demo.broker import EmbeddedBroker
@@ -132,20 +133,8 @@ def test_unreachable_cluster_raises_broker_error_with_remedy(short_timeouts):
                 ask()
 
 
-class MadeAdmin:
-    """A client of a cluster with these topics, of each whether its one partition has a leader."""
-
-    def __init__(self, **topics):
-        parts = {True: SimpleNamespace(leader=1), False: SimpleNamespace(leader=-1)}
-        self._topics = {
-            name: SimpleNamespace(partitions={0: parts[has_leader]}) for name, has_leader in topics.items()
-        }
-
-    def list_topics(self, timeout):
-        return SimpleNamespace(topics=self._topics, brokers={}, controller_id=-1)
-
-
 @pytest.mark.parametrize(
+    # The topics that exist, each with whether its one partition has a leader.
     ("there", "hidden", "faults"),
     [
         ({"embeddings": True, "clicks": True, "other": False}, "", TopicFaults()),
@@ -171,4 +160,7 @@ def test_topics_are_missing_hidden_or_without_leader(there, hidden, faults, monk
             "streams": [{"name": "s", "baseline": "unused", "windows": ["1h"]}],
         }
     )
-    assert metadata.find_topic_faults(MadeAdmin(**there), settings) == faults
+    leaders = {name: SimpleNamespace(leader=1 if has_leader else -1) for name, has_leader in there.items()}
+    known = {name: SimpleNamespace(partitions={0: partition}) for name, partition in leaders.items()}
+    admin = Mock(**{"list_topics.return_value": SimpleNamespace(topics=known)})
+    assert metadata.find_topic_faults(admin, settings) == faults

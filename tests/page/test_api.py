@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
-from tests.builders.page import MadeResults, build_record, get, serving
+from tests.builders.page import build_record, get, publish, serving
 
 STREAM = "stream=resnet18-fc1"
 START = "2025-11-03T02:00:00Z"
@@ -16,10 +16,8 @@ START = "2025-11-03T02:00:00Z"
 
 @pytest.fixture
 def results():
-    results = MadeResults()
-    for number in range(6):
-        results.publish(number, "ok" if number < 4 else "drift", count=100 + number)
-    return results
+    verdicts = ["ok"] * 4 + ["drift"] * 2
+    return publish(*((verdict, {"count": 100 + number}) for number, verdict in enumerate(verdicts)))
 
 
 @pytest.fixture
@@ -133,9 +131,7 @@ def test_problem_is_answered_in_words(api, path, status, error):
 
 @pytest.mark.parametrize("shows_snippets", [True, False])
 def test_texts_of_events_are_answered_behind_a_login_only(shows_snippets):
-    results = MadeResults(shows_snippets=shows_snippets)
-    results.publish(0)
-    with serving(results) as server:
+    with serving(publish("drift", shows_snippets=shows_snippets)) as server:
         body = get(server, f"/api/v1/window?{STREAM}&at=2025-11-03T00:00:00Z")[1]
     assert ("a red truck" in body) is shows_snippets
 

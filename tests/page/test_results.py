@@ -18,7 +18,7 @@ from driftgauge.page.summary import (
     read_summary,
 )
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
-from tests.builders.page import MadeResults, build_record, build_row, record_tree
+from tests.builders.page import MadeResults, build_record, build_row, publish, record_tree
 
 SERIES = Series("resnet18-fc1", HOUR_MS)
 ONE, TWO = Series("one", HOUR_MS), Series("two", HOUR_MS)
@@ -187,9 +187,8 @@ def test_names_are_those_of_the_last_revision_and_go_with_their_window():
 
 
 def test_whole_result_is_the_last_revision_by_its_offset():
-    results = MadeResults()
-    for number, changes in ((2, {}), (1, {}), (2, {"revision": 1, "count": 7})):
-        results.publish(number, **changes)
+    numbers = ({"number": 2}, {"number": 1}, {"number": 2, "revision": 1, "count": 7})
+    results = publish(*(("drift", changes) for changes in numbers))
     assert [results.whole(SERIES, row) for row in results.history.windows(SERIES)] == [
         build_record(1),
         build_record(2, revision=1, count=7),
@@ -208,8 +207,7 @@ def test_whole_result_is_the_last_revision_by_its_offset():
     ],
 )
 def test_result_that_is_not_there_is_missing_with_reason(value, message):
-    results = MadeResults()
-    results.publish(2)
+    results = publish("drift", number=2)
     (row,) = results.history.windows(SERIES)
     results.made.values[0] = value
     with pytest.raises(MissingWindowError, match=message):

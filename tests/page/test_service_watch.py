@@ -14,7 +14,7 @@ from driftgauge.report.document import render_report, report_record
 from tests.builders.clocks import MINUTE_MS, MONDAY_MS, SECOND_MS
 from tests.builders.heartbeats import HEARTBEAT, beat, build_watch
 from tests.builders.html import Elements
-from tests.builders.page import MadeResults, MadeSource, get, serving
+from tests.builders.page import MadeSource, get, publish, serving
 from tests.builders.reports import report_on
 
 NOW_MS = MONDAY_MS + 30 * MINUTE_MS
@@ -316,8 +316,7 @@ def test_notes_change_no_state_and_are_on_page_report_and_api():
     watch = build_watch(
         accepted={"s": 3_996}, gaps={("s", 10): 3_990}, refused=refused(4), read={"embeddings": 4_000}
     )
-    results = MadeResults()
-    results.publish(0, "ok", stream="s", segments=[], kind=None)
+    results = publish("ok", stream="s", segments=[], kind=None)
     wanted = [
         "in 3,990 of 3,996 records the event time is 5h before the record's time: these look like local "
         "times that are read as UTC, or a job publishes them 5h later; if the events are live, let producers "
@@ -343,8 +342,7 @@ def test_page_and_api_say_the_same(snapshot):
         surplus={"cam-*": 1_200},
     )
     watch.look(TopicFaults(("clicks",), "", (("orders", 2),)))
-    results = MadeResults()
-    results.publish(0, "ok", stream="cam-1", segments=[])
+    results = publish("ok", stream="cam-1", segments=[])
     streams = [{"match": "cam-*", "most": 9, "windows": ["1h"]}, {"name": "new", "windows": ["1h"]}]
     with serving(results, MONDAY_MS, streams, watch=watch, runbooks_url="https://wiki.example") as server:
         shown = Elements(get(server, "/")[1])

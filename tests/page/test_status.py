@@ -16,7 +16,7 @@ from driftgauge.page.status import read_facts, stream_status
 from driftgauge.page.story import tell_cause, tell_concern, tell_fault, tell_start
 from driftgauge.page.summary import DETECTABLE, UNKNOWN, Names, Series
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
-from tests.builders.page import MadeResults, build_row, build_settings, record_tree
+from tests.builders.page import MadeResults, build_row, build_settings, publish, record_tree
 
 RUNBOOKS = Path(__file__).parents[2] / "deploy/runbooks"
 HOURLY = build_settings([{"name": "s"}]).by_stream["s"]
@@ -460,9 +460,8 @@ TWO_TOPICS = build_settings([{"name": "s"}, {"name": "clicks"}]).model_copy(
     ],
 )
 def test_lag_is_said_where_it_is_known_of_all_topics_of_the_stream(unread, said):
-    results = MadeResults()
-    for number in (-6, -5):
-        results.publish(number, "ok", stream="s", segments=[], kind=None)
+    windows = [("ok", {"number": number}) for number in (-6, -5)]
+    results = publish(*windows, stream="s", segments=[], kind=None)
     status = Overview(results.history, TWO_TOPICS).status("s", MONDAY_MS, ServiceStatus(unread=unread))
     said = f"1h: windows come long after their end{said}; the newest ended at 2 Nov 2025, 20:00 UTC"
     check(status, told=[said], runbook="DriftgaugeLagGrowing")
@@ -521,9 +520,8 @@ def segment_windows(letters, size_ms=HOUR_MS):
 
 def read_status(published, now_ms=MONDAY_MS, **settings):
     """The status by published windows, each (number, verdict, changes)."""
-    results = MadeResults()
-    for number, verdict, changes in published:
-        results.publish(number, verdict, **({"stream": "s", "segments": [], "kind": None} | changes))
+    windows = [(verdict, {"number": number} | changes) for number, verdict, changes in published]
+    results = publish(*windows, stream="s", segments=[], kind=None)
     return Overview(results.history, build_settings([{"name": "s"} | settings])).status("s", now_ms)
 
 
@@ -731,11 +729,12 @@ def test_status_by_published_windows(windows, options, expected):
 def test_removed_size_dates_the_incident_and_says_what_became_of_its_alert(
     removed, later, seen, changed, is_noted
 ):
-    results = MadeResults()
-    for size_ms, first, letters in ((HOUR_MS, 0, removed), (2 * HOUR_MS, 3, later)):
-        for number, letter in enumerate(letters):
-            verdict, changes = WINDOWS[letter]
-            results.publish(first + number, verdict, stream="s", size_ms=size_ms, **changes)
+    windows = [
+        (WINDOWS[letter][0], WINDOWS[letter][1] | {"number": first + number, "size_ms": size_ms})
+        for size_ms, first, letters in ((HOUR_MS, 0, removed), (2 * HOUR_MS, 3, later))
+        for number, letter in enumerate(letters)
+    ]
+    results = publish(*windows, stream="s")
     settings = build_settings([{"name": "s", "windows": ["2h"]}])
     status = Overview(results.history, settings).status("s", MONDAY_MS + 15 * HOUR_MS)
     # Of windows that no longer come, nothing ends the alarm.

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from functools import partial
 from itertools import islice
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import orjson
 import pytest
@@ -236,36 +237,24 @@ MOST_FETCHES = 8
 VALUES = [orjson.dumps(record_tree(number)) for number in range(REQUESTS)]
 
 
-class HangingConsumer:
-    """A consumer whose brokers answer once they are released."""
-
-    def __init__(self):
-        self.released = threading.Event()
-
-    def get_watermark_offsets(self, at, timeout):
-        assert self.released.wait(TIMEOUT_S)
-        return 0, REQUESTS
-
-    def assign(self, partitions):
-        (self._at,) = partitions
-
-    def consume(self, number, timeout_s):
-        return [FakeMessage(VALUES[self._at.offset], topic=TOPIC, offset=self._at.offset)]
-
-    def close(self):
-        pass
-
-
 @pytest.fixture
-def consumer(monkeypatch):
-    consumer = HangingConsumer()
+def released(monkeypatch):
+    """Once this event is set, brokers answer the reads of a topic."""
+    released = threading.Event()
+    consumer = Mock(**{"get_watermark_offsets.return_value": (0, REQUESTS)})
+
+    def consume(number, timeout_s):
+        assert released.wait(TIMEOUT_S)
+        (((at,),), _) = consumer.assign.call_args
+        return [FakeMessage(VALUES[at.offset], topic=TOPIC, offset=at.offset)]
+
+    consumer.consume = consume
     monkeypatch.setattr(client, "groupless_consumer", lambda *_, **__: consumer)
-    yield consumer
-    consumer.released.set()
+    return released
 
 
 @pytest.fixture
-def results(consumer, clock):
+def results(clock):
     """The results of 50 hours, none of which is in memory."""
     results = Results({"resnet18-fc1"}, REQUESTS)
     results.source = TopicFollower(Login({}), TOPIC, results.receive, clock.clock, history_ms=0)
@@ -281,7 +270,7 @@ def server(results, clock):
         yield server
 
 
-def test_reads_that_hang_leave_threads_for_other_requests(server, consumer):
+def test_reads_that_hang_leave_threads_for_other_requests(released, server):
     starts = [format_timestamp(MONDAY_MS + number * HOUR_MS) for number in range(REQUESTS)]
     with ThreadPoolExecutor(REQUESTS) as pool:
         asked = [
@@ -291,7 +280,7 @@ def test_reads_that_hang_leave_threads_for_other_requests(server, consumer):
         refused = [each.result()[1] for each in islice(ended, REQUESTS - MOST_FETCHES)]
         assert get(server, "/metrics")[0].status == 200
         assert sum(each.done() for each in asked) == len(refused)
-        consumer.released.set()
+        released.set()
     assert all("8 other reads wait for the brokers; try again" in body for body in refused)
     statuses = Counter(each.result()[0].status for each in asked)
     assert statuses == {503: REQUESTS - MOST_FETCHES, 200: MOST_FETCHES}

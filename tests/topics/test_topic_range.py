@@ -1,6 +1,7 @@
 """The records of a partition that a range has, without a broker."""
 
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, TopicPartition
@@ -18,39 +19,6 @@ def record(offset, time_ms=0):
     return FakeMessage(topic="events", offset=offset, stamp=(TIMESTAMP_CREATE_TIME, time_ms))
 
 
-class FakeTopic:
-    """Clients of a topic of one partition: one batch after the other, then nothing."""
-
-    def __init__(self, start, stop, batches):
-        self._bounds, self._batches = (start, stop), iter(batches)
-
-    def poll(self, timeout):
-        pass
-
-    def list_topics(self, timeout):
-        known = {"events": SimpleNamespace(partitions=range(1), error=None)}
-        return SimpleNamespace(topics=known, controller_id=1, brokers={})
-
-    def get_watermark_offsets(self, at, timeout):
-        return self._bounds
-
-    def offsets_for_times(self, asked, timeout):
-        # The first offset for the beginning, and nothing so late.
-        return [
-            TopicPartition(at.topic, at.partition, self._bounds[0] if at.offset < 0 else -1) for at in asked
-        ]
-
-    def assign(self, partitions):
-        (at,) = partitions
-        assert (at.partition, at.offset) == (0, self._bounds[0])
-
-    def consume(self, count, timeout):
-        return next(self._batches, [])
-
-    def close(self):
-        pass
-
-
 def end(offset, partition=0):
     error = KafkaError(KafkaError._PARTITION_EOF)
     return FakeMessage(topic="events", partition=partition, offset=offset, error=error)
@@ -58,11 +26,26 @@ def end(offset, partition=0):
 
 def read(monkeypatch, batches, start=0, stop=100):
     """Return the offsets that a range from `start` to the end `stop` of its one partition has."""
-    topic = FakeTopic(start, stop, batches)
+    known = {"events": SimpleNamespace(partitions=range(1), error=None)}
+    polls = iter(batches)
+    # Clients of the topic: of its offsets by time, the first one for the beginning, and nothing so late.
+    topic = Mock(
+        **{
+            "list_topics.return_value": SimpleNamespace(topics=known, controller_id=1, brokers={}),
+            "get_watermark_offsets.return_value": (start, stop),
+            "offsets_for_times.side_effect": lambda asked, **_: [
+                TopicPartition(at.topic, at.partition, start if at.offset < 0 else -1) for at in asked
+            ],
+            "consume.side_effect": lambda *_: next(polls, []),
+        }
+    )
     monkeypatch.setattr(topic_range, "admin", lambda *_, **__: topic)
     monkeypatch.setattr(client, "groupless_consumer", lambda *_, **__: topic)
     with topic_range.TopicRange({}, "events", 0, UNTIL_MS, later_records=3) as records:
-        return [message.offset() for batch in records.batches() for message in batch]
+        found = [message.offset() for batch in records.batches() for message in batch]
+    (((at,),), _) = topic.assign.call_args
+    assert (at.partition, at.offset) == (0, start)
+    return found
 
 
 @pytest.mark.parametrize(
