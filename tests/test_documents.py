@@ -150,17 +150,14 @@ def unknown_names(text: str) -> set[str]:
 
 def unknown_words(path: Path) -> list[str]:
     """Return the subcommands, options and targets that a file names and that do not exist."""
-    text = path.read_text("utf-8")
-    if path.suffix == ".md":
-        found = COMMAND.findall(text)
-    else:
-        found = [("driftgauge", line) for line in SAID.findall(text)]
+    text, is_document = path.read_text("utf-8"), path.suffix == ".md"
+    found = COMMAND.findall(text) if is_document else [("driftgauge", line) for line in SAID.findall(text)]
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     unknown = []
     for program, line in found:
-        words = line.replace(".", " ").split() if path.suffix != ".md" else line.split()
+        words = line.split() if is_document else line.replace(".", " ").split()
         if program == "driftgauge":
-            unknown += list(find_unknown(cli, words))
+            unknown += find_unknown(cli, words)
         elif words[0] not in targets:
             unknown.append(words[0])
     return unknown

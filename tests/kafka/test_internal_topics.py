@@ -32,13 +32,12 @@ def test_replicas_create_internal_topics_at_once_and_keep_their_settings(interna
     with ThreadPoolExecutor(3) as pool:
         for future in [pool.submit(prepare) for _ in range(3)]:
             future.result(TIMEOUT_S)
-    topics = ((internal.partials, PARTIALS_SETTINGS), (internal.changelog, CHANGELOG_SETTINGS))
-    before = {topic: internal.settings(topic) for topic, _ in topics}
-    for topic, wanted in topics:
+    before = {topic: internal.settings(topic) for topic in (internal.partials, internal.changelog)}
+    for topic, wanted in zip(before, SETTINGS.values(), strict=True):
         assert internal.count_partitions(topic) == SHARDS
         assert before[topic].items() >= wanted.items()
     internal.prepare(stale)
-    assert {topic: internal.settings(topic) for topic, _ in topics} == before
+    assert {topic: internal.settings(topic) for topic in before} == before
 
 
 @pytest.mark.parametrize(

@@ -144,12 +144,16 @@ def test_alarm_start_cause_and_next_step_are_seen_without_scrolling(browser, res
 
 
 def test_overview_of_a_hundred_streams_fits_two_screens(browser):
-    results = MadeResults()
-    for number in range(100):
-        verdict = "drift" if number < 20 else "incomplete" if number < 53 else "ok"
-        missing = [{"topic": "embeddings", "partition": 3}] if verdict == "incomplete" else []
-        results.publish(0, "ok", stream=f"stream-{number:02}", segments=[])
-        results.publish(1, verdict, stream=f"stream-{number:02}", segments=[], incomplete=missing)
+    missing = {"incomplete": [{"topic": "embeddings", "partition": 3}]}
+    newest = [("drift", {})] * 20 + [("incomplete", missing)] * 33 + [("ok", {})] * 47
+    results = publish(
+        *(("ok", {"stream": f"stream-{number:02}", "number": 0}) for number in range(100)),
+        *(
+            (verdict, changes | {"stream": f"stream-{number:02}", "number": 1})
+            for number, (verdict, changes) in enumerate(newest)
+        ),
+        segments=[],
+    )
     with serving(results) as server, visit(browser, f"http://127.0.0.1:{server.port}", width=1440) as page:
         page.goto("/")
         assert page.evaluate("document.documentElement.scrollHeight") <= 1_800

@@ -96,16 +96,12 @@ class GuardedServer:
         self.folder = folder
         self.write(sections)
         self.refused = []
-        self._file = WebConfigFile(folder / "web.yml")
+        self.file = WebConfigFile(folder / "web.yml")
         rights = RIGHTS if "basic_auth_users" in sections else {}
-        guard = Guard(self._file, rights, clock.clock, self.refused.append)
+        guard = Guard(self.file, rights, clock.clock, self.refused.append)
         root = Route("/", lambda _: PlainTextResponse("here"))
         self.server = HttpServer("127.0.0.1", 0, [metrics_route(CollectorRegistry()), root], guard=guard)
         self.server.start()
-
-    @property
-    def valid(self):
-        return self._file.is_valid
 
     def write(self, sections):
         (self.folder / "web.yml").write_text(yaml.safe_dump(sections))
@@ -296,15 +292,15 @@ def test_changed_certificate_and_removed_authority_hold_at_once(folder, start):
 
     assert is_answered()
     (folder / "server.key").write_text("no key")
-    assert (is_answered(), guarded.valid) == (True, False)
+    assert (is_answered(), guarded.file.is_valid) == (True, False)
     guarded.write({})
-    assert (is_answered(), guarded.valid) == (True, False)
+    assert (is_answered(), guarded.file.is_valid) == (True, False)
     guarded.write(tls(cert_file="late.pem", key_file="late.key"))
-    assert (is_answered(), guarded.valid) == (True, False)
+    assert (is_answered(), guarded.file.is_valid) == (True, False)
     for suffix in ("pem", "key"):
         shutil.copy(folder / f"other.{suffix}", folder / f"late.{suffix}")
     shutil.copy(folder / "other.pem", folder / "server.pem")
-    assert (is_answered(), guarded.valid) == (True, True)
+    assert (is_answered(), guarded.file.is_valid) == (True, True)
 
 
 @pytest.mark.parametrize("role", ["all", None])
@@ -377,7 +373,7 @@ def test_change_of_users_holds_from_next_request_on(folder, start):
         ):
             guarded.write(tls() | users(hashes))
             # No request on the open connection stays without an answer.
-            assert (answer(connection, READER).status, guarded.valid) == (expected, valid)
+            assert (answer(connection, READER).status, guarded.file.is_valid) == (expected, valid)
         assert answer(connection).status == 401
 
 
