@@ -168,7 +168,7 @@ def reported(metrics, health, caplog):
                     count.assigned(HELD, HELD),
                     count.settled(),
                 ],
-                [count.committed()],
+                [count.committed(), count.lost([FIRST]), count.assigned([FIRST], HELD)],
             ],
             id="a role that was refused is ready after a commit only",
         ),
