@@ -192,7 +192,7 @@ def fill(order):
         StreamStatus(
             late=dict(order([(1, 2), (3, 4)])),
             closed=dict(order([((1, Verdict.OK), 2), ((1, Verdict.DRIFT), 3)])),
-            given_up=frozenset(("a", number) for number in order(range(50))),
+            given_up=frozenset((f"topic-{number}", 0) for number in order(range(50))),
         ),
         ShardPosition(1, 0, 0, {(name, 0): (1, 5, 7) for name in order("ba")}),
         replace(MEASUREMENT, clean=replace(CLEAN, segments=segments)),
