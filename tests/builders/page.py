@@ -26,7 +26,7 @@ from driftgauge.page.summary import DETECTABLE, SUMMARY, Series, read_summary
 from driftgauge.records.window_record import WindowRecord
 from driftgauge.web.server import HttpServer
 from tests.builders.clocks import HOUR_MS, MONDAY_MS, SECOND_MS
-from tests.harness.registry_server import serve_routes as serving_routes
+from tests.harness.registry_server import serve_routes
 
 _GOLDEN = Path(__file__).parents[2] / "schemas/golden/window-results/drift-with-segments-and-examples.json"
 _NOT_SCORED = dict.fromkeys(
@@ -215,7 +215,7 @@ def serving_by(
     site = Site(
         results, settings, count(now_ms, 5 * SECOND_MS).__next__, marks or Marks(), watch or ServiceWatch()
     )
-    return serving_routes(site.routes())
+    return serve_routes(site.routes())
 
 
 def get(server: HttpServer, path: str, **headers: str) -> tuple[HTTPResponse, str]:

@@ -16,7 +16,8 @@ from driftgauge.telemetry.logs import JsonFormatter
 from driftgauge.telemetry.memory_limit import memory_limit_bytes
 from driftgauge.web.endpoints import version_route
 from tests.builders.configs import MINIMAL
-from tests.builders.page import get, serving_routes
+from tests.builders.page import get
+from tests.harness.registry_server import serve_routes
 from tests.processes import run_python
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -184,5 +185,5 @@ def test_limit_is_least_of_groups(tmp_path, groups, limits):
 def test_commit_is_that_of_image(tmp_path, commit):
     if commit is not None:
         (tmp_path / "commit.txt").write_text(f"{commit}\n")
-    with serving_routes([version_route(tmp_path)]) as server:
+    with serve_routes([version_route(tmp_path)]) as server:
         assert json.loads(get(server, "/version")[1])["commit"] == commit

@@ -40,7 +40,15 @@ count: Any = call.count
 windows: Any = call.windows
 FIRST, SECOND = HELD = [(EVENTS, 0), (EVENTS, 1)]
 SHARD = [(PARTIALS, 3)]
-MAY_BE_ZERO = ("alarm_active", "consumer_lag", "ready")
+MAY_BE_ZERO = (
+    "alarm_active",
+    "clock_offset",
+    "consumer_lag",
+    "ready",
+    "stable_offset",
+    "topic_partitions",
+    "waiting",
+)
 OF_ROLES = (
     "blocked_partitions",
     "clock_offset",
@@ -97,7 +105,7 @@ def roles(metrics):
 def reported(metrics, health, caplog):
     """What health, metrics and log say of the roles since the last look.
 
-    What is zero is left out, but a lag, a condition and an alarm.
+    A zero is left out if the series has it from the start.
     """
     caplog.set_level(logging.INFO, logger="driftgauge")
 

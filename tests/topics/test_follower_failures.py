@@ -28,8 +28,9 @@ from driftgauge.watchdog import Pulse
 from driftgauge.web.endpoints import metrics_route
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.messages import FakeMessage
-from tests.builders.page import build_settings, get, record_tree, serving_routes
+from tests.builders.page import build_settings, get, record_tree
 from tests.builders.telemetry import build_telemetry
+from tests.harness.registry_server import serve_routes
 
 TOPIC = "driftgauge.windows"
 TIMEOUT_S = 60
@@ -266,7 +267,7 @@ def results(clock):
 @pytest.fixture
 def server(results, clock):
     site = Site(results, build_settings(), clock.clock.wall_ms, Marks(), ServiceWatch())
-    with serving_routes([metrics_route(build_telemetry().registry), *site.routes()]) as server:
+    with serve_routes([metrics_route(build_telemetry().registry), *site.routes()]) as server:
         yield server
 
 

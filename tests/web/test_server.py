@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from unittest.mock import Mock
 
@@ -23,9 +23,9 @@ from driftgauge.web.server import HttpServer
 from tests.builders import page
 from tests.builders.baselines import save_baseline
 from tests.builders.configs import write_config
-from tests.builders.page import serving_routes
 from tests.builders.results import build_result
 from tests.builders.telemetry import BOTH, build_telemetry, make_ready, show_busy_shard
+from tests.harness.registry_server import serve_routes
 from tests.harness.service import ReplicaProcess
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -50,7 +50,7 @@ def routes(telemetry, health):
 
 @pytest.fixture
 def server(routes):
-    with serving_routes(routes) as server:
+    with serve_routes(routes) as server:
         yield server
 
 
@@ -183,7 +183,7 @@ def test_address_that_cannot_be_used_raises_error_that_names_setting(server, rou
 def test_server_keeps_signal_handlers_and_frees_its_port_despite_silent_peer(routes):
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     with (
-        serving_routes(routes) as server,
+        serve_routes(routes) as server,
         socket.create_connection(("127.0.0.1", server.port)),
     ):
         assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
@@ -315,19 +315,25 @@ def test_accept_errors_are_logged_as_one_kind(start, caplog, monkeypatch):
     assert "ulimit" in caplog.records[0].remedy
 
 
-def test_health_and_metrics_answer_despite_idle_and_slow_clients(tmp_path):
-    """The process has few descriptors, and both of its ports have idle and slow clients."""
-    save_baseline(tmp_path)
+@contextmanager
+def crowded(folder):
+    """Yield a process with few descriptors, beside idle and slow clients of both its ports."""
+    save_baseline(folder)
     unreachable = {"bootstrap.servers": "127.0.0.1:1", "group.id": "driftgauge"}
-    config = write_config(tmp_path, http={"port": 0}, kafka=unreachable)
+    config = write_config(folder, http={"port": 0}, kafka=unreachable)
     program = ("-c", WITH_FEW_DESCRIPTORS)
-    with ReplicaProcess(config, tmp_path / "log", program=program) as replica, ExitStack() as peers:
+    with ReplicaProcess(config, folder / "log", program=program) as replica, ExitStack() as peers:
         ports = replica.port, replica.health_port
         for number in range(IDLE + SLOW):
             for port in ports if number < DESCRIPTORS else ports[:1]:
                 peer = peers.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S))
                 if number >= IDLE:
                     peer.sendall(GET)
+        yield replica
+
+
+def test_health_and_metrics_answer_despite_idle_and_slow_clients(tmp_path):
+    with crowded(tmp_path) as replica:
         for _ in range(3):
             assert (replica.get("/livez")[0], replica.get("/readyz")[0]) == (200, 503)
             assert replica.scrape().total("process_open_fds") < DESCRIPTORS
