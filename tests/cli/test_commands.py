@@ -269,25 +269,6 @@ def test_every_command_with_a_result_has_json(path):
     assert ("--json" in options) is (path not in WITHOUT_RESULT)
 
 
-def test_fit_prints_what_show_prints(tmp_path):
-    lines = [
-        json.dumps({"stream": "s", "timestamp": MONDAY_MS, "embedding": vector}).encode()
-        for vector in np.random.default_rng(0).normal(size=(400, 4)).round(3).tolist()
-    ]
-    events = write_events(tmp_path / "events.jsonl", [b"[", *lines, b"{}"])
-    out = tmp_path / "s.safetensors"
-    fitted = run_json("baseline", "fit", events, "--stream", "s", "--clusters", 4, "--out", out)
-    assert fitted.pop("refused") == {"invalid": 1, "undecodable": 1}
-    assert [each.split(":")[0] for each in fitted.pop("warnings")] == [
-        "windows of 1h hold 400 events (the median), and the reference counts 0.5 times as many",
-        "the overdispersion is not known, and p-values will not be calibrated for bursts",
-    ]
-    shown = run_json("baseline", "show", out)
-    assert shown.pop("refused") is shown.pop("warnings") is None
-    assert fitted == shown
-    assert (fitted["file"], len(fitted["clusters"])) == (str(out), 4)
-
-
 def test_backtest_prints_timelines_and_refused_events(config, events):
     document = run_json("backtest", events, "--config", config, "--drift-from", "2025-11-03T01:00:00Z")
     assert document["refused"] == {"undecodable": 1, "unknown_stream": 1}
