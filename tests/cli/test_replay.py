@@ -8,7 +8,6 @@ import jsonschema
 import pytest
 import yaml
 
-from driftgauge.baseline.artifact import ClusterDescription
 from tests.builders.baselines import HOSTILE_NAMES, save_baseline
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import write_config
@@ -55,17 +54,16 @@ def test_streams_that_match_are_checked_and_replayed(config, tmp_path):
 
 
 @pytest.mark.parametrize(("gap_ms", "times"), [(5 * HOUR_MS, 1), (1_000, 0)])
-def test_backtest_says_once_that_events_are_whole_hours_before_their_records(config, tmp_path, gap_ms, times):
-    records = [
-        {
-            "payload": json.loads(build_event(MONDAY_MS + number, number % 4)),
-            "topic": "embeddings",
-            "ts": MONDAY_MS + number + gap_ms,
-        }
+@pytest.mark.parametrize("command", [["backtest"], ["report", "--json"]])
+def test_events_that_are_whole_hours_before_their_records_are_told_once(
+    config, tmp_path, command, gap_ms, times
+):
+    lines = [
+        b'{"payload": %b, "ts": %d}' % (build_event(MONDAY_MS + number, number % 4), MONDAY_MS + gap_ms)
         for number in range(40)
     ]
-    path = write_events(tmp_path / "day.records.jsonl", [json.dumps(each).encode() for each in records])
-    assert succeed("backtest", path, "--config", config).stderr.count("5h before the") == times
+    path = write_events(tmp_path / "day.records.jsonl", lines)
+    assert succeed(*command, path, "--config", config).stderr.count("5h before the") == times
 
 
 def test_replay_of_an_empty_file_says_so(config, tmp_path):
@@ -74,27 +72,20 @@ def test_replay_of_an_empty_file_says_so(config, tmp_path):
 
 
 def test_replay_prints_records_that_match_schema(config, events):
-    records = replay(events, config)
+    first, few, day = records = replay(events, config)
     schema = json.loads((SCHEMAS / "window-result.v1.schema.json").read_text(encoding="utf-8"))
     for record in records:
         jsonschema.Draft202012Validator(schema).validate(record)
-    assert [(r["window"], r["start"], r["revision"], r["count"], r["verdict"]) for r in records] == [
-        ("1h", "2025-11-03T00:00:00Z", 0, 20, "ok"),
-        ("1h", "2025-11-03T01:00:00Z", 0, 4, "insufficient"),
-        ("1d", "2025-11-03T00:00:00Z", 0, 24, "ok"),
-    ]
-    first, few, _ = records
-    assert [cluster["count"] for cluster in first["clusters"]] == [10, 10, 0, 0]
     contributions = sum(cluster["js_contribution"] for cluster in first["clusters"])
     assert first["js_divergence"] == pytest.approx(contributions)
     assert (few["js_divergence"], few["p_value"]) == (None, None)
+    assert [cluster["count"] for cluster in day["clusters"]] == [10, 10, 0, 4]
     # The end of a file completes its partition, so no window misses a partition or loses events.
     assert {(len(record["incomplete"]), record["events_lost"]) for record in records} == {(0, False)}
 
 
 def test_replay_prints_one_line_per_window_and_refused_events(config, events, snapshot):
     done = run("replay", events, "--config", config)
-    assert "images 1h 2025-11-03T01:00:00Z revision 0: insufficient; 4 events" in done.stdout
     assert done.stdout == snapshot
     undecodable, unknown, total = done.stderr.splitlines()
     assert undecodable.startswith(f"refused: {events}, line 25: undecodable: ")
@@ -102,47 +93,21 @@ def test_replay_prints_one_line_per_window_and_refused_events(config, events, sn
     assert total == "refused in total: 2 (1 undecodable, 1 unknown_stream)"
 
 
-def test_replay_names_movers_and_describes_baseline(tmp_path):
-    descriptions = (
-        *(ClusterDescription(name=name, example_ids=("b-1",)) for name in HOSTILE_NAMES[:3]),
-        ClusterDescription(),
-    )
-    save_baseline(tmp_path, descriptions=descriptions)
+def test_replay_names_movers_and_describes_baseline(config, tmp_path, snapshot):
     # A day of which all events are of two clusters.
     lines = [build_event(MONDAY_MS + i, 2 + i % 2, event_id=f"e-{i % 2}") for i in range(200)]
-    arguments = (write_events(tmp_path / "events.jsonl", lines), "--config", write_config(tmp_path))
-    shown = run("replay", *arguments).stdout.splitlines()[0]
+    events = write_events(tmp_path / "events.jsonl", lines)
+    shown, _ = succeed("replay", events, "--config", config).stdout.splitlines()
     assert shown.endswith(
         f"; cluster 0 ({HOSTILE_NAMES[0]}) 40.0% to 0.0%, cluster 1 ({HOSTILE_NAMES[1]}) 30.0% to 0.0%, "
         f"cluster 3 10.0% to 50.0%"
     )
-    record = replay(arguments[0], arguments[-1])[0]
+    record, _ = replay(events, config)
     assert record["baseline_created"] == "2025-11-02T00:00:00Z"
-    assert [each["name"] for each in record["clusters"]] == [*HOSTILE_NAMES[:3], None]
-    assert [each["position"] for each in record["clusters"]] == [[0, 0]] * 4
-    assert record["examples"] == [
-        {
-            "cluster": 0,
-            "event_ids": [],
-            "baseline_event_ids": ["b-1"],
-            "snippets": [],
-            "baseline_snippets": [],
-        },
-        {
-            "cluster": 1,
-            "event_ids": [],
-            "baseline_event_ids": ["b-1"],
-            "snippets": [],
-            "baseline_snippets": [],
-        },
-        {
-            "cluster": 3,
-            "event_ids": ["e-1"],
-            "baseline_event_ids": [],
-            "snippets": [],
-            "baseline_snippets": [],
-        },
+    assert [(each["name"], each["position"]) for each in record["clusters"]] == [
+        (name, [0, 0]) for name in (*HOSTILE_NAMES[:3], None)
     ]
+    assert record["examples"] == snapshot
 
 
 def test_commands_on_files_need_no_kafka(tmp_path, config, events):
@@ -218,12 +183,12 @@ def test_report_of_a_size_that_was_removed_has_no_conclusion_but_its_alarm(tmp_p
 def test_report_of_events_agrees_with_replay(config, events):
     done = succeed("report", events, "--config", config, "--json", "--window", "1h")
     record = json.loads(done.stdout)
-    replayed = [each for each in replay(events, config) if each["window"] == "1h"]
-    assert record["window"] in replayed
+    hours = replay(events, config)[:2]
+    assert record["window"] in hours
     assert [(each["start"], each["count"]) for each in record["windows"]] == [
-        (each["start"], each["count"]) for each in replayed
+        (each["start"], each["count"]) for each in hours
     ]
-    refused = run("replay", events, "--config", config).stderr.splitlines()
+    refused = succeed("replay", events, "--config", config).stderr.splitlines()
     assert record["notes"] == done.stderr.splitlines() == refused
 
 

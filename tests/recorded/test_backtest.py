@@ -1,17 +1,21 @@
-"""Reports of backtests."""
+"""Timelines of windows, and reports of backtests."""
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.cli.printing import print_report, render
+from driftgauge.core.judging.scoring import SegmentResult
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.spec import Alarm
+from driftgauge.recorded.backtest import build_timelines as of_results
 from driftgauge.recorded.backtest import describe, report_backtest
 from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.results import LETTERS, build_timelines
+from tests.builders.results import LETTERS, STATISTICS, build_result, build_timelines, by_statistic
 
 NIGHT = "".join("w" if hour < 4 else "o" for hour in range(24))
 
@@ -31,6 +35,40 @@ def only(*arguments, **fields):
 
 def starts(points):
     return [point.window.start_ms // point.window.size_ms for point in points]
+
+
+def test_timelines_use_first_complete_revision_and_separate_segments():
+    segment = SegmentResult(
+        ("country", "de"),
+        40,
+        0.2,
+        by_statistic(0.19, 0.3, 0.01, 0.02, names=STATISTICS[:-1]),
+        0.001,
+        0.002,
+        calibrated=False,
+        verdict=Verdict.DRIFT,
+    )
+    first = build_result(number=1)
+    results = [
+        build_result(number=2),
+        replace(first, verdict=Verdict.INCOMPLETE),
+        replace(first, revision=1, verdict=Verdict.DRIFT, segments=(segment,)),
+        replace(first, revision=2, verdict=Verdict.OK),
+        build_result(number=1, size_ms=DAY_MS),
+        build_result(number=1, stream="texts"),
+    ]
+    timelines = of_results(results)
+    assert list(timelines) == [
+        ("images", HOUR_MS, None),
+        ("images", HOUR_MS, ("country", "de")),
+        ("images", DAY_MS, None),
+        ("texts", HOUR_MS, None),
+    ]
+    hours, (of_segment,), *_ = timelines.values()
+    assert starts(hours) == [1, 2]
+    assert hours[0].verdict is Verdict.DRIFT
+    assert hours[0].count == first.counts.sum()
+    assert (of_segment.count, of_segment.p_value, of_segment.verdict) == (40, 0.002, Verdict.DRIFT)
 
 
 @pytest.mark.parametrize(

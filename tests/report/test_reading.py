@@ -2,23 +2,19 @@
 
 import gzip
 import tracemalloc
-from contextlib import ExitStack
 
 import orjson
 import pytest
 from confluent_kafka import Producer
 
-from driftgauge.baseline.artifact import ClusterDescription
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
-from driftgauge.progress import ignore_progress
-from driftgauge.recorded.record_files import RecordFiles
-from driftgauge.recorded.replay import RecordReplay
+from driftgauge.recorded.replay import Replay
 from driftgauge.report.reading import holds_results, read_results, replayed_results, topic_results
 from driftgauge.streams import load_streams
 from tests.builders.baselines import save_baseline
-from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.clocks import MINUTE_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.events import build_event, write_events
 from tests.builders.page import build_settings, record_tree
@@ -28,22 +24,6 @@ from tests.harness.cluster import Cluster
 
 def read(*paths):
     return read_results(paths, build_settings())
-
-
-@pytest.fixture
-def replay():
-    """A replay of files of events, which keeps its results until the test ends."""
-    with ExitStack() as stack:
-
-        def count(path, settings):
-            refusals = Refusals()
-            replay = RecordReplay(
-                load_streams(settings), settings, clock=SYSTEM_CLOCK, refusals=refusals, topic="embeddings"
-            )
-            replayed = replay.count(RecordFiles([path], replay.topic, ignore_progress, refusals))
-            return stack.enter_context(replayed_results(replay, replayed, [path]))
-
-        yield count
 
 
 def records_of(material):
@@ -95,64 +75,28 @@ def test_results_and_events_do_not_mix(tmp_path):
         holds_results([events, results])
 
 
-def test_events_are_replayed(replay, tmp_path):
-    save_baseline(tmp_path, descriptions=tuple(ClusterDescription(name=name) for name in "abcd"))
-    # A verdict makes no result of an event.
-    first = build_event(MONDAY_MS, verdict="ok", start=1)
-    events = [first, *(build_event(MONDAY_MS + number, number % 2) for number in range(1, 20))]
-    path = write_events(
-        tmp_path / "events.jsonl.gz",
-        [*events, b"{", build_event(MONDAY_MS + 4 * HOUR_MS), build_event(MONDAY_MS + HOUR_MS, stream="x")],
-    )
-    material = replay(path, settings_in(tmp_path, {"windows": ["1h"]}))
-    assert [(record.window, record.count) for record in records_of(material)] == [("1h", 20), ("1h", 1)]
-    assert [cluster.name for cluster in records_of(material)[0].clusters] == list("abcd")
-    assert material.origin == "the replay of events.jsonl.gz"
-    undecodable, unknown, total = material.notes
-    assert undecodable.startswith(f"refused: {path}, line 21: undecodable: ")
-    assert unknown.startswith(f"refused: {path}, line 23: unknown_stream: ")
-    assert total == "refused in total: 2 (1 undecodable, 1 unknown_stream)"
-
-
-def test_gap_of_whole_hours_is_a_note_of_a_replay_of_records_with_times(replay, tmp_path):
-    save_baseline(tmp_path)
-    records = [
-        orjson.dumps(
-            {"payload": orjson.loads(build_event(MONDAY_MS + number)), "ts": MONDAY_MS + 3 * HOUR_MS}
-        )
-        for number in range(6)
-    ]
-    path = write_events(tmp_path / "events.records.jsonl", records)
-    (note,) = replay(path, settings_in(tmp_path, {"windows": ["1h"]})).notes
-    assert note.startswith("stream images: in 6 of 6 records the event time is 3h before ")
-
-
-def test_results_of_a_replay_are_kept_outside_memory(replay, tmp_path):
+def test_results_of_a_replay_are_kept_outside_memory(tmp_path):
     save_baseline(tmp_path)
     windows = 1_000  # of 1.5 kB
     events = [build_event(MONDAY_MS + number * MINUTE_MS) for number in range(windows)]
-    path = write_events(tmp_path / "events.jsonl", events)
+    paths = [write_events(tmp_path / "events.jsonl", events)]
     settings = settings_in(tmp_path, {"windows": ["1m"]})
+    streams = load_streams(settings)
+    replay = Replay(streams, settings, clock=SYSTEM_CLOCK, refusals=Refusals(), topic="embeddings")
     tracemalloc.start()
     try:
-        material = replay(path, settings)
-        kept, _ = tracemalloc.get_traced_memory()
+        with replayed_results(replay, replay.run(paths), paths) as material:
+            kept, _ = tracemalloc.get_traced_memory()
+            assert [record.count for record in records_of(material)] == [1] * windows
     finally:
         tracemalloc.stop()
-    assert [record.count for record in records_of(material)] == [1] * windows
+    assert (material.origin, material.notes) == ("the replay of events.jsonl", ())
     assert kept < 1_600 * windows
 
 
-def test_no_event_of_a_replay_is_late(replay, tmp_path):
-    save_baseline(tmp_path)
-    lines = [build_event(MONDAY_MS + 9 * HOUR_MS)] * 1_000 + [build_event(MONDAY_MS)] * 2
-    path = write_events(tmp_path / "events.jsonl", lines)
-    material = replay(path, settings_in(tmp_path, {"windows": ["1h"]}))
-    assert [record.count for record in records_of(material)] == [2, 1_000]
-    assert material.notes == ()
-
-
-@pytest.mark.parametrize("content", [b"", b"[1]\n", b"\xff\xfe\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[1]\n", b"\xff\xfe\n", build_event(MONDAY_MS, verdict="ok", start=1)]
+)
 def test_other_files_are_taken_for_events(tmp_path, content):
     path, picture = tmp_path / "a.jsonl", tmp_path / "a.png"
     path.write_bytes(content)
