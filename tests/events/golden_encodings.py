@@ -19,7 +19,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 
 from driftgauge.config.inputs import InputSettings
-from tests.events.schema_records import add_field, add_map
+from tests.events.schema_records import add_map, file_of
 
 FOLDER = Path(__file__).parents[2] / "schemas/golden/encodings"
 STREAM = "resnet18-fc1"
@@ -37,17 +37,16 @@ def schema_text() -> str:
 
 def embedded_file() -> descriptor_pb2.FileDescriptorProto:
     """Return the descriptors of embedded.proto, as protoc makes them."""
-    file = descriptor_pb2.FileDescriptorProto(
-        name="embedded.proto",
+    file = file_of(
+        "embedded.proto",
+        "Embedded",
+        ("stream", "string"),
+        ("at", ".google.protobuf.Timestamp"),
+        ("vector", "bytes"),
         package="shop.search",
-        syntax="proto3",
         dependency=[timestamp_pb2.DESCRIPTOR.name],
     )
-    message = file.message_type.add(name="Embedded")
-    add_field(message, "stream", 1, "string")
-    add_field(message, "at", 2, ".google.protobuf.Timestamp")
-    add_field(message, "vector", 3, "bytes")
-    add_map(message, "segments", 4, "string", "string", ".shop.search.Embedded")
+    add_map(file.message_type[0], "segments", "string", "string", ".shop.search.Embedded")
     return file
 
 

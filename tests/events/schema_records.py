@@ -87,57 +87,65 @@ def varint(number, surplus=0):
     return bytes([*written, number])
 
 
-def add_field(message, name, number, kind, *, repeated=False, optional=False):
-    """Add a field; `kind` is a scalar's name, or a message's or an enum's full name with a dot before it."""
-    field = message.field.add(name=name, number=number, label=3 if repeated else 1)
-    if kind[0] == ".":
-        field.type_name = kind
-    else:
-        field.type = SCALARS.Value(f"TYPE_{kind.upper()}")
-    if optional:
-        field.proto3_optional = True
-        field.oneof_index = len(message.oneof_decl)
-        message.oneof_decl.add(name=f"_{name}")
-    return field
+def add_fields(message, *fields, first=None):
+    """Add fields (name, kind), numbered on; a kind is as in a .proto file, with a dot before full names."""
+    for number, (name, words) in enumerate(fields, first or len(message.field) + 1):
+        *label, kind = words.split()
+        field = message.field.add(name=name, number=number, label=3 if "repeated" in label else 1)
+        if kind[0] == ".":
+            field.type_name = kind
+        else:
+            field.type = SCALARS.Value(f"TYPE_{kind.upper()}")
+        if "optional" in label:
+            field.proto3_optional = True
+            field.oneof_index = len(message.oneof_decl)
+            message.oneof_decl.add(name=f"_{name}")
 
 
-def add_map(message, name, number, key, value, scope):
-    entry = message.nested_type.add(name=f"{name.title()}Entry")
-    entry.options.map_entry = True
-    add_field(entry, "key", 1, key)
-    add_field(entry, "value", 2, value)
-    add_field(message, name, number, f"{scope}.{entry.name}", repeated=True)
+def add_map(message, name, key, value, scope):
+    entry = message.nested_type.add(name=f"{name.title()}Entry", options={"map_entry": True})
+    add_fields(entry, ("key", key), ("value", value))
+    add_fields(message, (name, f"repeated {scope}.{entry.name}"))
+
+
+def file_of(name, message, *fields, package="shop", syntax="proto3", dependency=()):
+    """Return a file with a message of some fields (name, kind), numbered from 1."""
+    messages = [{"name": message}]
+    file = descriptor_pb2.FileDescriptorProto(
+        name=name, package=package, syntax=syntax, dependency=dependency, message_type=messages
+    )
+    add_fields(file.message_type[0], *fields)
+    return file
 
 
 def protobuf_file():
     """The file of shop.search.Embedded, with two more messages: Other, and Embedded.Inner."""
-    file = descriptor_pb2.FileDescriptorProto(
-        name="embedded.proto",
-        package="shop.search",
-        syntax="proto3",
-        dependency=["google/protobuf/timestamp.proto", "confluent/meta.proto"],
+    imports = ["google/protobuf/timestamp.proto", "confluent/meta.proto"]
+    file = file_of("embedded.proto", "Embedded", package="shop.search", dependency=imports)
+    kinds = enumerate(("UNKNOWN", "IMAGE", "TEXT"))
+    file.enum_type.add(name="Kind", value=[{"name": name, "number": number} for number, name in kinds])
+    (message,) = file.message_type
+    add_fields(message.nested_type.add(name="Inner"), ("stream", "string"))
+    add_fields(
+        message,
+        ("stream", "string"),
+        ("at", ".google.protobuf.Timestamp"),
+        ("vector", "bytes"),
+        ("numbers", "repeated float"),
     )
-    kinds = file.enum_type.add(name="Kind")
-    for number, name in enumerate(("UNKNOWN", "IMAGE", "TEXT")):
-        kinds.value.add(name=name, number=number)
-    message = file.message_type.add(name="Embedded")
-    inner = message.nested_type.add(name="Inner")
-    add_field(inner, "stream", 1, "string")
-    add_field(message, "stream", 1, "string")
-    add_field(message, "at", 2, ".google.protobuf.Timestamp")
-    add_field(message, "vector", 3, "bytes")
-    add_field(message, "numbers", 4, "float", repeated=True)
-    add_map(message, "segments", 5, "string", "string", ".shop.search.Embedded")
-    add_map(message, "codes", 6, "int32", ".shop.search.Kind", ".shop.search.Embedded")
-    add_field(message, "kind", 7, ".shop.search.Kind")
-    add_field(message, "count", 8, "int64")
-    add_field(message, "note", 9, "string", optional=True)
-    add_field(message, "inner", 10, ".shop.search.Embedded.Inner")
-    add_field(message, "inners", 11, ".shop.search.Embedded.Inner", repeated=True)
-    add_field(message, "kinds", 12, ".shop.search.Kind", repeated=True)
-    add_field(message, "flags", 13, "bool", repeated=True)
-    other = file.message_type.add(name="Other")
-    add_field(other, "stream", 1, "string")
+    add_map(message, "segments", "string", "string", ".shop.search.Embedded")
+    add_map(message, "codes", "int32", ".shop.search.Kind", ".shop.search.Embedded")
+    add_fields(
+        message,
+        ("kind", ".shop.search.Kind"),
+        ("count", "int64"),
+        ("note", "optional string"),
+        ("inner", ".shop.search.Embedded.Inner"),
+        ("inners", "repeated .shop.search.Embedded.Inner"),
+        ("kinds", "repeated .shop.search.Kind"),
+        ("flags", "repeated bool"),
+    )
+    add_fields(file.message_type.add(name="Other"), ("stream", "string"))
     return file
 
 

@@ -13,7 +13,15 @@ from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
 from tests.events.both_ways import VECTOR, assert_alike, read_alike
 from tests.events.mapped import IMAGES, TIME_MS, accept, read_settings, refuse, value
-from tests.events.schema_records import Schemas, add_field, avro, avro_schema, framed, protobuf, protobuf_file
+from tests.events.schema_records import (
+    Schemas,
+    add_fields,
+    avro,
+    avro_schema,
+    framed,
+    protobuf,
+    protobuf_file,
+)
 
 MAPPING = {**IMAGES, "embedding": "data[*].embedding", "event_id": "id"}
 
@@ -145,7 +153,7 @@ LIST = {"type": "record", "name": "E", "fields": [{"name": "data", "type": {"typ
 
 def file_with_items():
     file = protobuf_file()
-    add_field(file.message_type[0].nested_type[0], "v", 2, "float", repeated=True)
+    add_fields(file.message_type[0].nested_type[0], ("v", "repeated float"))
     return file
 
 

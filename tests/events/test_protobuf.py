@@ -4,13 +4,11 @@ import struct
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
-from google.protobuf.descriptor_pool import DescriptorPool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.events.encodings import protobuf as protobuf_module
 from driftgauge.events.encodings.protobuf import Protobuf
-from driftgauge.events.encodings.protobuf_fields import find_packed
 from driftgauge.events.needs import Need
 from driftgauge.events.rejection import Reason, SchemaPending
 from driftgauge.events.schemas import PAYLOAD, Schema
@@ -23,8 +21,9 @@ from tests.events.schema_records import (
     SCALARS,
     Embedded,
     Schemas,
-    add_field,
+    add_fields,
     add_map,
+    file_of,
     framed,
     protobuf,
     protobuf_deserializer,
@@ -112,15 +111,6 @@ def test_schema_is_asked_for_once():
     for _ in range(3):
         assert compile_path("stream")(deserialize(record(Embedded(stream="clicks")))) == "clicks"
     assert schemas.asked == [(ID, "PROTOBUF")] * 2
-
-
-def file_of(name, message, *fields, package="shop", syntax="proto3", dependency=()):
-    """Return a file with a message of some fields (name, kind), numbered from 1."""
-    file = FileDescriptorProto(name=name, package=package, syntax=syntax, dependency=dependency)
-    added = file.message_type.add(name=message)
-    for number, (field_name, kind) in enumerate(fields, 1):
-        add_field(added, field_name, number, kind)
-    return file
 
 
 POINT = file_of("default", "Point", ("x", "int32"))
@@ -216,7 +206,7 @@ def scalar(kind):
     return SCALARS.Value(f"TYPE_{kind.upper()}")
 
 
-def vector_file(kind="float", *, inner=False, is_packed=True, syntax="proto3"):
+def vector_file(kind="float", *, inner=False, is_alone=True, is_packed=True, syntax="proto3"):
     """A file like `protobuf_file`, with a vector `numbers` of a type, perhaps in the message `inner`."""
     file = protobuf_file()
     file.syntax = syntax
@@ -227,9 +217,11 @@ def vector_file(kind="float", *, inner=False, is_packed=True, syntax="proto3"):
         del message.oneof_decl[:]
     found = message.field[3]
     if inner:
-        found = add_field(message.nested_type[0], "numbers", 4, kind, repeated=True)
+        add_fields(message.nested_type[0], ("numbers", f"repeated {kind}"), first=4)
+        found = message.nested_type[0].field[1]
         # A vector is read as bytes only where no other field has its type.
-        del message.field[10]
+        if is_alone:
+            del message.field[10]
     found.type = scalar(kind)
     if kind != "string":
         found.options.packed = is_packed
@@ -356,19 +348,11 @@ def test_classes_that_read_vectors_are_bounded(monkeypatch):
     assert read_both(NUMBERS, protobuf(), [value(event() + HALVES)]) == [True]
 
 
-def test_vector_of_a_type_that_another_field_has_too_is_left_to_the_schemas_class():
-    file = file_of("nested.proto", "Outer", ("c", ".shop.Inner"))
-    add_field(file.message_type.add(name="Inner"), "v", 1, "double", repeated=True)
-    need = Need({"c": Need({"v": Need(kinds={"vector"})})})
-
-    def found():
-        pool = DescriptorPool()
-        pool.Add(file)
-        return [each.name for each in find_packed(pool.FindMessageTypeByName("shop.Outer"), need)]
-
-    assert found() == ["c", "v"]
-    add_field(file.message_type[0], "o", 2, ".shop.Inner", repeated=True)
-    assert found() == [], "a cut vector in the other field would be missed"
+def test_cut_vector_in_another_field_of_the_same_type_is_undecodable():
+    cut = field(11, 2, field(4, 2, packed(0.5)[:3]))
+    raws = [value(event() + field(10, 2, HALVES) + more) for more in (b"", cut)]
+    _, (reason, *_) = read_alike(INNER_NUMBERS, protobuf(vector_file(inner=True, is_alone=False)), raws)
+    assert reason is Reason.UNDECODABLE
 
 
 def two_messages():
@@ -384,12 +368,10 @@ def two_messages():
 
 def proto2_file():
     """Return a file of proto2 with a default, repeated names and a map of segments."""
-    known = [("stream", "string"), ("vector", "bytes"), ("count", "int64")]
-    file = file_of("two.proto", "Two", *known, syntax="proto2")
-    message = file.message_type[0]
-    message.field[2].default_value = str(NOON_MS)
-    add_field(message, "names", 4, "string", repeated=True)
-    add_map(message, "segments", 5, "string", "string", ".shop.Two")
+    fields = [("stream", "string"), ("vector", "bytes"), ("count", "int64"), ("names", "repeated string")]
+    file = file_of("two.proto", "Two", *fields, syntax="proto2")
+    file.message_type[0].field[2].default_value = str(NOON_MS)
+    add_map(file.message_type[0], "segments", "string", "string", ".shop.Two")
     return file
 
 
