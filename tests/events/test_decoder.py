@@ -4,6 +4,7 @@ import json
 from itertools import groupby
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -137,72 +138,77 @@ def test_first_pattern_holds_for_all_names_without_an_entry():
     ]
 
 
-def test_refusal_names_stream_that_matches_only_by_a_valid_name():
-    decoder = Decoder([BaselineContract("*", "all", 4, None, DistanceMetric.EUCLIDEAN)], lead_ms=0)
-    values = [event([1], stream=name) for name in ("clip", "clip one", "*", "x" * 129)]
-    decoded = decoder.decode(build_records(values))
-    assert [(each.reason, each.stream) for each in decoded.rejections] == [
-        ("wrong_dimension", "clip"),
-        *[("invalid", None)] * 3,
-    ]
-
-
-def test_larger_records_are_refused_unread():
-    values = [event([1, 2, 3, 4]), None, event([1, 2, 3, 4]) + b" ", b"[" * 100_000]
-    decoder = Decoder(CONTRACTS, lead_ms=0, largest_bytes=len(values[0]))
-    decoded = decoder.decode(build_records(values))
-    (batch,) = decoded.batches
-    assert batch.row.tolist() == [0]
-    assert [(each.row, each.reason) for each in decoded.rejections] == [
-        (1, Reason.UNDECODABLE),
-        (2, Reason.TOO_LARGE),
-        (3, Reason.TOO_LARGE),
-    ]
-    assert decoded.rejections[2].detail.startswith("value: 100,000 bytes, ")
-
-
-CUT_MS = 1_000
+SOUND = event([1, 2, 3, 4])
+ALL = BaselineContract("*", "all", 4, None, DistanceMetric.EUCLIDEAN)
+# Only the second baseline has a metric for which a vector of zeros is none.
 MOVED = (
-    BaselineContract("moved", "second", 2, "v2", DistanceMetric.COSINE, CUT_MS),
+    BaselineContract("moved", "second", 2, "v2", DistanceMetric.COSINE, 1_000),
     BaselineContract("moved", "first", 4, "v1", DistanceMetric.EUCLIDEAN),
 )
 
 
-def test_event_is_checked_by_the_baseline_in_force_at_its_time():
-    """Only the second baseline has a metric for which a vector of zeros is none."""
-    values = [
-        event([number] * dimension, stream="moved", timestamp=time_ms, model_version=version)
-        for time_ms, dimension, version, number in [
-            *[(999, 4, "v1", 1), (1_000, 2, "v2", 1), (999, 4, None, 0), (1_000, 2, None, 1)],
-            *[(999, 4, "v2", 1), (1_000, 2, "v1", 1), (999, 2, "v1", 1), (1_000, 4, "v2", 0)],
-            *[(999, 2, "v2", 0), (1_000, 2, "v2", 0)],
-        ]
-    ]
-    decoded = decode(*values, contracts=MOVED)
-    assert {batch.baseline: batch.row.tolist() for batch in decoded.batches} == {
-        "first": [0, 2],
-        "second": [1, 3],
-    }
-    assert [rejection.reason for rejection in decoded.rejections] == [
-        *[Reason.WRONG_MODEL, Reason.WRONG_MODEL],
-        *[Reason.WRONG_DIMENSION, Reason.WRONG_DIMENSION, Reason.WRONG_MODEL],
-        Reason.ZERO_VECTOR,
-    ]
+def moved(number, dimension, time_ms, version):
+    return event([number] * dimension, stream="moved", timestamp=time_ms, model_version=version)
 
 
-def test_rejection_names_only_configured_stream():
-    decoded = decode(
-        event([1]),
-        event([1], stream="nobody"),
-        event([True, 1, 1, 1], timestamp=None),
-        event([1], stream=["x"]),
-    )
-    assert [rejection.stream for rejection in decoded.rejections] == [
-        "resnet18-fc1",
-        None,
-        "resnet18-fc1",
-        None,
-    ]
+@pytest.mark.parametrize(
+    ("decoder", "values", "accepted", "refused"),
+    [
+        pytest.param(
+            Decoder([ALL], lead_ms=0),
+            [event([1], stream=name) for name in ("clip", "clip one", "*", "x" * 129)],
+            {},
+            [("wrong_dimension", "clip"), *[("invalid", None)] * 3],
+            id="a stream that matches is named only by a valid name",
+        ),
+        pytest.param(
+            Decoder(CONTRACTS, lead_ms=0, largest_bytes=len(SOUND)),
+            [SOUND, None, SOUND + b" ", b"[" * 100_000],
+            {"images": [0]},
+            [("undecodable", None), ("too_large", None), ("too_large", None)],
+            id="larger records are refused unread",
+        ),
+        pytest.param(
+            Decoder(MOVED, lead_ms=0),
+            [
+                *(moved(1, 4, 999, "v1"), moved(1, 2, 1_000, "v2"), moved(0, 4, 999, None)),
+                *(moved(1, 2, 1_000, None), moved(1, 4, 999, "v2"), moved(1, 2, 1_000, "v1")),
+                *(moved(1, 2, 999, "v1"), moved(0, 4, 1_000, "v2"), moved(0, 2, 999, "v2")),
+                moved(0, 2, 1_000, "v2"),
+            ],
+            {"first": [0, 2], "second": [1, 3]},
+            [
+                (reason, "moved")
+                for reason in (
+                    *("wrong_model", "wrong_model", "wrong_dimension", "wrong_dimension"),
+                    *("wrong_model", "zero_vector"),
+                )
+            ],
+            id="an event is checked by the baseline in force at its time",
+        ),
+        pytest.param(
+            Decoder(CONTRACTS, lead_ms=0),
+            [
+                event([1]),
+                event([1], stream="nobody"),
+                event([True, 1, 1, 1], timestamp=None),
+                event([1], stream=["x"]),
+            ],
+            {},
+            [
+                ("wrong_dimension", "resnet18-fc1"),
+                ("unknown_stream", None),
+                ("invalid", "resnet18-fc1"),
+                ("invalid", None),
+            ],
+            id="only a configured stream is named",
+        ),
+    ],
+)
+def test_events_are_refused_with_their_stream(decoder, values, accepted, refused):
+    decoded = decoder.decode(build_records(values))
+    assert {batch.baseline: batch.row.tolist() for batch in decoded.batches} == accepted
+    assert [(each.reason, each.stream) for each in decoded.rejections] == refused
 
 
 def as_columns(row, event):

@@ -65,36 +65,40 @@ def test_path_into_other_values_is_missing(path, value):
     assert compile_path(path)(value) is None
 
 
-def get(stored=None, value=None, /, **source):
-    return compile_source(Source(**source))(stored or StoredRecord(b""), value)
+class Unreadable(StoredRecord):
+    def headers(self):
+        raise SystemError
 
 
-def test_sources_read_key_value_timestamp_and_constant():
-    record = StoredRecord(b"v", stored_key=b"\xff", stored_ms=5)
-    assert get(record, record="key") == b"\xff"
-    assert get(record, {"a": 1}, record="value") == {"a": 1}
-    assert get(record, record="timestamp") == 5
-    assert get(StoredRecord(b"v"), record="timestamp") is None
-    assert get(StoredRecord(b"v"), record="key") is None
-    assert get(record, constant="c") == "c"
+class Headless(StoredRecord):
+    def headers(self):
+        return None
 
 
-def test_header_is_last_of_its_name_and_exact():
-    record = StoredRecord(b"", stored_headers=[("a", b"1"), ("A", b"2"), ("a", b"3"), ("n", None)])
-    assert get(record, header="a") == b"3"
-    assert get(record, header="A") == b"2"
-    assert get(record, header="n") is None
-    assert get(record, header="b") is None
+RECORD = StoredRecord(b"v", stored_key=b"\xff", stored_ms=5)
+# The last header of a name counts, and names are exact.
+WITH_HEADERS = StoredRecord(b"", stored_headers=[("a", b"1"), ("A", b"2"), ("a", b"3"), ("n", None)])
 
 
-@pytest.mark.parametrize("error", [SystemError, None])
-def test_headers_that_client_cannot_read_are_missing(error):
-    class Record(StoredRecord):
-        def headers(self):
-            if error:
-                raise error
-
-    assert get(Record(b""), header="a") is None
+@pytest.mark.parametrize(
+    ("source", "record", "found"),
+    [
+        ({"record": "key"}, RECORD, b"\xff"),
+        ({"record": "value"}, RECORD, {"a": 1}),
+        ({"record": "timestamp"}, RECORD, 5),
+        ({"record": "timestamp"}, StoredRecord(b"v"), None),
+        ({"record": "key"}, StoredRecord(b"v"), None),
+        ({"constant": "c"}, RECORD, "c"),
+        ({"header": "a"}, WITH_HEADERS, b"3"),
+        ({"header": "A"}, WITH_HEADERS, b"2"),
+        ({"header": "n"}, WITH_HEADERS, None),
+        ({"header": "b"}, WITH_HEADERS, None),
+        ({"header": "a"}, Unreadable(b""), None),
+        ({"header": "a"}, Headless(b""), None),
+    ],
+)
+def test_source_reads_its_part_of_a_record(source, record, found):
+    assert compile_source(Source(**source))(record, {"a": 1}) == found
 
 
 @pytest.mark.parametrize(

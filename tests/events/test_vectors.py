@@ -61,8 +61,17 @@ def in_base64(raw):
     return base64.b64encode(raw).decode()
 
 
+def split(value, cut_by):
+    """Split a value of f32 by a dimension or a shape, or as it is."""
+    return (
+        split_vectors(value, F32, None, cut_by)
+        if isinstance(cut_by, int)
+        else split_vectors(value, F32, cut_by)
+    )
+
+
 @pytest.mark.parametrize(
-    ("value", "shape", "vectors", "are_many"),
+    ("value", "cut_by", "vectors", "are_many"),
     [
         ([1, 2.5], None, [[1, 2.5]], False),
         ([], None, [[]], False),
@@ -83,37 +92,21 @@ def in_base64(raw):
         (b"", [0, 4], [], True),
         (b"12345678", [2, 1], [b"1234", b"5678"], True),
         (in_base64(b"12345678"), [2, 1], [b"1234", b"5678"], True),
+        # By the dimension.
+        (b"12345678abcdefgh", 2, [b"12345678", b"abcdefgh"], True),
+        (b"12345678", 2, [b"12345678"], True),
+        (in_base64(b"12345678abcdefgh"), 2, [b"12345678", b"abcdefgh"], True),
+        ([1, 2, 3, 4], 2, [[1, 2], [3, 4]], True),
+        ([[1, 2], [3, 4]], 2, [[1, 2], [3, 4]], True),
     ],
 )
-def test_value_is_split_into_vectors(value, shape, vectors, are_many):
-    found, found_many = split_vectors(value, F32, shape)
+def test_value_is_split_into_vectors(value, cut_by, vectors, are_many):
+    found, found_many = split(value, cut_by)
     assert (list(found), found_many) == (vectors, are_many)
 
 
 @pytest.mark.parametrize(
-    ("value", "vectors"),
-    [
-        (b"12345678abcdefgh", [b"12345678", b"abcdefgh"]),
-        (b"12345678", [b"12345678"]),
-        (in_base64(b"12345678abcdefgh"), [b"12345678", b"abcdefgh"]),
-        ([1, 2, 3, 4], [[1, 2], [3, 4]]),
-        ([[1, 2], [3, 4]], [[1, 2], [3, 4]]),
-    ],
-)
-def test_value_is_cut_into_vectors_of_dimension(value, vectors):
-    found, are_many = split_vectors(value, F32, None, 2)
-    assert (list(found), are_many) == (vectors, True)
-
-
-@pytest.mark.parametrize("value", [b"", b"123456781234", [], [1, 2, 3], [[1, 2], [3]], [[1, 2, 3]]])
-def test_value_that_is_no_whole_vectors_is_invalid(value):
-    with pytest.raises(EventError, match="embedding: ") as caught:
-        split_vectors(value, F32, None, 2)
-    assert caught.value.reason is Reason.INVALID
-
-
-@pytest.mark.parametrize(
-    ("value", "shape"),
+    ("value", "cut_by"),
     [
         (None, None),
         (5, None),
@@ -139,11 +132,12 @@ def test_value_that_is_no_whole_vectors_is_invalid(value):
         ([1], {"a": 1}),
         ([1], [1] * 33),
         ([1], [2**63] * 32),
+        *((value, 2) for value in (b"", b"123456781234", [], [1, 2, 3], [[1, 2], [3]], [[1, 2, 3]])),
     ],
 )
-def test_other_value_is_invalid(value, shape):
+def test_other_value_is_invalid(value, cut_by):
     with pytest.raises(EventError) as caught:
-        split_vectors(value, F32, shape)
+        split(value, cut_by)
     assert caught.value.reason is Reason.INVALID
     assert caught.value.detail.startswith("embedding: ")
 
