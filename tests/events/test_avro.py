@@ -1,7 +1,6 @@
 """Avro behind a schema registry: cursors and fastavro accept and refuse the same."""
 
 import base64
-import json
 import struct
 import uuid
 from functools import partial
@@ -59,10 +58,6 @@ def building(schema, *references):
     return partial(Avro, Schemas(_7=avro_schema(schema, *references)))
 
 
-def deserializer(schema, *references):
-    return building(schema, *references)(Need()).decode
-
-
 HEAD = [("stream", "string"), ("at", MILLIS), ("v", "bytes")]
 EVENT = avro({"stream": "clicks", "at": NOON_MS, "v": VECTOR}, record(*HEAD))
 
@@ -76,15 +71,27 @@ def sized(raw):
     return long(len(raw)) + raw
 
 
-def test_union_of_referenced_types_is_decoded():
-    # Confluent's registry keeps topics with events of several types so.
-    inner = record(("x", "long"), name="shop.In")
-    outer = record(("i", "shop.In"), ("j", ["null", "shop.In"]), name="shop.Out")
-    references = [("shop.In", inner), ("shop.Out", outer)]
-    deserialize = deserializer(["shop.In", "shop.Out"], *references)
-    assert deserialize(stored(framed(b"\x00\x02"))) == {"x": 1}
-    assert deserialize(stored(framed(b"\x02\x02\x02\x04"))) == {"i": {"x": 1}, "j": {"x": 2}}
-    assert deserializer("shop.Out", *references)(stored(framed(b"\x02\x00"))) == {"i": {"x": 1}, "j": None}
+# Confluent's registry keeps topics with events of several types so.
+INNER = record(("x", "long"), name="shop.In")
+OUTER = record(("i", "shop.In"), ("j", ["null", "shop.In"]), name="shop.Out")
+REFERENCES = [("shop.In", INNER), ("shop.Out", OUTER)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "raw", "decoded"),
+    [
+        (avro_schema(["shop.In", "shop.Out"], *REFERENCES), b"\x00\x02", {"x": 1}),
+        (
+            avro_schema(["shop.In", "shop.Out"], *REFERENCES),
+            b"\x02\x02\x02\x04",
+            {"i": {"x": 1}, "j": {"x": 2}},
+        ),
+        (avro_schema("shop.Out", *REFERENCES), b"\x02\x00", {"i": {"x": 1}, "j": None}),
+        *((Schema(text), b"\x04ab", b"ab") for text in ('"bytes"', "bytes", '{"type": "bytes"}')),
+    ],
+)
+def test_referenced_and_primitive_types_are_decoded(schema, raw, decoded):
+    assert Avro(Schemas(_7=schema), Need()).decode(stored(framed(raw))) == decoded
 
 
 def doubled(depth, kind):
@@ -131,15 +138,9 @@ def test_unusable_schema_or_value_is_reported_with_each_record(schema, raw, deta
 
 
 def test_strict_prefix_is_undecodable():
-    raw = framed(EVENT)
+    decode, raw = building(record(*HEAD))(Need()).decode, framed(EVENT)
     for end in range(len(raw)):
-        assert " at 0x" not in undecodable(deserializer(record(*HEAD)), raw[:end])
-
-
-@pytest.mark.parametrize("text", ['"bytes"', "bytes", json.dumps({"type": "bytes"})])
-def test_primitive_schema_is_decoded(text):
-    deserialize = Avro(Schemas(_7=Schema(text)), Need()).decode
-    assert deserialize(stored(framed(b"\x04ab"))) == b"ab"
+        assert " at 0x" not in undecodable(decode, raw[:end])
 
 
 @pytest.mark.parametrize("depth", [100, 600])

@@ -24,7 +24,6 @@ from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError, Reason
 from tests.builders.events import SCHEMAS
 from tests.events.both_ways import assert_alike
-from tests.events.mapped import Row
 from tests.examples import examples
 
 # Base64 of three numbers needs no padding, of four it does.
@@ -176,13 +175,6 @@ def test_number_is_parsed_as_double_and_rounded_to_float32(numbers):
         assert event.vector == np.array(doubles).astype("<f4").tobytes()
 
 
-@pytest.mark.parametrize("dimension", [1, 2, 3, 4, 5, 6, 127, 128, 512])
-def test_base64_of_any_length_is_read(dimension):
-    vector = np.arange(dimension, dtype="<f4").tobytes()
-    event = {"stream": "s", "timestamp": 1, "embedding_b64": base64.b64encode(vector).decode()}
-    assert judged(json.dumps(event).encode()) == [[Row("s", 1, vector, None, None, None, None, None)]]
-
-
 def parser(path):
     """Return the parser for a vector at a path, and a function that says whether it cuts a text's arrays."""
     parse = compile_parser(InputSettings.model_validate(MAPPING | {"embedding": path}))
@@ -260,7 +252,12 @@ def test_array_of_usual_event_is_cut(fields, numbers):
         b'[{"stream":"images","timestamp":1,"embedding":[1,2,3,4]}]',
         b"[5]",
         b"null",
+        *(
+            b'{"stream":"images","timestamp":1,"embedding_b64":"%b"}' % base64.b64encode(bytes(4 * dimension))
+            for dimension in (1, 2, 3, 4, 5, 6, 127, 128, 512)
+        ),
     ],
+    ids=lambda raw: raw[:99],
 )
 def test_odd_text_is_judged_as_by_the_contract(raw):
     judged(raw, USUAL)
@@ -357,23 +354,25 @@ def test_value_nested_too_deep_for_full_parse_is_not_accepted(levels, opening, c
         parse(raw)
 
 
-def test_odd_records_of_a_batch_leave_the_others_to_columns():
+ODD_AMONG_MANY = [USUAL.replace(b"[1,", b"[true," if row in {7, 700} else b"[1.5,") for row in range(1_000)]
+
+
+@pytest.mark.parametrize(
+    ("raws", "odd", "most", "in_all"),
+    [
+        pytest.param(ODD_AMONG_MANY, [7, 700], 1_000, 2_500, id="odd records leave the others to columns"),
+        pytest.param([b" " * 600_000 + USUAL] * 10, [], 4, 10, id="values that are held are bounded"),
+    ],
+)
+def test_values_of_a_batch_are_read_together_and_seldom_again(raws, odd, most, in_all):
     """Else one bad record would make a thousand others cost ten times as much."""
-    raws = [USUAL.replace(b"[1,", b"[true," if row in {7, 700} else b"[1.5,") for row in range(1_000)]
     reader = build_own_reader()
     with patch.object(reader, "read_values", wraps=reader.read_values) as read:
         reader.read([*map(StoredRecord, raws)], 0, columns := Columns())
-    assert (len(columns), [row for row, _ in columns.refused]) == (998, [7, 700])
-    assert sum(len(call.args[0]) for call in read.call_args_list) < 2_500
-
-
-def test_values_that_are_held_are_bounded():
-    reader = build_own_reader()
-    raw = b" " * 600_000 + USUAL
-    with patch.object(reader, "read_values", wraps=reader.read_values) as read:
-        reader.read([StoredRecord(raw)] * 10, 0, columns := Columns())
-    assert len(columns) == 10
-    assert max(len(call.args[0]) for call in read.call_args_list) == 4
+    assert (len(columns), [row for row, _ in columns.refused]) == (len(raws) - len(odd), odd)
+    sizes = [len(call.args[0]) for call in read.call_args_list]
+    assert max(sizes) <= most
+    assert sum(sizes) <= in_all
 
 
 def test_refused_record_holds_no_values_of_its_batch():
