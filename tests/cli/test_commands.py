@@ -19,7 +19,7 @@ from driftgauge.cli.command_log import CommandLog
 from tests.builders.baselines import save_baseline
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.configs import write_config
-from tests.builders.events import write_events
+from tests.builders.events import build_event, write_events
 from tests.builders.reports import write_results
 from tests.cli.command import fail, run, run_json
 from tests.harness.topics import read
@@ -33,22 +33,29 @@ def modules_loaded_by(statement):
     return {".".join(path[:depth]) for path in paths for depth in (1, 2)}
 
 
-def command_paths(group, path=()):
-    """Yield the arguments that name each command and group."""
-    yield path
+def find_commands(group, path=()):
+    """Yield each command and group after the arguments that name it."""
+    yield path, group
     if isinstance(group, click.Group):
         context = click.Context(group)
         for name in group.list_commands(context):
-            yield from command_paths(group.get_command(context, name), (*path, name))
+            yield from find_commands(group.get_command(context, name), (*path, name))
 
 
-@pytest.mark.parametrize("path", list(command_paths(cli)), ids=" ".join)
-def test_command_prints_help(path):
+COMMANDS = dict(find_commands(cli))
+# Two serve until they are stopped, and have no result; that of init is a configuration.
+WITHOUT_RESULT = {("serve",), ("page",), ("init",), ("marks", "add"), ("accept-loss",)}
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_command_prints_help_and_its_result_as_json(path):
     result = CliRunner().invoke(cli, [*path, "--help"])
     assert result.exit_code == 0
     assert "Usage:" in result.output
     summary = result.output.split("\n\n")[1].strip()
     assert summary.split()[0][0].isupper()
+    has_result = not isinstance(COMMANDS[path], click.Group) and path not in WITHOUT_RESULT
+    assert ("  --json " in result.output) is has_result
 
 
 def test_crash_in_native_code_says_where_it_was():
@@ -76,7 +83,7 @@ def test_serving_prints_without_rich(config, command):
 
 
 def test_command_line_has_exactly_documented_commands():
-    assert {" ".join(path) for path in command_paths(cli)} == {
+    assert {*map(" ".join, COMMANDS)} == {
         "", "serve", "page", "replay", "report", "publish", "plan", "backtest", "status", "health",
         "marks", "marks add", "accept-loss",
         "config", "config check", "events", "events peek", "init",
@@ -249,26 +256,6 @@ def test_lines_of_clients_come_after_the_error_that_says_less(name, lines, error
     assert found == printed
 
 
-# Two serve until they are stopped, and have no result; that of init is a configuration.
-WITHOUT_RESULT = {("serve",), ("page",), ("init",), ("marks", "add"), ("accept-loss",)}
-
-
-def find(path):
-    command, context = cli, click.Context(cli)
-    for name in path:
-        command = command.get_command(context, name)
-    return command
-
-
-LEAVES = [path for path in command_paths(cli) if not isinstance(find(path), click.Group)]
-
-
-@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
-def test_every_command_with_a_result_has_json(path):
-    options = {option for parameter in find(path).params for option in parameter.opts}
-    assert ("--json" in options) is (path not in WITHOUT_RESULT)
-
-
 def test_backtest_prints_timelines_and_refused_events(config, events):
     document = run_json("backtest", events, "--config", config, "--drift-from", "2025-11-03T01:00:00Z")
     assert document["refused"] == {"undecodable": 1, "unknown_stream": 1}
@@ -280,19 +267,15 @@ def test_backtest_prints_timelines_and_refused_events(config, events):
 
 def test_published_events_keep_times_and_model_version(tmp_path):
     save_baseline(tmp_path)
-    rows = [
-        {"stream": "images", "timestamp": MONDAY_MS + n, "embedding": [n, 1.0, 0, 0], "model_version": "m1"}
-        for n in range(5)
-    ]
-    lines = [json.dumps(row).encode() for row in rows]
+    lines = [build_event(MONDAY_MS + n, n % 4, model_version="m1") for n in range(5)]
     events = write_events(tmp_path / "events.jsonl", [*lines, b"{"])
     with EmbeddedBroker(["embeddings"]) as broker:
         config = write_config(tmp_path, kafka={"bootstrap.servers": broker.bootstrap, "group.id": "g"})
         sent = run_json("publish", events, "--config", config, "--stream", "images")
         peeked = run_json("events", "peek", "--config", config, "--topic", "embeddings")
         found = [*read(broker.bootstrap, "embeddings")]
-    sent_rows = [json.loads(record.value()) for record in found]
-    assert sorted(sent_rows, key=lambda event: event["timestamp"]) == rows
+    rows = [json.loads(record.value()) for record in found]
+    assert sorted(rows, key=lambda event: event["timestamp"]) == [*map(json.loads, lines)]
     assert min(record.timestamp()[1] for record in found) > MONDAY_MS + DAY_MS, "that of their publication"
     assert [record["outcome"] for record in peeked["records"]] == ["accepted"] * 5
     assert sent == {

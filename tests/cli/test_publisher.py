@@ -6,10 +6,7 @@ from time import monotonic
 import numpy as np
 import orjson
 import pytest
-from confluent_kafka import (
-    KafkaError,
-    KafkaException,
-)
+from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -18,12 +15,12 @@ from driftgauge.cli.publish import Publication, publish
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import ServiceError
 from driftgauge.events.baseline_contract import BaselineContract
-from driftgauge.events.decoder import Decoder
-from driftgauge.events.records import Records, StoredRecord
 from tests.builders.clocks import DAY_MS
 from tests.builders.clocks import MONDAY_MS as START_MS
+from tests.builders.events import decode
 from tests.kafka.producers import RecordingProducer
 
+CONTRACT = BaselineContract("images", "first", 4, "v7", DistanceMetric.EUCLIDEAN)
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 MATRICES = arrays.arrays(np.float32, st.tuples(st.integers(1, 6), st.just(4)), elements=FLOATS)
 
@@ -32,22 +29,6 @@ def spread(vectors=None, **changes):
     vectors = np.arange(40, dtype=np.float32).reshape(10, 4) if vectors is None else vectors
     fields = {"start_ms": START_MS, "span_ms": DAY_MS, "disorder_ms": 0, "seed": 0, "model_version": "v7"}
     return Publication.spread(topic="events", stream="images", vectors=vectors, **{**fields, **changes})
-
-
-def decode(publication):
-    contract = BaselineContract(
-        "images", "first", publication.vectors.shape[1], "v7", DistanceMetric.EUCLIDEAN
-    )
-    decoder = Decoder([contract], lead_ms=0)
-    number = len(publication.vectors)
-    return decoder.decode(
-        Records(
-            raw=[StoredRecord(publication.event(row)) for row in range(number)],
-            partition=np.zeros(number, np.int32),
-            offset=np.arange(number, dtype=np.int64),
-            credible_ms=np.full(number, START_MS + 10 * DAY_MS, np.int64),
-        )
-    )
 
 
 @given(st.integers(1, 200), st.integers(0, 10_000), st.integers(0, 2**32))
@@ -68,7 +49,7 @@ def test_spread_delays_events_by_disorder_at_most(number, disorder_ms, seed):
 def test_numbers_and_base64_encode_same_vectors_bit_by_bit(vectors):
     for as_base64 in (False, True):
         publication = spread(vectors, as_base64=as_base64)
-        decoded = decode(publication)
+        decoded = decode(*map(publication.event, range(len(vectors))), contracts=[CONTRACT])
         assert decoded.rejections == ()
         (batch,) = decoded.batches
         assert batch.vectors.tobytes() == vectors.tobytes()
