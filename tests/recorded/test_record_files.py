@@ -18,9 +18,14 @@ NOW_MS = 1_762_128_000_000
 SENT = ("driftgauge.first-origin", b"orders[0]@0")
 
 
+def write(path, content):
+    """Write bytes, compressed where the name ends in .gz."""
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
 def read(path, content):
-    path.write_bytes(content)
-    return read_sample(path, "orders", NOW_MS)
+    return read_sample(write(path, content), "orders", NOW_MS)
 
 
 def test_file_is_the_value_of_one_record(tmp_path):
@@ -28,15 +33,8 @@ def test_file_is_the_value_of_one_record(tmp_path):
     assert record.value() == b'{\n "a": 1\n}\n'
     assert (record.topic(), record.partition(), record.offset()) == ("orders", 0, 0)
     assert (record.key(), list(record.headers()), record.timestamp()) == (None, [], (1, NOW_MS))
-    (record,) = read(tmp_path / "value.bin.gz", gzip.compress(b"\xff\n"))
+    (record,) = read(tmp_path / "value.bin.gz", b"\xff\n")
     assert record.value() == b"\xff\n"
-
-
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-def test_line_is_a_value(tmp_path, name):
-    content = b'{"a": 1}\n\nnot json\n'
-    records = read(tmp_path / name, gzip.compress(content) if name.endswith(".gz") else content)
-    assert [(record.value(), record.offset()) for record in records] == [(b'{"a": 1}', 0), (b"not json", 1)]
 
 
 def read_one(tmp_path, **record):
@@ -90,53 +88,54 @@ def test_other_line_is_an_input_error_with_its_number(tmp_path, line, part):
 def test_missing_or_damaged_file_is_an_input_error(tmp_path, name):
     with pytest.raises(InputError, match=r"cannot be read \(No such file"):
         read_sample(tmp_path / name, "orders", NOW_MS)
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(b"abc")[:-3])
     with pytest.raises(InputError, match="cannot be read"):
-        read(tmp_path / f"{name}.gz", gzip.compress(b"abc")[:-3])
+        read_sample(tmp_path / f"{name}.gz", "orders", NOW_MS)
 
 
-def test_lines_have_numbers_and_blank_lines_count(tmp_path):
-    path = tmp_path / "events.jsonl"
-    path.write_bytes(b"a\r\n\n  \nb")
-    assert list(read_lines(path)) == [(1, b"a"), (4, b"b")]
+BOM = b"\xef\xbb\xbf"
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-def test_byte_order_mark_belongs_to_no_line(tmp_path, name):
-    path = tmp_path / name
-    for content, lines in ((b"a\n\xef\xbb\xbfb", [(1, b"a"), (2, b"\xef\xbb\xbfb")]), (b"\n", []), (b"", [])):
-        whole = b"\xef\xbb\xbf" + content
-        path.write_bytes(gzip.compress(whole) if path.suffix == ".gz" else whole)
-        assert list(read_lines(path)) == lines
-
-
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-@pytest.mark.parametrize("length", [15, 16, 17, 31, 32, 100])
-def test_only_the_start_of_a_long_line_is_kept(tmp_path, monkeypatch, name, length):
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b'{"a": 1}\n\nnot json\n', [(1, b'{"a": 1}'), (3, b"not json")]),
+        (b"a\r\n\n  \nb", [(1, b"a"), (4, b"b")]),
+        # A byte order mark belongs to no line.
+        (BOM + b"a\n" + BOM + b"b", [(1, b"a"), (2, BOM + b"b")]),
+        (BOM + b"\n", []),
+        (BOM, []),
+        # Only the start of a long line is kept.
+        *(
+            (b"x" * length + rest, [(1, b"x" * min(length, 16)), *more])
+            for length in (15, 16, 17, 31, 32, 100)
+            for rest, more in ((b"\nafter", [(2, b"after")]), (b"", []))
+        ),
+    ],
+)
+def test_line_is_a_value_with_its_number(tmp_path, monkeypatch, name, content, lines):
     monkeypatch.setattr(record_files, "LONGEST_LINE", 16)
-    for content in (b"x" * length + b"\nafter", b"x" * length):
-        path = tmp_path / name
-        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
-        lines = [(1, b"x" * min(length, 16)), (2, b"after")]
-        assert list(read_lines(path)) == lines[: 1 + content.count(b"\n")]
+    assert list(read_lines(write(tmp_path / name, content))) == lines
+    sample = read_sample(tmp_path / name, "orders", NOW_MS)
+    assert [(record.offset(), record.value()) for record in sample] == [
+        (offset, text) for offset, (_, text) in enumerate(lines)
+    ]
 
 
 def test_batch_of_long_lines_is_short(tmp_path, monkeypatch):
     monkeypatch.setattr(record_files, "LONGEST_LINE", 16)
-    path = tmp_path / "a.jsonl"
-    path.write_bytes(b"\n".join([b"x" * 9] * 5))
+    path = write(tmp_path / "a.jsonl", b"\n".join([b"x" * 9] * 5))
     batches = RecordFiles([path], "orders", ignore_progress, Refusals()).batches()
     assert [[record.offset() for record in batch] for batch in batches] == [[1, 2], [3, 4], [5]]
-    bad = path.rename(tmp_path / "a.records.jsonl")
-    bad.write_bytes(b"x" * 20)
+    bad = write(tmp_path / "a.records.jsonl", b"x" * 20)
     assert list(RecordFiles([bad], "orders", ignore_progress, Refusals()).batches()) == []
 
 
 @pytest.mark.parametrize("name", ["{}.jsonl", "{}.jsonl.gz"])
 def test_progress_counts_lines_and_bytes_of_all_files(tmp_path, name):
-    paths = [tmp_path / name.format(number) for number in range(2)]
-    for path in paths:
-        content = b"".join(b"%d\n" % (line * 7_919) for line in range(2_500))
-        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    content = b"".join(b"%d\n" % (line * 7_919) for line in range(2_500))
+    paths = [write(tmp_path / name.format(number), content) for number in range(2)]
     reports = []
     files = EventFiles(paths, reports.append)
     assert [sum(1 for _ in files.read(path)) for path in paths] == [2_500, 2_500]
@@ -161,7 +160,7 @@ def test_record_that_was_sent_back_is_read_once():
 
 
 def test_record_of_another_topic_is_not_read_as_one_of_this(tmp_path):
-    path = tmp_path / "all.records.jsonl"
-    path.write_bytes(b'{"topic": "orders", "payload": "{}"}\n{"topic": "other", "payload": "{}"}\n')
+    records = b'{"topic": "orders", "payload": "{}"}\n{"topic": "other", "payload": "{}"}\n'
+    path = write(tmp_path / "all.records.jsonl", records)
     with pytest.raises(InputError, match="line 2: a record of other, and orders is read"):
         list(RecordFiles([path], "orders", ignore_progress, Refusals()).batches())
