@@ -259,9 +259,12 @@ def test_lines_of_clients_come_after_the_error_that_says_less(name, lines, error
 def test_backtest_prints_timelines_and_refused_events(config, events):
     document = run_json("backtest", events, "--config", config, "--drift-from", "2025-11-03T01:00:00Z")
     assert document["refused"] == {"undecodable": 1, "unknown_stream": 1}
-    assert [(each["size_ms"], each["windows"]) for each in document["timelines"]] == [
-        (HOUR_MS, 2),
-        (DAY_MS, 1),
+    assert document["drift_ms"] == MONDAY_MS + HOUR_MS
+    assert [
+        (each["size_ms"], each["windows"], each["outcome"]["clean"]) for each in document["timelines"]
+    ] == [
+        (HOUR_MS, 2, 1),
+        (DAY_MS, 1, 0),
     ]
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import yaml
 
-from driftgauge import api
 from driftgauge.cli.config_check import describe_schedule, report_schedule, tally_bytes
 from driftgauge.core.counting.partial import CommitId, StreamTime
 from driftgauge.core.statistics.overdispersion import Overdispersion
@@ -56,6 +55,7 @@ def warmed_up(windows, start, end):
     ("listed", "now_ms", "stream"),
     [
         pytest.param([("a", None, {})], MONDAY_MS, {}, id="one"),
+        pytest.param([("a", None, MEASURED)], MONDAY_MS, {}, id="one, measured by the hour"),
         pytest.param(THREE_FILES, BEFORE_MS, {}, id="each until the next"),
         pytest.param(THREE_FILES, MONDAY_MS, {}, id="second in the past"),
         pytest.param(THREE_FILES, TUESDAY_MS, {}, id="third in the past"),
@@ -125,24 +125,6 @@ def test_settings_and_baselines_are_printed(config, tmp_path, snapshot):
     assert shown(check(config, **environ), tmp_path) == snapshot
 
 
-@pytest.mark.parametrize(
-    ("measured", "warm_up", "sizes"),
-    [
-        (False, None, ["1h", "1d"]),
-        (True, None, ["1d"]),
-        (True, {"from": MONDAY, "until": "2025-11-17T00:00:00Z"}, []),
-    ],
-)
-def test_window_sizes_without_a_calibration_are_named(tmp_path, measured, warm_up, sizes):
-    overdispersion = api.Overdispersion(20, 1.5, 1.5 * np.eye(2)) if measured else None
-    save_baseline(tmp_path, overdispersion=overdispersion)
-    config = write_config(tmp_path, {"windows": ["1h", "1d"], **({"warm_up": warm_up} if warm_up else {})})
-    said = f"measured first, for two weeks or 14 windows: how much windows of {', '.join(sizes)} vary"
-    assert (said in check(config)) is bool(sizes)
-    (stream,) = json.loads(check(config, "--json"))["streams"]
-    assert stream["baselines"][0]["uncalibrated"] == sizes
-
-
 def test_warnings_of_all_streams_are_counted(tmp_path, snapshot):
     streams = []
     for name in ("images", "texts"):
@@ -174,14 +156,6 @@ def test_number_without_place_or_stream_is_warned_of(tmp_path, named, mapped, wa
     assert [each.partition(";")[0] for each in warnings if ".numbers" in each] == warning
 
 
-def test_problems_of_registry_properties_are_reported(tmp_path):
-    registry = {**REGISTRY, "no.such.property": 1}
-    message = check(
-        write_config(tmp_path, inputs={"embeddings": MAPPING}, schema_registry=registry), status=2
-    )
-    assert "schema_registry: Unrecognized properties: no.such.property" in message
-
-
 def problems_of(message):
     return [line.strip().removeprefix("- ").partition(": ")[0] for line in message.splitlines()[1:]]
 
@@ -203,8 +177,15 @@ def test_problems_are_reported_together_first_those_of_keys(tmp_path):
     message = check(config, status=2, DRIFTGAUGE_ALLOWED_LEAD="5")
     assert problems_of(message) == ["topics", "inputs", "streams.0.window", "http.prot", "allowed_lead"]
     assert "streams.0.window: no such key; did you mean windows?" in message
-    message = check(write_config(tmp_path, {"name": "texts"}, kafka=unusable), status=2)
-    assert problems_of(message) == ["kafka.fetch.min.bytes", "kafka.no.such.property", "streams.texts"]
+    of_registry = {
+        "inputs": {"embeddings": MAPPING},
+        "schema_registry": {**REGISTRY, "no.such.property": 1},
+    }
+    message = check(write_config(tmp_path, {"name": "texts"}, kafka=unusable, **of_registry), status=2)
+    assert problems_of(message) == [
+        *("kafka.fetch.min.bytes", "kafka.no.such.property", "schema_registry", "streams.texts"),
+    ]
+    assert "Unrecognized properties: no.such.property" in message
     assert "does not exist; fit it" in message
     assert "Traceback" not in message
 

@@ -4,8 +4,8 @@ import base64
 import json
 import re
 import sys
-from types import ModuleType
-from unittest.mock import Mock
+from types import SimpleNamespace
+from unittest.mock import Mock, patch
 
 import confluent_kafka
 import jsonschema
@@ -220,18 +220,13 @@ def test_producer_of_readme_writes_what_its_mapping_reads(monkeypatch, topic):
     producer = Mock()
     monkeypatch.setattr(schema_registry, "SchemaRegistryClient", lambda properties: client)
     monkeypatch.setattr(confluent_kafka, "Producer", lambda properties: producer)
-    members = {
-        "embedded_pb2": {"Embedded": embedded_class()},
-        "mlserver": {},
-        "mlserver.grpc": {},
-        "mlserver.grpc.dataplane_pb2": {"ModelInferResponse": response_class},
+    generated = {
+        "embedded_pb2": SimpleNamespace(Embedded=embedded_class()),
+        "mlserver.grpc.dataplane_pb2": SimpleNamespace(ModelInferResponse=response_class),
     }
-    for module, attributes in members.items():
-        made = ModuleType(module)
-        made.__dict__.update(attributes)
-        monkeypatch.setitem(sys.modules, module, made)
     monkeypatch.chdir(FOLDER)
-    exec(examples()[topic], {})  # noqa: S102 - our own documentation
+    with patch.dict(sys.modules, generated):
+        exec(examples()[topic], {})  # noqa: S102 - our own documentation
     producer.produce.assert_called_once()
     written_to, value = producer.produce.call_args.args
     assert written_to == topic

@@ -94,14 +94,6 @@ def test_message_is_chosen_by_its_indexes(indexes, name):
     assert decoded.stream == "clicks"
 
 
-@pytest.mark.parametrize(
-    ("indexes", "detail"),
-    [(b"\2\4", "no message [2]"), (b"\4\2\0", "no message [1, 0]"), (b"", "ends within its message indexes")],
-)
-def test_message_that_the_schema_lacks_is_undecodable(indexes, detail):
-    assert detail in undecodable(protobuf_deserializer(), framed(indexes))
-
-
 def test_schema_is_asked_for_once():
     schemas = Schemas(_7=None)
     deserialize = Protobuf(schemas, Need()).decode
@@ -130,17 +122,25 @@ def test_imported_files_are_used_under_the_name_of_their_reference():
 
 
 @pytest.mark.parametrize(
-    ("text", "detail"),
+    ("text", "indexes", "detail"),
     [
-        ('syntax = "proto3"; message E {}', "no serialized descriptor, but perhaps the source"),
-        ("eA==", "no serialized descriptor"),
-        (serialized(importing("point.proto")), "no Protobuf schema"),
+        (serialized(protobuf_file()), b"\2\4", "no message [2]"),
+        (serialized(protobuf_file()), b"\4\2\0", "no message [1, 0]"),
+        (serialized(protobuf_file()), b"", "ends within its message indexes"),
+        (
+            'syntax = "proto3"; message E {}',
+            b"\0",
+            "no serialized descriptor, but perhaps the source",
+        ),
+        ("eA==", b"\0", "no serialized descriptor"),
+        (serialized(importing("point.proto")), b"\0", "no Protobuf schema"),
     ],
+    ids=lambda each: str(each)[:60],
 )
-def test_unusable_schema_is_reported_with_each_record(text, detail):
-    deserialize = Protobuf(Schemas(_7=Schema(text)), Need()).decode
+def test_unusable_schema_or_index_is_reported_with_each_record(text, indexes, detail):
+    decode = Protobuf(Schemas(_7=Schema(text)), Need()).decode
     for _ in range(2):
-        assert detail in undecodable(deserialize, framed(b"\0"))
+        assert detail in undecodable(decode, framed(indexes))
 
 
 MAPPING = {"encoding": "protobuf", "stream": "stream", "embedding": "vector", "timestamp": "at"}

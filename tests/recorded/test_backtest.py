@@ -1,6 +1,5 @@
 """Timelines of windows, and reports of backtests."""
 
-import json
 import math
 from dataclasses import replace
 
@@ -8,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.cli.printing import print_report, render
+from driftgauge.cli.printing import render
 from driftgauge.core.judging.scoring import SegmentResult
 from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.spec import Alarm
@@ -110,50 +109,18 @@ def test_alarms_are_counted_by_starting_hour():
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "drift_ms", "parts"),
+    ("verdicts", "drift_ms"),
     [
-        (
-            "oowDDi",
-            None,
-            ["images 1h 6 2 1 2 1 0 0 1", "1970-01-01T03:00:00Z images 1h 100 0.1000 5.0e-01 shift"],
-        ),
-        (
-            "oDo" + "owD",
-            3 * HOUR_MS,
-            [
-                "images 1h 3 1 1 2.9e+03 2 3 3h",
-            ],
-        ),
-        ("oo", None, ["No pages.", "--drift-from"]),
-        ("oo", HOUR_MS, ["images 1h 1 0 0 0 - - -"]),
-        ("oD" * 25, None, ["and 5 more"]),
-        (
-            NIGHT * 3,
-            None,
-            [
-                "images 1h, alarms by hour of day, UTC: 00h 3, 01h 3, 02h 3, 03h 3 ",
-                "a daily cycle looks like drift",
-            ],
-        ),
+        pytest.param("oowDDi", None, id="pages"),
+        pytest.param("oDo" + "owD", 3 * HOUR_MS, id="found after three hours"),
+        pytest.param("oo", None, id="no pages"),
+        pytest.param("oo", HOUR_MS, id="never found"),
+        pytest.param("oD" * 25, None, id="many pages"),
+        pytest.param(NIGHT * 3, None, id="daily cycle"),
     ],
 )
-def test_text_counts_verdicts_and_evaluates_alarms(snapshot, verdicts, drift_ms, parts):
-    text = render(describe(report(verdicts, drift_ms)))
-    assert [part for part in parts if part not in " ".join(text.split())] == []
-    assert text == snapshot
-
-
-def test_json_is_the_record(capsys):
-    print_report(report("oDo", 2 * HOUR_MS), describe, as_json=True)
-    document = json.loads(capsys.readouterr().out)
-    (found,) = document["timelines"]
-    assert {verdict: number for verdict, number in found["verdicts"].items() if number} == {
-        "ok": 2,
-        "drift": 1,
-    }
-    assert [page["window"]["start_ms"] for page in found["pages"]] == [HOUR_MS]
-    assert (found["segment"], found["outcome"]["false_pages"]) == (None, 1)
-    assert (document["drift_ms"], document["refused"]) == (2 * HOUR_MS, {"invalid": 2})
+def test_text_counts_verdicts_and_evaluates_alarms(snapshot, verdicts, drift_ms):
+    assert render(describe(report(verdicts, drift_ms))) == snapshot
 
 
 @pytest.mark.parametrize(
