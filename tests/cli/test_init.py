@@ -267,12 +267,8 @@ def test_what_prevents_a_proposal_is_named(tmp_path, monkeypatch, build, argumen
 @pytest.mark.parametrize("dtype", ["f32", "f16", "bf16", "f64"])
 @pytest.mark.parametrize("kind", ["normal", "sparse", "round"])
 def test_type_of_numbers_in_bytes_is_found(dtype, kind):
-    numbers = RANDOM.normal(0, 0.1, 384).astype(np.float32)
-    match kind:
-        case "sparse":
-            numbers = np.maximum(numbers, 0)
-        case "round":
-            numbers = np.round(numbers * 64)
+    drawn = RANDOM.normal(0, 0.1, 384).astype(np.float32)
+    numbers = {"normal": drawn, "sparse": np.maximum(drawn, 0), "round": np.round(drawn * 64)}[kind]
     raw = {
         "f32": numbers,
         "f16": numbers.astype("<f2"),

@@ -109,27 +109,18 @@ class _Terminal(StringIO):
         return True
 
 
-@pytest.fixture
 def open_terminal(monkeypatch):
-    """Make both standard streams one terminal of 80 columns without colours.
-
-    When the test asks, because pytest sets the streams again between a test's fixtures and the test.
-    """
-
-    def _open():
-        monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.setenv("NO_COLOR", "1")
-        monkeypatch.setenv("COLUMNS", "80")
-        terminal = _Terminal()
-        monkeypatch.setattr(sys, "stdout", terminal)
-        monkeypatch.setattr(sys, "stderr", terminal)
-        return terminal
-
-    return _open
+    """Make both standard streams one terminal of 80 columns without colours."""
+    for name, value in {"TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    terminal = _Terminal()
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, terminal)
+    return terminal
 
 
-def test_terminal_has_line_below_messages_and_results(open_terminal):
-    terminal = open_terminal()
+def test_terminal_has_line_below_messages_and_results(monkeypatch):
+    terminal = open_terminal(monkeypatch)
     with show_progress() as track:
         track(rows(1_000))
         track(WorkProgress("[red]lines[/red] read", 10, share=0.5))
@@ -145,8 +136,8 @@ def test_terminal_has_line_below_messages_and_results(open_terminal):
     assert text.endswith("\x1b[1A\x1b[2K")
 
 
-def test_pipe_gets_results_and_no_progress(open_terminal, monkeypatch):
-    terminal, results = open_terminal(), StringIO()
+def test_pipe_gets_results_and_no_progress(monkeypatch):
+    terminal, results = open_terminal(monkeypatch), StringIO()
     monkeypatch.setattr(sys, "stdout", results)
     with show_progress() as track:
         track(rows(0))

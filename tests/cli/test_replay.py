@@ -22,9 +22,7 @@ def test_refused_events_of_a_truncated_file_are_reported(config, tmp_path, comma
     lines = [b"{", *(build_event(MONDAY_MS + i, i % 2) for i in range(2_000))]
     events = write_events(tmp_path / "events.jsonl.gz", lines)
     events.write_bytes(events.read_bytes()[:-5])
-    done = run(*command, events, "--config", config)
-    assert done.returncode == 2
-    first, total, error = done.stderr.splitlines()
+    first, total, error = fail(*command, events, "--config", config).splitlines()
     assert first.startswith(f"refused: {events}, line 1: undecodable: ")
     assert total == "refused in total: 1 (1 undecodable)"
     assert error.startswith(f"driftgauge: {events} cannot be read (")
@@ -164,11 +162,10 @@ def test_report_of_results_is_written_and_printed(config, tmp_path):
     out = tmp_path / "report.html"
     done = succeed("report", results, "--config", config, "--out", out, "--json")
     record = json.loads(done.stdout)
-    status, alarm = record["status"], record["status"]["alarms"][0]
-    assert (status["stream"], status["state"], alarm["since"]) == ("images", "drift", "2025-11-03T01:00:00Z")
+    assert record["status"]["alarms"][0]["since"] == "2025-11-03T01:00:00Z"
     assert record["window"]["start"] == "2025-11-03T02:00:00Z"
     html = out.read_text(encoding="utf-8")
-    assert status["cause"].partition(" (")[0] in html
+    assert record["status"]["cause"].partition(" (")[0] in html
     assert done.stderr.splitlines() == [f"wrote {out}, {len(html.encode()) / 1e6:.2f} MB"]
 
 

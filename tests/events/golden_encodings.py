@@ -5,7 +5,7 @@ name its dataplane_pb2.py with --dataplane, or those records stay as they are.
 """
 
 import argparse
-import importlib.util
+import runpy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -95,11 +95,9 @@ def main() -> None:
     dataplane = parser.parse_args().dataplane
     records = {"avro.bin": avro_record(), "protobuf.bin": protobuf_record()}
     if dataplane is not None:
-        spec = importlib.util.spec_from_file_location("dataplane_pb2", dataplane)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        response_class = runpy.run_path(str(dataplane))["ModelInferResponse"]
         for name, raw in (("inference.bin", False), ("inference-raw.bin", True)):
-            records[name] = inference_record(module.ModelInferResponse, raw=raw)
+            records[name] = inference_record(response_class, raw=raw)
     for name, value in records.items():
         (FOLDER / name).write_bytes(value)
 

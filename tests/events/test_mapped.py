@@ -428,28 +428,33 @@ def inputs(*encodings):
     }
 
 
-@pytest.mark.parametrize("encoding", ["avro", "protobuf"])
-def test_encoding_with_schemas_needs_their_source(encoding):
-    problem = f"inputs.topic-{encoding}: encoding {encoding} needs a schema registry; set schema_registry.url"
-    with pytest.raises(ConfigError, match=problem):
-        build_readers(inputs(encoding))
-
-
 @pytest.mark.parametrize(
-    ("encoding", "library"),
+    ("encoding", "missing", "schemas", "problem"),
     [
-        ("avro", "fastavro"),
-        ("protobuf", "google.protobuf"),
-        ("inference", "google.protobuf"),
-        ("inference", "google"),
+        *(
+            (encoding, [], None, rf"inputs\.topic-{encoding}: .* registry; set schema_registry\.url")
+            for encoding in ("avro", "protobuf")
+        ),
+        *(
+            (encoding, missing, Schemas(), rf"encoding {encoding} needs .*pip install driftgauge\[registry\]")
+            for encoding, missing in (
+                ("avro", ["fastavro"]),
+                ("protobuf", ["google.protobuf"]),
+                ("inference", ["google.protobuf"]),
+                ("inference", ["google"]),
+            )
+        ),
     ],
 )
-def test_missing_library_is_reported_with_its_remedy(monkeypatch, encoding, library):
-    monkeypatch.setitem(sys.modules, library, None)
-    if library == "google":
+def test_missing_registry_or_library_is_reported_with_its_remedy(
+    monkeypatch, encoding, missing, schemas, problem
+):
+    for library in missing:
+        # Else a package would be found within one that is missing.
         monkeypatch.delitem(sys.modules, "google.protobuf", raising=False)
-    with pytest.raises(ConfigError, match=rf"encoding {encoding} needs .*pip install driftgauge\[registry\]"):
-        build_readers(inputs(encoding), Schemas())
+        monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ConfigError, match=problem):
+        build_readers(inputs(encoding), schemas)
 
 
 def test_other_encodings_need_no_extra(monkeypatch):

@@ -197,8 +197,7 @@ def test_hostile_names_are_text():
     tree["clusters"][0]["name"] = HOSTILE
     tree["examples"] = [{"cluster": 0, "event_ids": [HOSTILE], "baseline_event_ids": [HOSTILE]}]
     tree["segments"][0] |= {"key": HOSTILE, "value": HOSTILE, "verdict": "drift"}
-    tree["incomplete"] = [{"topic": HOSTILE, "partition": 0}]
-    tree["incomplete_reason"] = HOSTILE
+    tree |= {"incomplete": [{"topic": HOSTILE, "partition": 0}], "incomplete_reason": HOSTILE}
     results = MadeResults()
     results.publish(**{"number": 0, **tree, "stream": HOSTILE})
     results.publish(**{"number": 0, **tree, "stream": f"z{HOSTILE}"})
