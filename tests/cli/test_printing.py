@@ -76,9 +76,9 @@ def test_any_table_keeps_to_the_width_and_loses_nothing(rows, width):
 
 def refuse_eight():
     with counted_refusals() as refusals:
-        for line in range(7):
-            refusals.add(f"a.jsonl, line {line}", Reason.INVALID, "event\x1b")
-        refusals.add("a.jsonl, line 9", Reason.UNDECODABLE, "x")
+        refusals.add("a.jsonl, line 0", Reason.UNDECODABLE, "x")
+        for line in range(1, 8):
+            refusals.add(f"a.jsonl, line {line}", Reason.INVALID, "event\x1b", "images" if line > 4 else None)
         raise KeyError
 
 
@@ -86,7 +86,8 @@ def test_refusals_are_reported_after_an_error_too(capsys):
     with pytest.raises(KeyError):
         refuse_eight()
     assert capsys.readouterr().err.splitlines() == [
-        *(f"refused: a.jsonl, line {line}: invalid: event\\x1b" for line in range(5)),
+        "refused: a.jsonl, line 0: undecodable: x",
+        *(f"refused: a.jsonl, line {line}: invalid: event\\x1b" for line in range(1, 5)),
         "refused in total: 8 (7 invalid, 1 undecodable)",
     ]
 
