@@ -22,6 +22,7 @@ from tests.builders.configs import write_config
 from tests.builders.events import build_event, write_events
 from tests.builders.reports import write_results
 from tests.cli.command import fail, run, run_json
+from tests.cli.test_events import MAPPED
 from tests.harness.topics import read
 from tests.processes import run_command, run_python
 
@@ -303,12 +304,6 @@ REPLAY = ["replay", "events.jsonl.gz", "--config", "driftgauge.yaml"]
 SEVERAL = "name INPUT, a file, or --topic with --config and --from"
 UNREADABLE = "driftgauge: absent.yaml cannot be read"
 UNSAVED = "driftgauge: absent.safetensors does not exist; fit it"
-MAPPED = {
-    "topics": {"events": ["embeddings", "orders"]},
-    "inputs": {
-        "orders": {"stream": {"constant": "images"}, "timestamp": {"record": "timestamp"}, "embedding": "v"}
-    },
-}
 
 
 def publish(config, *arguments):

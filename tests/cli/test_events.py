@@ -113,7 +113,8 @@ def test_sample_in_avro_is_shown_if_the_registry_gives_its_schema(
 
 def test_peek_shows_last_records_of_all_partitions(tmp_path, snapshot):
     wrong = {"orders": {**MAPPED["inputs"]["orders"], "embedding": "w"}}
-    with EmbeddedBroker(["embeddings", "orders"]) as broker, serve_schemas({ID: SCHEMA}) as url:
+    topics = ["embeddings", "orders", "empty"]
+    with EmbeddedBroker(topics) as broker, serve_schemas({ID: SCHEMA}) as url:
         producer = Producer({"bootstrap.servers": broker.bootstrap})
         for number in range(9):
             content = json.dumps({"v": [number, 1, 2, 3]})
@@ -122,7 +123,7 @@ def test_peek_shows_last_records_of_all_partitions(tmp_path, snapshot):
         producer.produce("embeddings", RECORD, partition=0, timestamp=MONDAY_MS)
         assert producer.flush(10) == 0
         kafka = {"bootstrap.servers": broker.bootstrap, "group.id": "driftgauge"}
-        sections = {"kafka": kafka, "topics": MAPPED["topics"], "schema_registry": {"url": url}}
+        sections = {"kafka": kafka, "topics": {"events": topics}, "schema_registry": {"url": url}}
         shown = []
         for status, inputs, *arguments in (
             (0, MAPPED["inputs"] | AVRO, "orders", "--last", "4"),
@@ -130,29 +131,13 @@ def test_peek_shows_last_records_of_all_partitions(tmp_path, snapshot):
             (1, MAPPED["inputs"] | AVRO, "orders", "--last", "1"),
             (1, MAPPED["inputs"] | AVRO, "orders", "--last", "1", "--json"),
             (1, wrong, "orders", "--last", "2"),
+            (0, wrong, "empty"),
         ):
             config = write_config(tmp_path, **sections, inputs=inputs)
             done = run("events", "peek", "--config", config, "--topic", *arguments)
             assert (done.returncode, done.stderr) == (status, "")
             shown.append(printed(done, tmp_path))
     assert "\n".join(shown) == snapshot
-
-
-@pytest.mark.parametrize(
-    ("topic", "status", "output", "message"),
-    [
-        ("orders", 0, "the last 0 of about 0 records: 0 accepted (0 events), 0 filtered, 0 refused\n", ""),
-        ("missing", 2, "", "topic missing does not exist; name a topic of the cluster, or check kafka."),
-        ("order", 2, "", "topic order does not exist; did you mean orders?"),
-    ],
-)
-def test_peek_at_topic_without_records(tmp_path, topic, status, output, message):
-    with EmbeddedBroker(["orders"]) as broker:
-        kafka = {"bootstrap.servers": broker.bootstrap, "group.id": "driftgauge"}
-        config = write_config(tmp_path, kafka=kafka, topics={"events": [topic]})
-        done = run("events", "peek", "--config", config, "--topic", topic)
-    assert (done.returncode, done.stdout) == (status, output)
-    assert message in done.stderr
 
 
 def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path, snapshot):
@@ -182,22 +167,29 @@ def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path, snapshot
     ]
 
 
+UNSERVED = ["status"], ["report", "--json"], ["dead-letters", "list"], ["dead-letters", "show"]
+PEEK = ["events", "peek", "--topic"]
+
+
 @pytest.mark.parametrize(
-    ("topics", "says"),
+    ("held", "topic", "arguments", "says"),
     [
-        (["embeddings", "driftgauge.marks"], "does not exist; start `driftgauge serve`, which creates it"),
-        (
-            ["embedding"],
-            "topic embeddings does not exist; did you mean embedding? (`driftgauge serve` creates ",
+        *(
+            (held, "embeddings", arguments, says)
+            for held, says in (
+                (["embeddings", "driftgauge.marks"], "start `driftgauge serve`, which creates it"),
+                (["embedding"], "did you mean embedding? (`driftgauge serve` creates "),
+            )
+            for arguments in UNSERVED
         ),
+        (["orders"], "missing", [*PEEK, "missing"], "name a topic of the cluster, or check kafka."),
+        (["orders"], "order", [*PEEK, "order"], "did you mean orders?"),
     ],
 )
-@pytest.mark.parametrize(
-    "arguments", [["status"], ["report", "--json"], ["dead-letters", "list"], ["dead-letters", "show"]]
-)
-def test_command_before_first_serve_says_what_creates_the_topic(tmp_path, topics, says, arguments):
-    with EmbeddedBroker(topics) as broker:
+def test_missing_topic_is_named_with_what_creates_it(tmp_path, held, topic, arguments, says):
+    with EmbeddedBroker(held) as broker:
         kafka = {"bootstrap.servers": broker.bootstrap, "group.id": "g"}
-        message = fail(*arguments, "--config", write_config(tmp_path, kafka=kafka))
-    assert says in message
-    assert ("did you mean" in message) is (topics == ["embedding"])
+        config = write_config(tmp_path, kafka=kafka, topics={"events": [topic]})
+        message = fail(*arguments, "--config", config)
+    assert f"does not exist; {says}" in message
+    assert ("did you mean" in message) is ("did you mean" in says)

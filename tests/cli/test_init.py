@@ -104,14 +104,13 @@ def longer(number):
 
 def malformed(number):
     record = nested(number)
-    match number:
-        case 3:
-            record["payload"]["request"]["time"] = "yesterday"
-        case 4:
-            record["payload"]["query"]["vector"] = "none"
-        case 5:
-            record["payload"] = [record["payload"]]
-    return record
+    payload = record["payload"]
+    odd = {
+        3: payload | {"request": payload["request"] | {"time": "yesterday"}},
+        4: payload | {"query": payload["query"] | {"vector": "none"}},
+        5: [payload],
+    }
+    return record | {"payload": odd.get(number, payload)}
 
 
 def nearly_own(number):

@@ -98,10 +98,10 @@ def test_one_wrong_item_refuses_its_record(raw, reason, detail):
 @pytest.mark.parametrize("number", range(1, 8))
 def test_fault_names_the_first_wrong_item(number):
     for first in range(number):
-        items = [item() if index < first else {} for index in range(number)]
-        assert refuse(MAPPING, value(data=items)).detail.endswith(f"; item {first} of data")
-        items = [{} if index == first else item() for index in range(number)]
-        assert refuse(MAPPING, value(data=items)).detail.endswith(f"; item {first} of data")
+        all_after = [item()] * first + [{}] * (number - first)
+        assert refuse(MAPPING, value(data=all_after)).detail.endswith(f"; item {first} of data")
+        only = [{} if index == first else item() for index in range(number)]
+        assert refuse(MAPPING, value(data=only)).detail.endswith(f"; item {first} of data")
 
 
 @pytest.mark.parametrize(

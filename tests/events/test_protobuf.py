@@ -506,11 +506,6 @@ ODD_FIELDS = {
 }
 
 
-@pytest.mark.parametrize(("mapping", "content"), ODD_FIELDS.values(), ids=ODD_FIELDS)
-def test_odd_message_is_judged_alike(mapping, content):
-    read_both(mapping, protobuf(), [value(event() + content)])
-
-
 STAMPS = {
     "nanoseconds of a second or more": [SECONDS + b"\x10" + each for each in (varint(5, 4), varint(10**9))],
     "nanoseconds of over 32 bits": [SECONDS + b"\x10" + varint(2**32 + 10**6)],
@@ -522,12 +517,23 @@ STAMPS = {
 }
 
 
-@pytest.mark.parametrize("unit", ["ms", "s"])
-@pytest.mark.parametrize("stamps", STAMPS.values(), ids=STAMPS)
-def test_odd_timestamp_is_judged_alike(stamps, unit):
-    start = field(1, 2, b"clicks") + field(3, 2, VECTOR)
-    raws = [value(start + field(2, 2, stamp)) for stamp in stamps]
-    read_both(MAPPING | {"timestamp": {"path": "at", "unit": unit}}, protobuf(), raws)
+WITHOUT_TIME = field(1, 2, b"clicks") + field(3, 2, VECTOR)
+ODD_MESSAGES = {
+    **{name: (mapping, [event() + content]) for name, (mapping, content) in ODD_FIELDS.items()},
+    **{
+        f"{name}, {unit}": (
+            MAPPING | {"timestamp": {"path": "at", "unit": unit}},
+            [WITHOUT_TIME + field(2, 2, stamp) for stamp in stamps],
+        )
+        for name, stamps in STAMPS.items()
+        for unit in ("ms", "s")
+    },
+}
+
+
+@pytest.mark.parametrize(("mapping", "messages"), ODD_MESSAGES.values(), ids=ODD_MESSAGES)
+def test_odd_message_is_judged_alike(mapping, messages):
+    read_both(mapping, protobuf(), [*map(value, messages)])
 
 
 STAMP = file_of(
