@@ -3,7 +3,6 @@
 import base64
 import json
 import uuid
-from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
 
@@ -173,11 +172,8 @@ def test_every_vector_of_a_log_of_an_openai_like_server_is_counted(tmp_path):
     succeed("init", sample, "--output", config)
     out = ("--stream", TOPIC, "--clusters", 2, "--out", tmp_path / "orders.safetensors")
     succeed("baseline", "fit", sample, "--topic", TOPIC, "--config", config, *out)
-    counted: Counter[str] = Counter()
-    replayed = succeed("replay", sample, "--config", config, "--json").stdout
-    for window in map(json.loads, replayed.splitlines()):
-        counted[window["window"]] += window["count"]
-    assert counted == {"1h": 70}
+    (window,) = succeed("replay", sample, "--config", config, "--json").stdout.splitlines()
+    assert json.loads(window)["count"] == 70
 
 
 @pytest.mark.parametrize(("hours", "way"), [(5, "5h before"), (-1.9997, "2h after"), (0.25, "15m before")])

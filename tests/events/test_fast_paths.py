@@ -263,44 +263,48 @@ def test_odd_text_is_judged_as_by_the_contract(raw):
     judged(raw, USUAL, mapping=MAPPING | {"embedding": "embedding"})
 
 
+# Where an array stands, and its numbers.
+ARRAYS = [
+    ("v", {"v": [1.5, 2]}, [[1.5, 2]]),
+    ("v", {"v": [1.5, 2], "note": "a ]"}, [[1.5, 2]]),
+    ("v", {"v": [1.5, 2], "note": "[a]", "tags": ["a", 2]}, [[1.5, 2]]),
+    ("v", {"note": "2]", "v": [1.5, 2]}, [[1.5, 2]]),
+    ("w[0]", {"w": [[1.5, 2]]}, [[1.5, 2]]),
+    ('a["v"]', {"a": {"v": [1.5, 2]}}, [[1.5, 2]]),
+    ("after.v", {"before": {"v": [0]}, "after": {"v": [1.5]}}, [[1.5]]),
+    ("data[1].v", {"data": [{"v": [0]}, {"v": [1.5]}]}, [[1.5]]),
+    ("data[k=x].v", {"data": [{"v": [0]}, {"k": "x", "v": [1.5]}]}, [[1.5]]),
+    ("data[*].v", {"data": [{"v": [0]}, {"v": [1.5]}]}, [[0], [1.5]]),
+    ("data[*].a.v", {"data": [{"a": {"v": [0]}}, {"a": {"v": [1.5]}}]}, [[0], [1.5]]),
+    ("[*].v", [{"v": [0]}, {"v": [1.5]}], [[0], [1.5]]),
+]
+ARRAYS_OF_ARRAYS = [
+    ("v", {"v": [[1.5, 2], [3, 4]]}, [[1.5, 2], [3, 4]]),
+    ("data[*]", {"data": [[0], [1.5]]}, [[0], [1.5]]),
+]
+
+
 @pytest.mark.parametrize(
-    ("path", "value", "found"),
+    ("path", "text", "found", "is_cut"),
     [
-        ("v", {"v": [1.5, 2]}, [[1.5, 2]]),
-        ("v", {"v": [1.5, 2], "note": "a ]"}, [[1.5, 2]]),
-        ("v", {"v": [1.5, 2], "note": "[a]", "tags": ["a", 2]}, [[1.5, 2]]),
-        ("v", {"note": "2]", "v": [1.5, 2]}, [[1.5, 2]]),
-        ("v", {"v": [[1.5, 2], [3, 4]]}, [[1.5, 2], [3, 4]]),
-        ("w[0]", {"w": [[1.5, 2]]}, [[1.5, 2]]),
-        ('a["v"]', {"a": {"v": [1.5, 2]}}, [[1.5, 2]]),
-        ("after.v", {"before": {"v": [0]}, "after": {"v": [1.5]}}, [[1.5]]),
-        ("data[1].v", {"data": [{"v": [0]}, {"v": [1.5]}]}, [[1.5]]),
-        ("data[k=x].v", {"data": [{"v": [0]}, {"k": "x", "v": [1.5]}]}, [[1.5]]),
-        ("data[*].v", {"data": [{"v": [0]}, {"v": [1.5]}]}, [[0], [1.5]]),
-        ("data[*].a.v", {"data": [{"a": {"v": [0]}}, {"a": {"v": [1.5]}}]}, [[0], [1.5]]),
-        ("data[*]", {"data": [[0], [1.5]]}, [[0], [1.5]]),
-        ("[*].v", [{"v": [0]}, {"v": [1.5]}], [[0], [1.5]]),
+        *((path, json.dumps(value), found, True) for path, value, found in ARRAYS + ARRAYS_OF_ARRAYS),
+        *((path, json.dumps(value, indent=1), found, True) for path, value, found in ARRAYS),
+        # The end of an array in an array is looked for where it is written without spaces.
+        *((path, json.dumps(value, indent=1), found, False) for path, value, found in ARRAYS_OF_ARRAYS),
+        # The spaces of usual serializers.
+        *(
+            ("v", f'{{"v"{colon}{numbers}{more}}}', [[1.5, 2]], True)
+            for colon in (":", ": ", " : ")
+            for numbers in ("[1.5,2]", "[ 1.5, 2 ]")
+            for more in ("", ',"tags":["a"]')
+        ),
     ],
 )
-@pytest.mark.parametrize("indent", [None, 1])
-def test_arrays_are_cut_wherever_they_stand(path, value, found, indent):
-    raw = json.dumps(value, indent=indent).encode()
+def test_arrays_are_cut_wherever_they_stand(path, text, found, is_cut):
+    raw = text.encode()
     (events,) = judged(raw, mapping=MAPPING | {"embedding": path})
     assert [np.frombuffer(event.vector, "<f4").tolist() for event in events] == found
-    # The end of an array in an array is looked for where it is written without spaces.
-    is_nested = path == "data[*]" or value == {"v": [[1.5, 2], [3, 4]]}
-    assert parser(path)[1](raw) is (indent is None or not is_nested)
-
-
-@pytest.mark.parametrize("colon", [":", ": ", " : "])
-@pytest.mark.parametrize("numbers", ["[1.5,2]", "[ 1.5, 2 ]"])
-@pytest.mark.parametrize("more", ["", ',"tags":["a"]'])
-def test_arrays_are_cut_with_the_spaces_of_usual_serializers(colon, numbers, more):
-    raw = f'{{"v"{colon}{numbers}{more}}}'.encode()
-    assert (
-        judged(raw, mapping=MAPPING | {"embedding": "v"})[0][0].vector == np.array([1.5, 2], "<f4").tobytes()
-    )
-    assert parser("v")[1](raw)
+    assert parser(path)[1](raw) is is_cut
 
 
 LISTS = st.lists(st.integers(-9, 9) | st.floats(-9, 9), max_size=3)

@@ -53,6 +53,8 @@ def test_own_contract(numbers, expected):
     usual = value(**OWN, numbers={"confidence": 0.75, "correct": 1})
     assert read(None, usual, value(**OWN, numbers=numbers), usual) == [(0.75, 1.0), expected, (0.75, 1.0)]
     assert read(None, value(**OWN)) == [(None, None)]
+    (without,) = decode(None, usual).batches
+    assert without.numbers == {}, "a stream that names none"
 
 
 CLOUDEVENT = [("ce_specversion", b"1.0"), ("ce_id", b"a"), ("ce_source", b"b"), ("ce_type", b"c")]
@@ -81,11 +83,6 @@ def test_mapping_of_fields_and_headers(mapping, headers, bodies, expected):
     raws = [json.dumps(body).encode() for body in bodies]
     records = [StoredRecord(raw, stored_headers=headers, stored_ms=TIME_MS) for raw in raws]
     assert read(MAPPED | mapping, *records) == expected
-
-
-def test_stream_without_numbers_has_none():
-    (batch,) = decode(None, value(**OWN, numbers={"confidence": 0.5})).batches
-    assert batch.numbers == {}
 
 
 @given(

@@ -272,11 +272,3 @@ def test_any_record_is_described_once(tmp_path_factory, encoding, data):
         assert (each.rejection is not None) + (each.unmet is not None) <= 1
         assert each.events == 0 or (each.rejection is None and each.unmet is None)
     assert f"{len(records)} record" in render(describe_summary(inspected, inspector.problems))
-
-
-def test_summary_lists_reasons_in_order_of_precedence(fitted):
-    inspected = inspect(fitted, b"{", value(op="d"), value(**{**SOUND, "v": [1]}), b"}", value(**SOUND))
-    assert render(describe_summary(inspected, {})) == (
-        "5 records: 1 accepted (1 event), 1 filtered, 3 refused (2 undecodable, 1 wrong_dimension)"
-    )
-    assert not any(fitted.problems.values())

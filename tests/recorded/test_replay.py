@@ -7,7 +7,6 @@ import orjson
 import pytest
 
 from driftgauge.core.window import Window
-from driftgauge.errors import InputError
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.recorded.replay import Replay
@@ -203,24 +202,6 @@ def test_only_events_of_range_are_counted(tmp_path):
     run = mapped(tmp_path)
     (result,) = run.count(Source(), MONDAY_MS, MONDAY_MS + HOUR_MS)
     assert (result.window.start_ms, result.count) == (MONDAY_MS, 120)
-
-
-@pytest.mark.parametrize(
-    ("names", "fault"),
-    [
-        (["whole.jsonl", "one.jsonl", "two.jsonl"], r"no such file: .*one\.jsonl, .*two\.jsonl"),
-        (["vectors.npy"], r"not a file of events: .*vectors\.npy; name \.jsonl"),
-        (["cut.jsonl.gz"], r"cut\.jsonl\.gz cannot be read"),
-    ],
-)
-def test_unusable_files_are_named(replay, tmp_path, names, fault):
-    events = [build_event(MONDAY_MS, 0)] * 10
-    write_events(tmp_path / "whole.jsonl", events)
-    (tmp_path / "vectors.npy").touch()
-    cut = write_events(tmp_path / "cut.jsonl.gz", events)
-    cut.write_bytes(cut.read_bytes()[:-5])
-    with pytest.raises(InputError, match=fault):
-        next(replay().run([tmp_path / name for name in names]))
 
 
 def test_refused_events_have_file_and_line(replay, tmp_path):
