@@ -5,7 +5,7 @@ import pytest
 from driftgauge.core.windows.admission import EntryStreams
 from tests.builders.batches import at
 from tests.builders.specs import build_spec
-from tests.core.shard import Shard
+from tests.core.shard import Shard, read_and_commit
 
 TENANTS = "tenant-*"
 EACH_WAY = pytest.mark.parametrize(
@@ -105,11 +105,9 @@ def test_stream_that_is_admitted_later_has_no_complete_window_without_its_surplu
     read(shard, "tenant-a", hours=0.1)
     read(shard, "tenant-b", hours=0.2)
     shard.restart(*specs)
-    shard.read(at(0.8), at(0.9), stream="tenant-b")
-    shard.commit()
+    read_and_commit(shard, at(0.8), at(0.9), stream="tenant-b")
     shard.restart()
-    shard.read(at(1), at(2), stream="tenant-b")
-    results = shard.commit()
+    results = read_and_commit(shard, at(1), at(2), stream="tenant-b")
     assert [(each.count, each.incomplete_reason) for each in results] == [(2, "panes_purged"), (1, None)]
 
 

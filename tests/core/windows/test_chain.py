@@ -16,7 +16,7 @@ from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import FIRST
 from tests.builders.results import summarize_counts
 from tests.builders.specs import build_spec
-from tests.core.shard import EVENTS, TWO_PARTS, Shard, restored, written
+from tests.core.shard import EVENTS, TWO_PARTS, Shard, read_and_commit, restored, written
 
 WHOLE = (0, 0, 0)
 
@@ -39,8 +39,7 @@ def shard():
     """A shard after three hours with two events each on its one partition."""
     shard = Shard(build_spec(disorder_ms=MINUTE_MS, lateness_ms=10 * HOUR_MS))
     for hour in range(3):
-        shard.read(at(hour), at(hour + 0.5))
-        shard.commit()
+        read_and_commit(shard, at(hour), at(hour + 0.5))
     assert shard.chain == WHOLE
     assert len(shard.state.streams["images"].published) == 2
     return shard
@@ -57,46 +56,41 @@ def test_loss_marks_windows_and_is_gap_unless_it_is_reported(shard, skipped, pro
     assert ["embeddings[0]" in error for error in shard.chain_errors] == [True] * gaps
     # The last event before the loss is at 2.5 h, the first one after it at 5 h.
     assert marks(results) == [(2, True, False, False), (5, True, False, False)]
-    shard.read(at(10))
-    assert marks(shard.commit()) == [(8, False, False, False)]
+    assert marks(read_and_commit(shard, at(10))) == [(8, False, False, False)]
     assert shard.chain == (gaps, 0, 0)
 
 
 def test_offset_reset_back_is_overlap_kept_out_of_history(shard):
     shard.ends[EVENTS, 0] = 2
-    shard.read(at(1), at(1.5))
-    results = shard.commit()
+    results = read_and_commit(shard, at(1), at(1.5))
     assert shard.chain == (0, 1, 0)
     assert marks(results) == [(1, False, True, True)]
     assert summarize_counts(results) == [(HOUR_MS, MONDAY_MS + HOUR_MS, 1, (4, 0, 0, 0))]
     assert results[0].incomplete_reason == "counted_twice"
     shard.restart()
-    shard.read(at(2), at(2.5), at(3), at(4), at(5.5))
-    results = shard.commit()
+    results = read_and_commit(shard, at(2), at(2.5), at(3), at(4), at(5.5))
     assert shard.chain == (0, 2, 0)
     history = shard.state.streams["images"].histories[HOUR_MS, FIRST.key]
     # Events up to 2.5 h were counted before; their commit marks its other events as well.
     assert marks(results) == [(hour, False, True, True) for hour in (2, 3, 4)]
     assert history.end_ms == MONDAY_MS + 2 * HOUR_MS
-    shard.read(at(6), at(7.5))
-    assert marks(shard.commit())[-1] == (6, False, False, False)
+    assert marks(read_and_commit(shard, at(6), at(7.5)))[-1] == (6, False, False, False)
     assert shard.chain == (0, 2, 0)
 
 
 def test_recreated_topic_does_not_wait_for_removed_partitions():
     shard = Shard(build_spec(), partitions=130)
-    shard.read(at(0))
-    shard.commit()
+    read_and_commit(shard, at(0))
     assert count_blocks(shard) == 3
     # A broker that gives no id says nothing of the topic.
     shard.commit(topic_id="")
     shard.ids[EVENTS], shard.sizes[EVENTS] = "embeddings-2", 1
     shard.ends.clear()
-    shard.read(at(0.5), at(1))
-    assert summarize_counts(shard.commit()) == [(HOUR_MS, MONDAY_MS, 0, (2, 0, 0, 0))]
+    assert summarize_counts(read_and_commit(shard, at(0.5), at(1))) == [(HOUR_MS, MONDAY_MS, 0, (2, 0, 0, 0))]
     shard.restart()
-    shard.read(at(2))
-    assert summarize_counts(shard.commit()) == [(HOUR_MS, MONDAY_MS + HOUR_MS, 0, (1, 0, 0, 0))]
+    assert summarize_counts(read_and_commit(shard, at(2))) == [
+        (HOUR_MS, MONDAY_MS + HOUR_MS, 0, (1, 0, 0, 0))
+    ]
     assert shard.chain == WHOLE
     assert count_blocks(shard) == 1
 
@@ -109,20 +103,15 @@ def count_blocks(shard):
 @pytest.mark.parametrize("is_twice", [False, True])
 def test_doubts_remain_until_largest_affected_window_is_final(is_twice):
     shard = Shard(build_spec(sizes_ms=(HOUR_MS, 6 * HOUR_MS)))
-    shard.read(at(0))
-    shard.commit()
+    read_and_commit(shard, at(0))
     shard.ends[EVENTS, 0] += -1 if is_twice else 1
-    shard.read(at(0.5), at(0.6))
-    shard.commit()
-    shard.read(at(4))
-    shard.commit()
-    shard.read(at(6))
-    shard.commit()
+    read_and_commit(shard, at(0.5), at(0.6))
+    read_and_commit(shard, at(4))
+    read_and_commit(shard, at(6))
     published = shard.state.streams["images"].published
     result = published[Window(6 * HOUR_MS, MONDAY_MS)]
     assert (result.events_lost, result.counted_twice) == (not is_twice, is_twice)
-    shard.read(at(13))
-    shard.commit()
+    read_and_commit(shard, at(13))
     assert (shard.status().losses, shard.status().counted_twice) == ((), ())
 
 
@@ -152,15 +141,12 @@ def test_first_windows_are_marked_where_first_records_had_been_deleted(start, of
 def test_event_further_behind_than_allowed_ends_no_loss(after):
     shard = Shard(build_spec(disorder_ms=MINUTE_MS), partitions=2)
     shard.read(at(3.5))
-    shard.read(at(3.5), at(4.5), at(5.5), at(6.5), at(7.5), at(9), partition=1)
-    shard.commit()
+    read_and_commit(shard, at(3.5), at(4.5), at(5.5), at(6.5), at(7.5), at(9), partition=1)
     shard.ends[EVENTS, 0] += 1
     results = []
     for hours in after:
-        shard.read(*map(at, hours))
-        results += shard.commit()
-    shard.read(at(9))
-    results += shard.commit()
+        results += read_and_commit(shard, *map(at, hours))
+    results += read_and_commit(shard, at(9))
     assert [hour for hour, is_lost, *_ in marks(results) if is_lost] == [3, 4, 5, 6]
 
 
@@ -186,16 +172,14 @@ def torn(shard, missing):
         shard.log[offsets[part]] = None
     shard.apply()
     assert shard.close() == []
-    shard.read(at(5))
-    return len(offsets) - len(missing), shard.commit()
+    return len(offsets) - len(missing), read_and_commit(shard, at(5))
 
 
 @pytest.mark.parametrize("missing", [(0,), (1,), (-1,), (-1, 0), (1, 2)])
 def test_torn_commit_is_not_applied_and_is_gap(missing):
     spec = build_spec(disorder_ms=MINUTE_MS, lateness_ms=10 * HOUR_MS)
     shard = Shard(spec, build_spec("texts"))
-    shard.read(at(0), at(2))
-    shard.commit()
+    read_and_commit(shard, at(0), at(2))
     orphans, results = torn(shard, missing)
     assert shard.chain == (1, 0, orphans)
     # Only the events before and after the gap are counted.

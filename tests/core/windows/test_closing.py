@@ -15,10 +15,8 @@ from tests.core.shard import EVENTS, Shard, read_and_commit, read_now, run_for
 
 def test_window_closes_when_all_partitions_passed_its_end():
     shard = Shard(build_spec(), partitions=2)
-    shard.read(at(0), at(0.5, 1), at(1))
-    assert shard.commit() == []
-    shard.read((MONDAY_MS + HOUR_MS - 1, 2), partition=1)
-    assert shard.commit() == []
+    assert read_and_commit(shard, at(0), at(0.5, 1), at(1)) == []
+    assert read_and_commit(shard, (MONDAY_MS + HOUR_MS - 1, 2), partition=1) == []
     (result,) = read_and_commit(shard, at(1), partition=1)
     assert (result.stream, result.window, result.revision) == ("images", Window(HOUR_MS, MONDAY_MS), 0)
     assert (result.counts.tolist(), result.missing, result.events_lost) == ([1, 1, 1, 0], (), False)
@@ -53,10 +51,8 @@ def test_event_before_purge_horizon_is_late():
     shard = Shard(build_spec(lateness_ms=10 * MINUTE_MS, sizes_ms=(MINUTE_MS,)))
     read_and_commit(shard, at(0), (MONDAY_MS + 11 * MINUTE_MS - 1, 0))
     assert len(read_and_commit(shard, at(0, 1))) == 1
-    shard.read((MONDAY_MS + 11 * MINUTE_MS, 0))
-    shard.commit()
-    shard.read(at(0, 1), at(0, 1), (MONDAY_MS + MINUTE_MS, 1))
-    results = shard.commit()
+    read_and_commit(shard, (MONDAY_MS + 11 * MINUTE_MS, 0))
+    results = read_and_commit(shard, at(0, 1), at(0, 1), (MONDAY_MS + MINUTE_MS, 1))
     assert [result.window.start_ms for result in results] == [MONDAY_MS + MINUTE_MS]
     assert shard.late == {("images", MINUTE_MS): 2}
 
@@ -89,8 +85,7 @@ def test_event_late_for_hour_is_counted_in_day():
 def test_final_panes_and_results_are_purged_except_newest():
     shard = Shard(build_spec(sizes_ms=(HOUR_MS, 2 * HOUR_MS)))
     for hour in range(20):
-        shard.read(at(hour), event_ids=[f"event-{hour}"])
-        shard.commit()
+        read_and_commit(shard, at(hour), event_ids=[f"event-{hour}"])
     kept = sorted(key for key in shard.changelog)
     assert 0 < len([key for key in kept if key.startswith(b'["pane"')]) <= 3, kept
     assert 0 < len([key for key in kept if key.startswith(b'["examples"')]) <= 3

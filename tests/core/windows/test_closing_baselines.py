@@ -24,8 +24,7 @@ def test_baseline_changes_at_scheduled_time():
     shard = Shard(build_spec(baselines=scheduled(2)))
     shard.read(at(0), at(1), at(1.5, 1), baseline=FIRST.key)
     # The other baseline assigns event 0 to cluster 1.
-    shard.read(at(2), at(2.5, 1), at(4), baseline=OTHER.key)
-    results = shard.commit()
+    results = read_and_commit(shard, at(2), at(2.5, 1), at(4), baseline=OTHER.key)
     assert [(result.baseline_id, result.counts.tolist()) for result in results] == [
         (FIRST.baseline_id, [1, 0, 0, 0]),
         (FIRST.baseline_id, [1, 1, 0, 0]),
@@ -39,8 +38,7 @@ def test_window_counted_under_two_baselines_is_incomplete():
     # One replica has the old schedule.
     shard = Shard(build_spec(baselines=scheduled(1)))
     shard.read(at(1), at(1), baseline=FIRST.key)
-    shard.read(at(1, 1), at(2), at(3), baseline=OTHER.key)
-    first, second = shard.commit()
+    first, second = read_and_commit(shard, at(1, 1), at(2), at(3), baseline=OTHER.key)
     assert (first.verdict, first.incomplete_reason) == (Verdict.INCOMPLETE, "counted_otherwise")
     assert (first.baseline_id, first.counts.tolist(), first.missing) == (OTHER.baseline_id, [0, 0, 1, 0], ())
     assert (second.incomplete_reason, second.memory.recent) == (None, ())
@@ -49,8 +47,7 @@ def test_window_counted_under_two_baselines_is_incomplete():
 @pytest.mark.parametrize("sizes_ms", [(2 * HOUR_MS,), (30 * MINUTE_MS,), (HOUR_MS, 30 * MINUTE_MS)])
 def test_window_over_panes_of_other_length_is_incomplete(sizes_ms):
     shard = Shard(build_spec(sizes_ms=(HOUR_MS,)))
-    shard.read(at(0), at(4.1))
-    shard.commit()
+    read_and_commit(shard, at(0), at(4.1))
     shard.restart(build_spec(sizes_ms=sizes_ms))
     results = read_and_commit(shard, at(4.2, 1), at(4.3, 1), at(6.1), at(8.5))
     reasons = {

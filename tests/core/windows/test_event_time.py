@@ -3,7 +3,7 @@
 from tests.builders.clocks import MINUTE_MS, MONDAY_MS, SECOND_MS
 from tests.builders.results import summarize_minutes
 from tests.builders.specs import build_minute_spec
-from tests.core.shard import STEP_MS, Shard, read_now, run_for
+from tests.core.shard import STEP_MS, Shard, read_and_commit, read_now, run_for
 
 
 def test_event_far_ahead_closes_nothing_early():
@@ -23,11 +23,9 @@ def test_event_far_ahead_closes_nothing_early():
 
 def test_watermark_is_least_partition_time_less_disorder():
     shard = Shard(build_minute_spec(disorder_ms=7_000), partitions=2)
-    shard.read((MONDAY_MS + 90_000, 0), partition=0)
-    shard.commit()
+    read_and_commit(shard, (MONDAY_MS + 90_000, 0), partition=0)
     assert shard.status().watermark_ms is None
-    shard.read((MONDAY_MS + 60_000, 0), (MONDAY_MS + 50_000, 0), partition=1)
-    shard.commit()
+    read_and_commit(shard, (MONDAY_MS + 60_000, 0), (MONDAY_MS + 50_000, 0), partition=1)
     assert shard.status().watermark_ms == MONDAY_MS + 53_000
 
 

@@ -7,7 +7,7 @@ from driftgauge.core.windows.changelog import DataLoss
 from tests.builders.batches import at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.specs import build_spec
-from tests.core.shard import EVENTS, Shard, run_for
+from tests.core.shard import EVENTS, Shard, read_and_commit, run_for
 
 
 @pytest.mark.parametrize(
@@ -60,31 +60,27 @@ def test_accepted_loss_marks_what_may_have_begun_before():
     spec, other = build_spec(lateness_ms=10 * HOUR_MS), build_spec("texts", lateness_ms=10 * HOUR_MS)
     shard = Shard(spec, other, build_spec("unrelated"), now_ms=MONDAY_MS + 2 * HOUR_MS)
     shard.read(at(0.2), at(1.5))
-    shard.read(at(1.2), stream="texts")
-    shard.commit()
+    read_and_commit(shard, at(1.2), stream="texts")
     shard.changelog = {key: value for key, value in shard.changelog.items() if b'"texts"' not in key}
     shard.restart()
     shard.state.accept_loss(lead_ms=0)
     for hour in (1, 2, 3, 4.5):
         shard.now_ms = MONDAY_MS + int(hour * HOUR_MS)
         shard.read(at(hour + 0.4))
-        shard.read(at(hour + 0.4), stream="texts")
-        results = shard.commit()
+        results = read_and_commit(shard, at(hour + 0.4), stream="texts")
         for result in results:
             begun_before = result.window.start_ms <= MONDAY_MS + 2 * HOUR_MS
             assert result.events_lost is begun_before, result.window
     assert {result.stream for result in results} == {"images", "texts"}
     shard.now_ms += 8 * DAY_MS
     shard.commit()
-    shard.read(at(0.1), stream="unrelated")
-    shard.commit()
+    read_and_commit(shard, at(0.1), stream="unrelated")
     assert shard.status("unrelated").losses == (), "so long after a loss a new stream is just new"
 
 
 def test_accepted_loss_marks_windows_of_events_that_were_ahead():
     shard = Shard(build_spec(sizes_ms=(MINUTE_MS,)))
-    shard.read((shard.now_ms + 3 * MINUTE_MS, 0), credible_ms=[shard.now_ms])
-    shard.commit()
+    read_and_commit(shard, (shard.now_ms + 3 * MINUTE_MS, 0), credible_ms=[shard.now_ms])
     shard.changelog = {key: value for key, value in shard.changelog.items() if b'"pane"' not in key}
     shard.restart()
     shard.state.accept_loss(lead_ms=5 * MINUTE_MS)

@@ -15,7 +15,7 @@ from tests.builders.clocks import HOUR_MS, MINUTE_MS
 from tests.builders.references import FIRST, build_reference, build_segment_reference
 from tests.builders.results import CONFIDENCE, tally_number
 from tests.builders.specs import ALARM, build_schedule, build_spec
-from tests.core.shard import Shard
+from tests.core.shard import Shard, read_and_commit
 
 # The first baseline, which knows the number: no other one.
 REFERENCE = build_reference(numbers={"confidence": tally_number(CONFIDENCE, *([[0.9, 0.8]] * 4))})
@@ -27,15 +27,12 @@ def run(shard, hours, *, forget=lambda: None):
     """Read three events an hour, on two partitions, of which one has no number; return the results."""
     results = []
     for hour in hours:
-        shard.read(at(hour, 0), at(hour + 0.5, 1), numbers={"confidence": [0.5, 3.0]})
-        shard.commit()
+        read_and_commit(shard, at(hour, 0), at(hour + 0.5, 1), numbers={"confidence": [0.5, 3.0]})
         forget()
-        shard.read(at(hour + 0.2, 1), partition=1, numbers={"confidence": [math.nan]})
-        shard.commit()
+        read_and_commit(shard, at(hour + 0.2, 1), partition=1, numbers={"confidence": [math.nan]})
         shard.read(at(hour + 1, 0), numbers={"confidence": [0.25]})
         results += shard.commit(has_source_ended=False)
-        shard.read(at(hour + 1, 0), partition=1, numbers={"confidence": [0.25]})
-        results += shard.commit()
+        results += read_and_commit(shard, at(hour + 1, 0), partition=1, numbers={"confidence": [0.25]})
     return results
 
 
@@ -63,14 +60,11 @@ def test_number_is_no_part_of_the_baseline_or_the_scheme():
     assert REFERENCE.baseline_id == FIRST.baseline_id
     assert SPEC.scheme(REFERENCE) == without.scheme(FIRST)
     shard = Shard(without, partitions=2)
-    shard.read(at(0))
-    shard.commit()
+    read_and_commit(shard, at(0))
     shard.restart(SPEC)
     shard.read(at(0.5), numbers={"confidence": [0.5]})
-    shard.read(at(1), numbers={"confidence": [0.5]})
-    shard.commit()
-    shard.read(at(1), partition=1, numbers={"confidence": [0.5]})
-    (result,) = shard.commit()
+    read_and_commit(shard, at(1), numbers={"confidence": [0.5]})
+    (result,) = read_and_commit(shard, at(1), partition=1, numbers={"confidence": [0.5]})
     assert (result.verdict is Verdict.INCOMPLETE, result.counts.sum()) == (False, 2)
     assert result.numbers["confidence"].is_partial
 
@@ -97,8 +91,7 @@ def test_window_that_a_replica_without_the_number_held_is_partial_and_fires_noth
     if where == "partials":
         numbers = SPEC.numbers
         shard.restart(replace(SPEC, numbers=()))
-        shard.read(at(0, 0), numbers={})
-        shard.commit()
+        read_and_commit(shard, at(0, 0), numbers={})
         shard.restart(replace(SPEC, numbers=numbers))
     for result in run(shard, range(2), forget=forget)[: 1 if where == "partials" else 2]:
         number = result.numbers["confidence"]
@@ -109,8 +102,7 @@ def test_window_that_a_replica_without_the_number_held_is_partial_and_fires_noth
 
 def test_another_range_is_another_number():
     shard = Shard(SPEC, partitions=2)
-    shard.read(at(0), numbers={"confidence": [0.5]})
-    shard.commit()
+    read_and_commit(shard, at(0), numbers={"confidence": [0.5]})
     shard.restart(replace(SPEC, numbers=(Number("confidence", 0.0, 2.0),)))
     (result,) = run(shard, [0])
     number = result.numbers["confidence"]
@@ -121,11 +113,9 @@ def test_another_range_is_another_number():
 def test_revision_is_judged_with_what_was_remembered_at_first():
     shard = Shard(SPEC, partitions=1)
     for hour in range(3):
-        shard.read(at(hour), numbers={"confidence": [0.5]})
-        shard.commit()
+        read_and_commit(shard, at(hour), numbers={"confidence": [0.5]})
     # Of the second hour; the first one alone came before it.
-    shard.read(at(1.5), numbers={"confidence": [1.0]})
-    (revised,) = shard.commit()
+    (revised,) = read_and_commit(shard, at(1.5), numbers={"confidence": [1.0]})
     number = revised.numbers["confidence"]
     assert (revised.revision, number.count, number.mean.value) == (1, 2, pytest.approx(0.75, abs=2e-5))
     assert number.before.recent == (True,)
