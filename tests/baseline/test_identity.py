@@ -1,15 +1,24 @@
-"""The identity of a baseline covers what decides a result, as `schemas/baseline.md` defines it."""
+"""The identity of a baseline, as `schemas/baseline.md` defines it, and files of other versions."""
 
 import dataclasses
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 
-from driftgauge.baseline.artifact import Baseline, serialize
-from tests.builders.baselines import ARRAYS, with_metadata
+from driftgauge import api
+from driftgauge.baseline.artifact import Baseline, load, parse, serialize
+from driftgauge.baseline.quality import notes
+from driftgauge.core.statistics import registry
+from driftgauge.errors import BaselineError
+from tests.builders.baselines import ARRAYS, fit, header_of, with_metadata, write
+from tests.core.statistics.toy import TOY
+from tests.records.test_golden import held
+from tests.tools.golden_baseline import golden_baseline, golden_files, to_json
 
 
 def published_identity(content: bytes, segments: str, window_ms: str, must_understand: str = "") -> str:
@@ -74,3 +83,93 @@ def test_identity_changes_with_name_of_segment_and_not_of_cluster(full_baseline:
         renamed = dataclasses.replace(first, **change)
         assert changed(full_baseline, segments=(renamed, *others)) != full_baseline.identity
     assert changed(full_baseline, descriptions=()) == full_baseline.identity
+
+
+LATER = np.arange(3, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("path", golden_files(), ids=lambda path: path.stem)
+def test_golden_baselines_are_read(path: Path) -> None:
+    expected = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    assert expected["identity"].startswith("sha256:")
+    assert held(expected, to_json(load(path))) == expected
+
+
+def test_newest_golden_baseline_is_as_this_version_writes() -> None:
+    assert golden_files()[-1].read_bytes() == serialize(golden_baseline()), (
+        "the format changed: read schemas/baseline.md, then run python -m tests.tools.golden"
+    )
+
+
+def test_fields_of_later_versions_are_ignored(path: Path, full_baseline: Baseline) -> None:
+    path.write_bytes(serialize(full_baseline))
+    header = header_of(path)
+    for part in (header, header["metadata"], *header["segments"], *header["descriptions"]):
+        part["later"] = 1
+    write(path, load_tensors(path.read_bytes()), header)
+    assert serialize(load(path)) == serialize(full_baseline)
+
+
+def test_arrays_of_later_versions_are_ignored_and_part_of_identity(
+    path: Path, full_baseline: Baseline
+) -> None:
+    path.write_bytes(serialize(full_baseline))
+    arrays = load_tensors(path.read_bytes()) | {"later": LATER, "segment_later": LATER}
+    write(path, arrays, header_of(path))
+    with pytest.raises(BaselineError, match="the content was altered"):
+        load(path)
+    segments = '[["country","de"],["country","other"],["größe","xl"]]'
+    identity = published_identity(path.read_bytes(), segments, "3600000")
+    write(path, arrays, {**header_of(path), "identity": identity})
+    loaded = load(path)
+    assert loaded.identity == identity
+    assert to_json(loaded)["arrays"] == to_json(full_baseline)["arrays"]
+    again = parse(serialize(loaded))
+    assert (again.identity, again.later["later"].tolist()) == (identity, [0, 1, 2])
+    assert [note for note in notes(again) if "this one ignores later, segment_later" in note]
+
+
+def test_two_versions_give_a_baseline_one_identity(
+    blobs: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The later version has one statistic more.
+    statistics = registry.STATISTICS
+    monkeypatch.setattr(registry, "STATISTICS", (*statistics, TOY))
+    by_later = fit(blobs)
+    assert by_later.untested == ()
+    monkeypatch.setattr(registry, "STATISTICS", statistics)
+    by_earlier = parse(serialize(by_later))
+    assert by_earlier.identity == by_later.identity
+    names = {each.name for each in registry.counted(by_later.arrays)} - {TOY.name}
+    assert api.score_vectors(by_earlier, blobs).findings.keys() == names
+    monkeypatch.setattr(registry, "STATISTICS", (*statistics, TOY))
+    assert parse(serialize(by_earlier)).untested == ()
+
+
+@pytest.mark.parametrize("names", [["later"], ["mixed_windows", "an_array", "later"]])
+def test_what_must_be_understood_is_refused_by_name(path: Path, names: list[str]) -> None:
+    header = header_of(path)
+    # The rest may be of a form that only the later version can read.
+    write(path, {"an_array": LATER}, {**header, "must_understand": names, "segments": {}})
+    unknown = ", ".join(sorted({*names} - {"mixed_windows"}))
+    with pytest.raises(BaselineError, match=rf"stream\.safetensors: it has {unknown}, which a reader must"):
+        load(path)
+
+
+def test_field_that_decides_results_must_be_understood_where_it_is_set(
+    baseline: Baseline, path: Path
+) -> None:
+    assert "must_understand" not in header_of(path)
+    mixed = with_metadata(baseline, mixed_windows=True)
+    path.write_bytes(serialize(mixed))
+    header = header_of(path)
+    assert header["must_understand"] == ["mixed_windows"]
+    assert load(path).identity == mixed.identity != baseline.identity
+    arrays = load_tensors(path.read_bytes())
+    write(path, arrays, {name: each for name, each in header.items() if name != "must_understand"})
+    with pytest.raises(BaselineError, match=r"must_understand names nothing, .* it names mixed_windows"):
+        load(path)
+    header["metadata"]["mixed_windows"] = False
+    write(path, arrays, {**header, "must_understand": []})
+    with pytest.raises(BaselineError, match="the content was altered: the header states"):
+        load(path)

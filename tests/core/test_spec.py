@@ -1,4 +1,4 @@
-"""Stream specifications: panes, baseline schedule, schemes, levels, shards, and their lookup by stream."""
+"""Stream specifications and references: panes, baseline schedule, schemes, levels, shards, segments."""
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -12,9 +12,17 @@ from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.counting.tally import TallyField
+from driftgauge.core.reference import SegmentReference
 from tests.builders.batches import build_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
-from tests.builders.references import CLUSTERS, COMPONENTS, FIRST, OTHER, build_reference
+from tests.builders.references import (
+    CLUSTERS,
+    COMPONENTS,
+    FIRST,
+    OTHER,
+    build_reference,
+    build_segment_arrays,
+)
 from tests.builders.specs import ALARM, build_schedule, build_spec
 
 
@@ -105,3 +113,24 @@ def test_overall_level_is_half_with_segments(segment_keys, level):
 def test_own_name_comes_first_then_the_first_pattern_that_matches(keys, stream):
     expected = stream if stream in keys else next((key for key in keys if fnmatchcase(stream, key)), None)
     assert ByStream({key: key for key in keys}).get(stream) == expected
+
+
+def test_segments_by_keeps_order_of_keys():
+    names = [("device", "phone"), ("country", "de"), ("device", "other"), ("country", "other")]
+    segments = [
+        SegmentReference(*name, np.ones(4), np.zeros(2), np.eye(2), build_segment_arrays()) for name in names
+    ]
+    reference = build_reference(segments=tuple(segments))
+    for keys, expected in {
+        (): [],
+        ("country",): [1, 3],
+        ("country", "device"): [1, 3, 0, 2],
+        ("colour",): [],
+    }.items():
+        assert reference.segments_by(keys) == tuple(segments[index] for index in expected)
+
+
+def test_key_is_start_of_identity():
+    reference = replace(FIRST, baseline_id="sha256:0123456789abcdef0123")
+    assert reference.key == "0123456789abcdef"
+    assert FIRST.key != OTHER.key

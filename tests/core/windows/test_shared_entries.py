@@ -1,10 +1,13 @@
-"""Streams that share an entry: a shard admits `most` of them, and counts the events of others as surplus."""
+"""Streams that share an entry: a shard admits `most` of them, and they share how their windows vary."""
 
 import pytest
 
+from driftgauge.core.judging.calibration import Source
 from driftgauge.core.windows.admission import EntryStreams
 from tests.builders.batches import at
-from tests.builders.specs import build_spec
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.references import FIRST
+from tests.builders.specs import build_minute_spec, build_spec
 from tests.core.shard import Shard, read_and_commit
 
 TENANTS = "tenant-*"
@@ -124,3 +127,37 @@ def test_streams_without_an_entry_are_all_kept():
     shard.restart(*tenants(1))
     assert read(shard, "tenant-3", "tenant-5", hours=1) == {"tenant-3": 1}
     assert shard.state.entries == {TENANTS: EntryStreams(5, 1, 1)}
+
+
+MIX = (0, 0, 0, 0, 1, 1, 1, 2, 2, 3) * 3
+
+
+def measure_days(shard, days, *streams):
+    """Let each stream have one window a day; return the sources of its calibration."""
+    sources = []
+    for day in days:
+        shard.now_ms = MONDAY_MS + day * DAY_MS
+        for stream in streams:
+            shard.read(*((shard.now_ms, (cluster + (day % 9 == 8)) % 4) for cluster in MIX), stream=stream)
+        shard.commit(caught_up=True)
+        results = shard.commit(after_ms=HOUR_MS, caught_up=True)
+        sources.append({each.stream: each.calibration.source for each in results})
+    return sources
+
+
+def test_stream_borrows_from_its_sibling_and_keeps_it():
+    # Retired streams keep what they measured, and a stream with an entry of its own takes no part.
+    shard = Shard(build_minute_spec("tenant-*", most=9), build_minute_spec("tenant-own"))
+    sources = measure_days(shard, range(15), "tenant-a")
+    assert [each["tenant-a"] for each in sources] == [Source.NONE] * 14 + [Source.FIRST_WINDOWS]
+    shard.restart()
+    (sources,) = measure_days(shard, [15], "tenant-a", "tenant-b", "tenant-own")
+    assert sources == {
+        "tenant-a": Source.FIRST_WINDOWS,
+        "tenant-b": Source.BORROWED,
+        "tenant-own": Source.NONE,
+    }
+    # The sibling is forgotten.
+    measure_days(shard, range(16, 56), "tenant-c")
+    assert "tenant-a" not in shard.state.streams
+    assert (MINUTE_MS, FIRST.key) in shard.state.streams["tenant-c"].calibrations
