@@ -37,16 +37,6 @@ def test_windows_close_by_end_then_by_size():
     ]
 
 
-def test_many_commits_in_one_round_give_one_revision():
-    shard = Shard(build_spec())
-    read_and_commit(shard, at(0), at(1))
-    for cluster in range(3):
-        shard.read(at(0.5, cluster))
-        shard.write()
-        shard.apply()
-    assert summarize_counts(shard.close()) == [(HOUR_MS, MONDAY_MS, 1, (2, 1, 1, 0))]
-
-
 def test_event_before_purge_horizon_is_late():
     shard = Shard(build_spec(lateness_ms=10 * MINUTE_MS, sizes_ms=(MINUTE_MS,)))
     read_and_commit(shard, at(0), (MONDAY_MS + 11 * MINUTE_MS - 1, 0))
@@ -80,18 +70,6 @@ def test_event_late_for_hour_is_counted_in_day():
         (HOUR_MS, MONDAY_MS + 2 * HOUR_MS, 0, (1, 0, 0, 0)),
         (DAY_MS, MONDAY_MS, 0, (3, 0, 0, 0)),
     ]
-
-
-def test_final_panes_and_results_are_purged_except_newest():
-    shard = Shard(build_spec(sizes_ms=(HOUR_MS, 2 * HOUR_MS)))
-    for hour in range(20):
-        read_and_commit(shard, at(hour), event_ids=[f"event-{hour}"])
-    kept = sorted(key for key in shard.changelog)
-    assert 0 < len([key for key in kept if key.startswith(b'["pane"')]) <= 3, kept
-    assert 0 < len([key for key in kept if key.startswith(b'["examples"')]) <= 3
-    assert 0 < len([key for key in kept if key.startswith(b'["published"')]) <= 4
-    state = shard.state.streams["images"]
-    assert {window.size_ms for window in state.published} == {HOUR_MS, 2 * HOUR_MS}
 
 
 def test_final_results_and_panes_are_deleted_in_portions(monkeypatch):

@@ -42,18 +42,6 @@ def run_days(shard, number, *streams):
     return results
 
 
-def test_tenants_of_a_day_do_not_add_up():
-    shard = Shard(tenants())
-    for day in range(40):
-        run_days(shard, 1, f"tenant-{day}")
-        assert admitted(shard) <= 8
-    assert kinds(shard, "tenant-30") == KEPT
-    assert kinds(shard, "tenant-0") == [], "a month after it retired"
-    run_days(shard, 40)
-    assert not shard.state.streams
-    assert len(shard.changelog) == 2, "position and sources"
-
-
 def retired(most=50):
     """A shard whose stream had events on two days, and a late one, and has retired; and its status before."""
     shard = Shard(tenants(most))
