@@ -12,7 +12,6 @@ from driftgauge.baseline.moments import leave_one_out_outliers, measure, moments
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
-from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS
 from driftgauge.errors import BaselineError
 from tests.builders.baselines import fit
@@ -48,25 +47,6 @@ def test_components_of_all_dimensions_leave_no_residual(dimension: int) -> None:
     assert reference.residual == 0
     assert components[0] == 100
     assert not residual.any()
-
-
-def test_fit_measures_moments_on_vectors_that_nothing_was_fitted_on() -> None:
-    vectors = drawn(2_000, 40)
-    baseline = fit(vectors, clusters=3)
-    fitted, rows = split_indices(len(vectors), 0)
-    reference = moments(vectors, fitted, rows)
-    found = measure(vectors, rows, reference, baseline.centroids, baseline.radii, baseline.cluster_means)
-    ids = baseline.centroids.assign(vectors[rows])
-    outliers = leave_one_out_outliers(baseline.centroids.distances(vectors[rows], ids), ids)
-    assert baseline.arrays["spread_moments"].tolist() == moments_of(found, outliers).tolist()
-    of_relations = RELATIONS.fit(found, outliers)
-    for name, array in of_relations.items():
-        assert baseline.arrays[name].tolist() == array.tolist()
-    assert baseline.residual.tolist() == [reference.residual]
-    along = (vectors[fitted] - reference.mean) @ reference.components.T.astype(np.float64)
-    ids = baseline.centroids.assign(vectors[fitted])
-    for cluster, mean in enumerate(baseline.cluster_means):
-        np.testing.assert_allclose(mean, along[ids == cluster].mean(axis=0), atol=1e-6)
 
 
 def test_clean_window_is_as_baseline_of_few_vectors_a_cluster() -> None:

@@ -11,14 +11,12 @@ from driftgauge.baseline.artifact import load, save
 from driftgauge.baseline.fit_report import describe, report_baseline
 from driftgauge.baseline.fitting import Provenance
 from driftgauge.baseline.groups import groups_of_ids, measure_groups, number_groups, pool
-from driftgauge.baseline.moments import moments
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, observe, report_ratio, split_whole
 from driftgauge.cli.printing import render
 from driftgauge.core.counting.hashing import HASH_BINS
-from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import InputError
 from driftgauge.streams import to_reference
-from tests.builders.baselines import by_columns, draw_bursts, fit, project
+from tests.builders.baselines import by_columns, draw_bursts, fit
 from tests.builders.clocks import HOUR_MS
 
 
@@ -63,41 +61,12 @@ def test_split_whole_is_random_and_repeatable() -> None:
     assert split_whole(numbers[:-10], 5 * LEAST_WINDOWS, 0) is None, "of too few windows"
 
 
-def drawn(random: np.random.Generator, windows: int, bursts: int, length: int) -> tuple[np.ndarray, ...]:
-    """Windows of bursts, each of `length` equal vectors: their windows, clusters and vectors."""
-    size = windows * bursts
-    ids = random.choice(6, size, p=[0.3, 0.2, 0.2, 0.15, 0.1, 0.05])
-    vectors = random.normal(size=(size, 4)) * [3, 2, 1, 0.5] + ids[:, None]
-    numbers = np.repeat(np.arange(windows), bursts * length)
-    return numbers, np.repeat(ids, length), np.repeat(vectors, length, axis=0).astype(np.float32)
-
-
-def observed(numbers: np.ndarray, ids: np.ndarray, vectors: np.ndarray) -> tuple[int, Overdispersion | None]:
-    rows = np.arange(len(vectors))
-    reference = moments(vectors, rows)
-    standardized = project(vectors, reference) / np.sqrt(reference.variances)
-    return observe(numbers, ids, standardized, 6, by_columns(np.zeros((len(vectors), 3))))
-
-
 def test_observe_leaves_out_small_windows() -> None:
     sizes = [29, 30, 1, 400, 7]
     numbers = np.repeat(np.arange(5), sizes)
     ids = np.arange(len(numbers)) % 6
-    vectors = np.random.default_rng(0).normal(size=(len(numbers), 4)).astype(np.float32)
-    assert observed(numbers, ids, vectors) == (2, None)
-
-
-# Overdispersion is 1 or more, so independent events come out a little above it.
-@pytest.mark.parametrize(("length", "tolerance"), [(1, 0.15), (2, 0.06), (4, 0.06)])
-def test_observe_estimates_overdispersion_of_bursts_without_bias(length: int, tolerance: float) -> None:
-    # 30 estimates from 20 windows each: their mean is known to 3 %. Compared with a reference that
-    # contains the window, and as if it did not, they would come out 10 % low.
-    estimates = []
-    for seed in range(30):
-        _, overdispersion = observed(*drawn(np.random.default_rng(seed), 20, 60, length))
-        assert overdispersion is not None
-        estimates.append(overdispersion.counts)
-    assert np.mean(estimates) == pytest.approx(length, rel=tolerance)
+    standardized = np.random.default_rng(0).normal(size=(len(numbers), 4))
+    assert observe(numbers, ids, standardized, 6, by_columns(np.zeros((len(numbers), 3)))) == (2, None)
 
 
 def test_report_ratio_warns_below_twenty_times_median_window() -> None:
@@ -111,18 +80,6 @@ def test_report_ratio_warns_below_twenty_times_median_window() -> None:
     assert lines[1].startswith("warning: windows of 1h hold 100 events")
     assert "below 20 times" in lines[1]
     assert "give more events, or use shorter windows" in lines[1]
-
-
-@pytest.mark.parametrize("length", [1, 4])
-def test_observe_estimates_overdispersion_of_distances(length: int) -> None:
-    random = np.random.default_rng(length)
-    lengths = np.repeat(random.normal(size=(12_000, 3)), length, axis=0)
-    numbers = np.arange(len(lengths)) // (200 * length)
-    ids = np.arange(len(lengths)) % 6
-    hashes = np.repeat(random.integers(HASH_BINS, size=12_000), length)
-    _, found = observe(numbers, ids, lengths[:, :2], 6, by_columns(lengths), {"hash_counts": hashes})
-    assert found is not None
-    assert np.hstack(list(found.others.values())) == pytest.approx(np.full(4, length), rel=0.5)
 
 
 def test_groups_are_numbered_by_value_of_key() -> None:

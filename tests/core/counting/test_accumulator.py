@@ -15,7 +15,6 @@ from tests.builders.batches import (
     HOME,
     build_batch,
     build_columns,
-    build_tally,
     of_segment,
     read_tally,
 )
@@ -131,15 +130,6 @@ def test_segments_of_key_sum_to_all_events(events):
             assert schemes == {delta.scheme.of_segments}, "a segment's tally holds no hashes"
             assert delta.scheme.of_segments.length == len(whole)
             assert sum(part.events for part in parts if part) == delta.events
-
-
-def test_delta_holds_counts_outliers_and_coordinate_sums():
-    accumulator = build_accumulator()
-    count(accumulator, (0, 0, 1), (0, 5, 1), (0, 9, 3))
-    (delta,) = accumulator.panes(PARTITIONS)
-    assert (delta.stream, delta.start_ms, delta.segment, delta.events) == ("images", 0, None, 3)
-    assert delta.scheme == build_spec(reference=REFERENCE).scheme(REFERENCE)
-    assert delta.values.tolist() == build_tally(0, 2, 0, 1, reference=REFERENCE).tolist()
 
 
 def test_pane_counts_all_partitions_and_names_first_event():

@@ -1,7 +1,6 @@
 """Example events: the same sample of each pane and cluster for any order and split of the events."""
 
 import zlib
-from itertools import combinations
 
 import numpy as np
 from hypothesis import example, given, settings
@@ -139,13 +138,3 @@ def test_merge_of_any_split_has_same_names(events, random):
         merged = merge_examples((merged, each))
     assert merged == merge_examples(taken(examples_of(at_once)).values())
     assert merge_examples(kept) == merged
-
-
-def test_merge_keeps_lowest_ranks_of_each_cluster():
-    names = ["a", "b", "c", "d", "e"]
-    ranked = sorted(Example(0, zlib.crc32(name.encode()), name) for name in names)
-    only = Example(3, 9, "only")
-    for pair in combinations(ranked, 2):
-        merged = merge_examples([Examples(tuple(ranked)), Examples(pair), Examples((only,))])
-        assert merged.by_cluster == {0: tuple(ranked[:MAX_EXAMPLES]), 3: (only,)}
-    assert merge_examples([]).by_cluster == {}

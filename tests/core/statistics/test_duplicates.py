@@ -10,7 +10,6 @@ from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.statistics.duplicates import HASH_COUNTS, Duplicates, DuplicatesNull, repeat_rate
-from driftgauge.core.statistics.power import POWER
 
 BINS = 128
 EVEN = np.full(BINS, 400)
@@ -48,33 +47,6 @@ def test_level_holds_for_different_items(count):
     for level, most in ((0.1, 1.25), (0.01, 1.5), (1e-3, 2.5)):
         assert np.mean(found < level) < most * level
     assert np.mean(found < 0.01) > 0.004
-
-
-def test_overdispersion_allows_for_retries():
-    """A fifth of the events is sent twice, in a window of any size."""
-    random = np.random.default_rng(5)
-
-    def window(count):
-        once = random.integers(BINS, size=count)
-        return np.bincount(np.r_[once, once[random.random(count) < 0.2]], minlength=BINS)
-
-    clean = [null().ratio(window(200)) for _ in range(24)]
-    here = null(overdispersion=float(np.mean(clean)), windows=24)
-    windows = [window(5_000) for _ in range(2_000)]
-    assert np.mean(p_values(null(), windows) < 0.01) > 0.3
-    assert np.mean(p_values(here, windows) < 0.01) < 0.015
-
-
-@pytest.mark.parametrize("count", [100, 1_000])
-@pytest.mark.parametrize("windows", [math.inf, 24])
-def test_least_share_is_found_with_target_power(count, windows):
-    random = np.random.default_rng(count)
-    here = null(windows=windows)
-    share = here.least(count, 1e-3)
-    repeated = random.binomial(count, share, 2_000)
-    item = np.eye(BINS, dtype=np.int64)[0]
-    found = p_values(here, [draw(random, count - own, 1)[0] + own * item for own in repeated])
-    assert np.mean(found < 1e-3) == pytest.approx(POWER, abs=0.06)
 
 
 def test_share_is_that_above_baselines():

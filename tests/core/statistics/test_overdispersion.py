@@ -52,31 +52,6 @@ def test_covariance_of_means_is_estimated_around_their_own_mean(offset):
     np.testing.assert_allclose(overdispersion.means, covariance, atol=0.3)
 
 
-def test_chance_correlations_are_shrunk_and_real_ones_kept():
-    random, components, windows = np.random.default_rng(1), 16, 40
-    common = np.zeros(components)
-    common[:4] = 2
-    largest = {}
-    for name, covariance in (
-        ("none", np.eye(components)),
-        ("real", np.eye(components) + np.outer(common, common)),
-    ):
-        shifts = random.multivariate_normal(np.zeros(components), covariance, (50, windows))
-        found = []
-        for sample in shifts:
-            products = sample.T @ sample
-            overdispersion = Overdispersion.estimate(windows, 1.0, products / windows, {})
-            found.append(
-                [np.linalg.eigvalsh(products / windows)[-1], np.linalg.eigvalsh(overdispersion.means)[-1]]
-            )
-        largest[name] = np.mean(found, axis=0)
-    raw, shrunk = largest["none"]
-    assert 1 < shrunk < 1 + 0.75 * (raw - 1)
-    raw, shrunk = largest["real"]
-    assert shrunk == pytest.approx(raw, rel=0.05)
-    assert shrunk == pytest.approx(17, rel=0.1)
-
-
 @given(arrays(np.float64, (25, 5), elements=st.floats(-1e3, 1e3)), st.integers(MIN_WINDOWS, 10**6))
 def test_covariance_is_positive_definite(shifts, windows):
     overdispersion = Overdispersion.estimate(windows, 0.0, shifts.T @ shifts / windows, {})
