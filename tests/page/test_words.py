@@ -25,7 +25,7 @@ from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.page import build_rows
 from tests.builders.results import build_novelty, build_result, build_score, change_score
 from tests.builders.specs import ALARM
-from tests.core.judging.scorers import build_scorer, tally
+from tests.core.judging.judged_stream import build_scorer, tally
 
 
 def test_every_state_and_verdict_is_in_the_table_of_states():

@@ -1,4 +1,4 @@
-"""One stream whose windows are judged without Kafka, and the counts of windows to judge."""
+"""One stream whose windows are judged without Kafka, window scorers, and counts and tallies to judge."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,10 +8,11 @@ from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.judging.calibrating import Siblings
 from driftgauge.core.judging.calibration import Calibration
 from driftgauge.core.judging.measuring import Measurement
+from driftgauge.core.judging.scoring import WindowScorer
 from driftgauge.core.judging.verdict import Verdict, VerdictHistory
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import ScheduledBaseline
-from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 from driftgauge.core.window import Window
 from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.result import WindowResult
@@ -141,3 +142,25 @@ class JudgedStream:
     def calibration(self) -> Calibration | None:
         """Their calibration; None before there is one."""
         return self.state.calibrations.get((HOUR_MS, self.reference.key))
+
+
+def build_scorer(reference=RICH, overdispersion=None, *, min_events=1, smallest=(), size_ms=HOUR_MS, **alarm):
+    """The scorer of windows of a length by what the baseline knows of hours: they vary by this much."""
+    alarm["smallest"] = {**ALARM.smallest, **dict(smallest)}
+    overdispersion = overdispersion or Overdispersion.independent(reference.components)
+    known = replace(reference, overdispersion=overdispersion, overdispersion_ms=HOUR_MS)
+    spec = build_spec(reference=reference, min_events=min_events, alarm=replace(ALARM, **alarm))
+    return WindowScorer(spec, reference, Calibration.of_baseline(known, HOUR_MS), size_ms)
+
+
+def signs_of(scorer, score):
+    """What a score allows the verdict to say; the tally counts for provisional windows only."""
+    return scorer.read_signs(score, tally(1, 1, 1, 1))
+
+
+def tally(*counts, outliers=0, sums=None):
+    """A tally of unit vectors, or one with other sums."""
+    values = build_tally(*counts, reference=RICH, outliers=outliers)
+    if sums is not None:
+        read_tally(values)["clipped_coordinate_sums"][:] = sums
+    return read_tally(values)

@@ -1,4 +1,4 @@
-"""Window scores, and the significance and size of windows and segments."""
+"""Window scores, the significance and size of windows and segments, and the movers of results."""
 
 import math
 from dataclasses import replace
@@ -16,6 +16,7 @@ from driftgauge.core.judging.calibration import Calibration, SegmentCalibration,
 from driftgauge.core.judging.scoring import WindowScorer
 from driftgauge.core.judging.verdict import SlowDrift, Verdict
 from driftgauge.core.statistics.cusum import threshold
+from driftgauge.core.statistics.divergence import MAX_MOVERS, js_contributions
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadChange
@@ -23,14 +24,15 @@ from tests.builders.batches import build_values, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import (
     COMPONENTS,
+    FIRST,
     RICH,
     build_arrays,
     build_segment_arrays,
     build_segment_reference,
 )
-from tests.builders.results import build_novelty, change_score
+from tests.builders.results import build_novelty, build_result, build_score, change_score
 from tests.builders.specs import ALARM, build_spec
-from tests.core.judging.scorers import build_scorer, signs_of, tally
+from tests.core.judging.judged_stream import build_scorer, signs_of, tally
 
 RELATED = Overdispersion(
     200,
@@ -349,3 +351,31 @@ def test_segments_of_incomplete_window_are_scored_not_judged():
     assert {result.verdict for result in results} == {Verdict.INCOMPLETE}
     assert results[0].p_value < ALARM.level
     assert found == {NAMES[0]: True}
+
+
+COUNTS = st.lists(st.integers(0, 500), min_size=4, max_size=4).filter(any).map(np.array)
+
+
+@pytest.mark.parametrize(
+    ("contributions", "movers"),
+    [
+        ([0.1, 0.4, 0.2, 0.3], (1, 3, 2)),
+        ([0.1, 0.4, 0.0, 0.0], (1, 0)),
+        ([0.2, 0.1, 0.2, 0.2], (0, 2, 3)),
+        ([0.0, 0.0, 0.0, 0.0], ()),
+    ],
+)
+def test_movers_are_largest_contributions_lower_cluster_first(contributions, movers):
+    assert build_score((1, 1, 1, 1), contributions=np.array(contributions)).movers == movers
+    assert len(movers) <= MAX_MOVERS
+
+
+@given(COUNTS)
+def test_signed_contribution_is_negative_where_share_fell(counts):
+    contributions = js_contributions(counts, FIRST.counts)
+    result = build_result(counts, score=build_score(counts))
+    signed = result.signed_contributions
+    np.testing.assert_array_equal(np.abs(signed), contributions)
+    # In integers: a share has fallen if and only if the cross product has.
+    gain = counts * int(FIRST.counts.sum()) - FIRST.counts * int(counts.sum())
+    np.testing.assert_array_equal(np.sign(signed[contributions > 0]), np.sign(gain[contributions > 0]))

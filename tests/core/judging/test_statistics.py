@@ -17,7 +17,7 @@ from driftgauge.core.statistics.spread import SPREAD, Spread
 from tests.builders.batches import build_values, of_segment, read_tally
 from tests.builders.clocks import HOUR_MS
 from tests.builders.references import COMPONENTS, RICH, SEGMENTED, build_arrays, build_segment_arrays
-from tests.core.judging.scorers import build_scorer
+from tests.core.judging.judged_stream import build_scorer
 
 COUNTS = np.array([400, 300, 200, 100])
 OUTLIERS = np.array([6, 4, 3, 2])

@@ -25,8 +25,7 @@ from tests.builders.batches import AWAY, build_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import RICH, build_reference, measured
 from tests.builders.results import hour_window, plain
-from tests.core.judging.judged_stream import FEW, LEVEL, MOVED, JudgedStream
-from tests.core.judging.scorers import build_scorer
+from tests.core.judging.judged_stream import FEW, LEVEL, MOVED, JudgedStream, build_scorer
 
 DE, FR = ("country", "de"), ("country", "fr")
 LIMIT = 4.0
