@@ -1,4 +1,6 @@
-"""Rows that would spoil a baseline are found, named and left out; more of them are an error."""
+"""What a fit says of its vectors: rows that would spoil a baseline, copies, and changes within them."""
+
+import re
 
 import numpy as np
 import pytest
@@ -6,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from driftgauge.baseline.change import report_change
 from driftgauge.baseline.fitting import Provenance, split_indices
 from driftgauge.baseline.screening import count_beyond_gap, count_copies, find_odd_rows
 from driftgauge.baseline.windows import Traffic
 from driftgauge.errors import BaselineError
+from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.streams import to_reference
 from tests.builders.baselines import fit
-from tests.builders.clocks import HOUR_MS
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -201,3 +205,67 @@ def test_copies_are_said(times: NDArray[np.int_], said: str | None) -> None:
     found = [line for line in lines if "repeat another" in line]
     assert len(found) == (said is not None)
     assert all(line.startswith(said or "") for line in found)
+
+
+CLUSTERS, AN_HOUR = 10, 100
+
+
+def warnings(shares: NDArray[np.float64]) -> list[str]:
+    """Return the warning of hours of events.
+
+    The clusters' upper half has the share that is given for each hour, and the mean moves with that.
+    """
+    random = np.random.default_rng(len(shares))
+    hours = np.repeat(np.arange(len(shares)), AN_HOUR)
+    is_upper = random.random(len(hours)) < shares[hours]
+    ids = random.integers(CLUSTERS // 2, size=len(hours)) + np.where(is_upper, CLUSTERS // 2, 0)
+    traffic = Traffic.of(MONDAY_MS + hours * HOUR_MS, HOUR_MS)
+    # As where half of the windows are held out.
+    rows = np.flatnonzero(np.isin(hours, random.permutation(len(shares))[::2]))
+    lines: list[str] = []
+    mean = random.normal(size=(len(rows), 4)) + shares[hours[rows], None]
+    report_change(traffic, rows, {"clusters": np.eye(CLUSTERS)[:, ids[rows]], "mean": mean.T}, lines.append)
+    return lines
+
+
+@pytest.mark.parametrize(("days", "day"), [(7, 4), (7, 3), (7, 6)])
+def test_step_is_reported_with_its_time(days: int, day: int) -> None:
+    (line,) = warnings(np.where(np.arange(24 * days) < 24 * day, 0.4, 0.7))
+    part = r"their {} near (\S+) by 0\.[5-7]\d standard deviations"
+    changes = f"{part.format('clusters')}, {part.format('mean')}"
+    found = re.match(f"warning: the vectors change, {changes}: this is more than bursts or cycles", line)
+    assert found is not None
+    for start in found.groups():
+        assert parse_timestamp(start) == pytest.approx(MONDAY_MS + day * DAY_MS, abs=6 * HOUR_MS)
+
+
+def test_trend_is_reported() -> None:
+    (line,) = warnings(np.linspace(0.3, 0.7, 7 * 24))
+    assert line.startswith("warning: the vectors change, their clusters near 2025-11-0")
+
+
+def cycle(period_h: int, phase: float) -> NDArray[np.float64]:
+    return 0.5 + 0.3 * np.sin(2 * np.pi * np.arange(3 * period_h) / period_h + phase)
+
+
+HOURS = np.arange(14 * 24)
+BURSTS = [np.random.default_rng(length).beta(4, 4, size=length) for length in range(100, 160, 8)]
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        *(cycle(period_h, phase) for period_h in (24, 24 * 7) for phase in np.linspace(0, 2 * np.pi, 4)),
+        # Weekends.
+        *(np.where((HOURS // 24 + first) % 7 < 5, 0.45, 0.75) for first in (0, 2, 5)),
+        *BURSTS,
+        # Chance alone.
+        *(np.full(length, 0.5) for length in range(40, 80, 8)),
+        # A small change.
+        np.where(HOURS < 7 * 24, 0.5, 0.56),
+        # Few windows.
+        *(np.linspace(0.1, 0.9, windows) for windows in (1, 2, 7)),
+    ],
+)
+def test_cycles_bursts_and_what_chance_may_make_are_not_reported(shares: NDArray[np.float64]) -> None:
+    assert warnings(shares) == []

@@ -49,15 +49,6 @@ def test_components_of_all_dimensions_leave_no_residual(dimension: int) -> None:
     assert not residual.any()
 
 
-def test_clean_window_is_as_baseline_of_few_vectors_a_cluster() -> None:
-    # Ten vectors a cluster are fitted on, and lie nearer to its mean than new ones.
-    vectors = np.random.default_rng(0).normal(size=(7_000, 4)) * np.arange(1, 5) ** -0.5
-    baseline = fit(vectors[:3_000], clusters=150)
-    findings = score_vectors(baseline, vectors[3_000:].astype(np.float32)).findings
-    for name, finding in findings.items():
-        assert all(p_value is None or p_value > 0.001 for p_value in finding.p_values), name
-
-
 def test_fit_on_few_long_vectors_warns_of_residual() -> None:
     lines: list[str] = []
     fit(drawn(80, 384), clusters=2, progress=lines.append)

@@ -144,17 +144,6 @@ def test_pane_counts_all_partitions_and_names_first_event():
     assert accumulator.bytes == 2 * (ENTRY_BYTES + NUMBER_BYTES * length)
 
 
-@pytest.mark.parametrize(("distance", "outliers"), [(0.49, 0), (0.51, 1)])
-def test_event_beyond_radius_of_cluster_is_outlier(distance, outliers):
-    radii = np.array([0.1, 0.5, 0.1, 0.1], dtype=np.float32)
-    accumulator = build_accumulator(reference=replace(REFERENCE, radii=radii))
-    batch = build_batch([(0, 0, 0, 1), (0, 0, 0, 1)])
-    batch.vectors[0, 1] += distance
-    add(accumulator, batch)
-    (delta,) = accumulator.panes(PARTITIONS)
-    assert read_tally(delta.values)["cluster_outliers"].sum() == outliers
-
-
 @settings(max_examples=examples(40))
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 100), max_size=4).map(sorted), st.booleans())
 def test_tallies_are_same_for_any_split_and_order(seed, cuts, backwards):

@@ -68,15 +68,6 @@ def test_step_is_power_of_two_below_leading_deviation(scale):
     assert 2.0**-18 * deviation / 2 < projection.step <= 2.0**-18 * deviation
 
 
-def test_shift_is_mean_coordinate_in_embedding_units():
-    projection = PROJECTIONS[128]
-    vectors = build_vectors(projection, spread=0.3)
-    shift = projection.shift(projection.measure(vectors)[0].sum(axis=0), VECTORS)
-    expected = (vectors.mean(axis=0, dtype=np.float64) - projection.mean) @ projection.components.T
-    np.testing.assert_allclose(shift, expected, atol=1e-5)
-    np.testing.assert_array_equal(projection.deviations**2, np.sqrt(projection.variances) ** 2)
-
-
 def build_residual_projection():
     """Two components of four, which leave a variance of 0.5."""
     return Projection(np.zeros(4), np.eye(4, dtype=np.float32)[:2], np.array([4.0, 1.0]), 0.5)
@@ -97,13 +88,6 @@ def test_spreads_are_mean_squares_relative_to_baseline():
 def test_spread_of_one_event_is_at_most_16(factor):
     _, spreads, *_ = build_residual_projection().measure(np.full((1, 4), factor, np.float32))
     assert (spreads * SPREAD_STEP).tolist() == [pytest.approx([16, 16, 2**0.5], rel=1e-4)]
-
-
-def test_projection_that_leaves_nothing_has_no_residual_spread():
-    projection = Projection(np.zeros(4), np.eye(4, dtype=np.float32)[:2], np.array([4.0, 1.0]))
-    _, spreads, *_ = projection.measure(np.ones((3, 4), np.float32))
-    assert spreads[:, 1].tolist() == [0, 0, 0]
-    assert (spreads[:, 0] > 0).all()
 
 
 def build_spread_projection(dimension):
@@ -135,16 +119,3 @@ def test_measures_are_same_in_batch_of_any_size_order_and_layout(dimension, size
     np.testing.assert_array_equal(measure(vectors[order]), expected[order])
     for laid_out in (np.asfortranarray(vectors), np.repeat(vectors, 2, axis=0)[::2]):
         np.testing.assert_array_equal(measure(laid_out), expected)
-
-
-def test_minor_coordinates_are_those_of_vectors_with_spreads_of_16_at_most():
-    projection = build_spread_projection(128)
-    vectors = build_vectors(projection)
-    vectors[0] = projection.mean + 100 * (vectors[0] - projection.mean)
-    found = projection.project_minor(vectors) * projection.step * 2.0 ** (9 - 12)
-    exact = (vectors - projection.mean) @ projection.minor.T
-    deviation = math.sqrt(projection.variances[0])
-    np.testing.assert_allclose(found[1:], exact[1:], atol=0.02 * deviation)
-    cosine = found[0] @ exact[0] / np.linalg.norm(found[0]) / np.linalg.norm(exact[0])
-    assert cosine == pytest.approx(1, abs=1e-4)
-    assert np.square(found[0]).sum() < 17 * projection.residual

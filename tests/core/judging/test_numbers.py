@@ -12,29 +12,36 @@ CORRECT = Number("correct", 0.0, 1.0)
 EVENTS = 400
 
 
+def count(values, number=CORRECT):
+    """The tally of these values of a number; NaN for an event without one."""
+    values = np.asarray(values, np.float64)
+    return NumberTally(number, number.count(values, np.zeros(len(values), np.intp), 1))
+
+
 def tally(share, events=EVENTS):
-    right = round(share * events)
-    values = np.repeat([1.0, 0.0], [right, events - right])
-    counted = CORRECT.count(values, np.zeros(events, np.intp), 1)
-    return NumberTally(CORRECT, counted)
+    return count(np.arange(events) < round(share * events))
 
 
-def judge(number, shares, *, baseline=0.9, counted=EVENTS, is_conclusive=True):
-    """Return the results of windows with these shares of right answers."""
-    results, memory = [], NumberMemory()
-    for share in shares:
-        results.append(
-            judge_number(
-                number,
-                tally(share, counted),
-                None if baseline is None else tally(baseline, 10 * EVENTS),
-                memory,
-                events=EVENTS,
-                is_conclusive=is_conclusive,
-                fewest=30,
-            )
+BASELINE = tally(0.9, 10 * EVENTS)
+
+
+def judge(number, tallies, *, baseline=BASELINE, memory=None, is_conclusive=True, between=0.0):
+    """Return the results of one window after another, by their tallies or their shares of right answers."""
+    results, memory = [], memory or NumberMemory()
+    for each in tallies:
+        found = each if isinstance(each, NumberTally) else tally(each)
+        result = judge_number(
+            number,
+            found,
+            baseline,
+            memory,
+            events=EVENTS,
+            is_conclusive=is_conclusive,
+            fewest=30,
+            between=between,
         )
-        memory = results[-1].after
+        memory = result.after
+        results.append(result)
     return results
 
 
@@ -51,28 +58,24 @@ def test_two_of_three_windows_beyond_a_declared_size_fire(limits, fires):
     assert [each.fires for each in results] == fires
 
 
-@pytest.mark.parametrize("doubt", [{"counted": EVENTS - 1}, {"is_conclusive": False}])
-def test_window_in_doubt_neither_fires_nor_is_remembered(doubt):
-    results = judge(replace(CORRECT, alert_below=0.8), [0.7] * 3, **doubt)
+@pytest.mark.parametrize(("events", "is_conclusive"), [(EVENTS - 1, True), (EVENTS, False)])
+def test_window_in_doubt_neither_fires_nor_is_remembered(events, is_conclusive):
+    number = replace(CORRECT, alert_below=0.8)
+    results = judge(number, [tally(0.7, events)] * 3, is_conclusive=is_conclusive)
     assert not any(each.fires or each.exceeds for each in results)
-    assert results[-1].after == NumberMemory(replace(CORRECT, alert_below=0.8))
-    assert results[0].is_partial == ("counted" in doubt)
+    assert results[-1].after == NumberMemory(number)
+    assert results[0].is_partial == (events < EVENTS)
 
 
 def test_alert_goes_on_until_a_window_has_enough_values_again():
     number = replace(CORRECT, alert_below=0.8)
     memory = judge(number, [0.7, 0.7, 0.9])[-1].after
-    none, few, some = np.full(EVENTS, np.nan), np.full(EVENTS, np.nan), np.ones(EVENTS - 1)
-    few[:20] = 1.0
-    for values, is_conclusive in ((none, True), (few, True), (some, True), (np.ones(EVENTS), False)):
-        found = NumberTally(number, number.count(values, np.zeros(len(values), np.intp), 1))
-        result = judge_number(
-            number, found, None, memory, events=EVENTS, is_conclusive=is_conclusive, fewest=30
-        )
-        assert (result.exceeds, result.fires) == (False, True)
-        memory = result.after
-    after = judge_number(number, tally(0.9), None, memory, events=EVENTS, is_conclusive=True, fewest=30)
-    assert not after.fires
+    few = np.where(np.arange(EVENTS) < 20, 1.0, np.nan)
+    doubtful = [count(values) for values in (few, few + np.nan, np.ones(EVENTS - 1))]
+    results = judge(number, doubtful, memory=memory)
+    results += judge(number, [1.0], memory=results[-1].after, is_conclusive=False)
+    assert {(each.exceeds, each.fires) for each in results} == {(False, True)}
+    assert not judge(number, [0.9], memory=results[-1].after)[0].fires
 
 
 @pytest.mark.parametrize("now", [{}, {"alert_below": 0.5}, {"alert_below": 0.8, "high": 2.0}])
@@ -80,11 +83,8 @@ def test_other_limits_or_range_do_not_inherit_an_alert(now):
     before = judge(replace(CORRECT, alert_below=0.8), [0.7, 0.7])[-1]
     assert before.fires
     number = replace(CORRECT, **now)
-    (right, *_), events = tally(0.7).counts, EVENTS
-    values = np.repeat([number.high, 0.0], [round(0.7 * events), events - round(0.7 * events)])
-    counted = NumberTally(number, number.count(values, np.zeros(events, np.intp), 1))
-    result = judge_number(number, counted, None, before.after, events=events, is_conclusive=True, fewest=30)
-    assert right == events
+    counted = count(np.where(np.arange(EVENTS) < 0.7 * EVENTS, number.high, 0.0), number)
+    (result,) = judge(number, [counted], baseline=None, memory=before.after)
     assert not result.fires
     assert (result.before.mean is None) == ("high" in now)
 
@@ -121,30 +121,14 @@ def test_error_follows_the_variation_of_the_windows():
 def test_cycle_of_the_baseline_is_no_clear_change():
     hours, random = np.arange(24 * 7), np.random.default_rng(7)
     cycle = 0.85 + 0.08 * np.sin(hours * 2 * np.pi / 24)
-    right = random.random((len(hours), EVENTS)) < cycle[:, None]
-    windows = np.repeat(hours, EVENTS)
-    between = NumberTally(
-        CORRECT, CORRECT.count(right.ravel().astype(float), windows, len(hours))
-    ).variance_between
+    right = (random.random((len(hours), EVENTS)) < cycle[:, None]).ravel().astype(float)
+    by_hour = CORRECT.count(right, np.repeat(hours, EVENTS), len(hours))
+    between = NumberTally(CORRECT, by_hour).variance_between
     assert between == pytest.approx(0.08**2 / 2, rel=0.15)
-    baseline = NumberTally(CORRECT, CORRECT.count(right.ravel().astype(float), np.zeros_like(windows), 1))
 
     def clear(shares, between):
-        memory, found = NumberMemory(), []
-        for share in shares:
-            result = judge_number(
-                CORRECT,
-                tally(share),
-                baseline,
-                memory,
-                events=EVENTS,
-                is_conclusive=True,
-                fewest=30,
-                between=between,
-            )
-            memory = result.after
-            found.append(result.has_changed)
-        return np.mean(found)
+        results = judge(CORRECT, shares, baseline=count(right), between=between)
+        return np.mean([each.has_changed for each in results])
 
     day = random.binomial(EVENTS, np.tile(cycle[:24], 3)) / EVENTS
     assert clear(day, 0.0) > 0.3

@@ -66,17 +66,6 @@ def test_p_value_of_one_cluster_is_near_beta_binomial_tail(baseline_count, count
         assert 0.85 * expected < find(here, np.array([outliers]), np.array([count])).p_value < 1.7 * expected
 
 
-def test_outliers_of_one_cluster_tell_more_than_as_many_of_all():
-    here, counts = null(np.full(10, 10**6)), np.full(10, 20)
-    spread, one = (
-        find(here, np.eye(10, dtype=np.int64)[:4].sum(axis=0), counts),
-        find(here, 4 * np.eye(10, dtype=np.int64)[3], counts),
-    )
-    assert (spread.share, spread.excess) == (one.share, pytest.approx(one.excess))
-    assert spread.p_value > 0.05
-    assert one.p_value < 2e-3
-
-
 def test_window_with_outliers_of_all_clusters_has_three_quarters_of_weight():
     here, counts, outliers = null(np.full(10, 10**9)), np.full(10, 100), np.full(10, 3)
     # No cluster is significant by itself, and outliers this rare are Poisson variables nearly.
@@ -98,15 +87,6 @@ def test_p_value_falls_with_outliers(outliers, cluster, count, overdispersion):
     assert 0 < after.p_value <= before.p_value < 1
     assert after.share > before.share
     assert after.excess - before.excess == pytest.approx(1 / (10 * count))
-
-
-def test_contributions_are_shares_less_expectations():
-    counts, outliers = np.array([50] * 9 + [0]), np.array([9, *[2] * 8, 0])
-    means, _ = expected_outliers(counts, TEN, own_outlier_shares(TEN))
-    found = find(null(), outliers, counts)
-    assert found.share == 25 / 450
-    assert found.contributions == pytest.approx((outliers - means) / 450)
-    assert found.excess == math.fsum(found.contributions)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,10 +9,8 @@ from scipy.special import chdtri, chndtr, chndtrinc, fdtri, ncfdtr
 
 from driftgauge.core.judging.scoring import least_drift
 from driftgauge.core.statistics import registry
-from driftgauge.core.statistics.divergence import DIVERGENCE, js_contributions
+from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
-from driftgauge.core.statistics.nulls.divergence_null import noise_floor
-from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER, js_divergence_power, js_needed, mean_shift_power
 from driftgauge.recorded.planning import resolve_reference
 from tests.examples import examples
@@ -115,23 +112,3 @@ def test_baseline_with_too_few_events_has_no_mean_power(baseline_count):
     assert mean_shift_power(1e9, 32, baseline_count, 0.01) == 0
     reference = resolve_reference(None, baseline_count=baseline_count)
     assert least_drift(reference, 10**6, 0.01)["mean_shift"] == math.inf
-
-
-def test_means_overdispersion_is_that_of_worst_direction():
-    angle = 0.3
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    overdispersion = Overdispersion(windows=50, counts=2.2, means=turn @ np.diag([4.0, 1.5]) @ turn.T)
-    assert overdispersion.largest_mean == pytest.approx(4)
-    # The non-centrality in every direction is at least the one assumed.
-    for direction in np.array([[1, 0], [0, 1], [0.6, 0.8]]):
-        assert direction @ np.linalg.solve(overdispersion.means, direction) >= 1 / overdispersion.largest_mean
-
-
-def test_noise_floor_is_mean_divergence_without_drift():
-    random = np.random.default_rng(5)
-    shares = random.dirichlet(np.full(20, 5.0))
-    simulated = [
-        js_contributions(random.multinomial(1_000, shares), random.multinomial(5_000, shares)).sum()
-        for _ in range(1_000)
-    ]
-    assert noise_floor(20, 1_000, 5_000) == pytest.approx(np.mean(simulated), rel=0.05)
