@@ -61,30 +61,25 @@ def test_baseline_does_not_differ_from_itself(baseline: Baseline) -> None:
     assert "identity    the same, and so are the results" in differences(baseline, baseline)
 
 
-def test_difference_of_histograms_is_divergence_less_noise(baseline: Baseline) -> None:
+def test_difference_is_the_divergence_and_in_standard_deviations_less_noise(baseline: Baseline) -> None:
     counts = baseline.counts.copy()
     counts[[0, 5]] += [-100, 100]
-    other = dataclasses.replace(baseline, counts=counts)
-    found = compare(baseline, other, FILE)
+    step = 0.5 * np.sqrt(baseline.variances[0]) * baseline.components[0]
+    other = dataclasses.replace(baseline, counts=counts, mean=baseline.mean + step)
+    found, lines = compare(baseline, other, FILE), differences(baseline, other)
     divergence = js_contributions(counts, baseline.counts).sum()
     assert found.js_divergence == pytest.approx(divergence)
     assert found.js_excess == pytest.approx(divergence - noise_floor(6, 600, 600))
-    assert f"histograms  JSD {divergence:.5f}; less noise" in differences(baseline, other)
+    assert f"histograms  JSD {divergence:.5f}; less noise" in lines
+    assert found.mean_distance == pytest.approx(0.5, rel=1e-4)
+    assert found.mean_excess == pytest.approx(0.25 - 8 * (1 / 1_200 + 1 / 1_200), rel=5e-3)
+    assert "means       0.5000 standard deviations apart; " in lines
 
 
 def test_what_is_large_follows_from_the_smallest_drift_of_the_stream(baseline: Baseline) -> None:
     assert "large from 0.025 on" in differences(baseline, baseline)
     own = compare(baseline, baseline, FILE, {"mean_shift": 0.4, "js_divergence": 0.03})
     assert (own.mean_floor, own.js_floor) == (0.2, 0.015)
-
-
-def test_difference_of_means_is_in_standard_deviations(baseline: Baseline) -> None:
-    step = 0.5 * np.sqrt(baseline.variances[0]) * baseline.components[0]
-    other = dataclasses.replace(baseline, mean=baseline.mean + step)
-    found = compare(baseline, other, FILE)
-    assert found.mean_distance == pytest.approx(0.5, rel=1e-4)
-    assert found.mean_excess == pytest.approx(0.25 - 8 * (1 / 1_200 + 1 / 1_200), rel=5e-3)
-    assert "means       0.5000 standard deviations apart; " in differences(baseline, other)
 
 
 def test_other_clusters_and_spaces_are_not_comparable(baseline: Baseline) -> None:

@@ -8,45 +8,25 @@ from hypothesis import strategies as st
 from driftgauge.api import score_vectors
 from driftgauge.baseline import moments as module
 from driftgauge.baseline.fitting import split_indices
-from driftgauge.baseline.moments import leave_one_out_outliers, measure, moments
-from driftgauge.core.counting.assignment import Centroids, DistanceMetric
-from driftgauge.core.counting.projection import Projection
+from driftgauge.baseline.moments import leave_one_out_outliers, moments
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
-from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS
+from driftgauge.core.statistics.spread import SPREAD
 from driftgauge.errors import BaselineError
 from tests.builders.baselines import fit
-
-LARGE = np.full(3, 99.0, np.float32)
 
 
 def drawn(count: int, dimension: int) -> np.ndarray:
     return np.random.default_rng(dimension).normal(size=(count, dimension)).astype(np.float32)
 
 
-def measured(
-    vectors: np.ndarray, rows: np.ndarray, reference: Projection, radii: np.ndarray = LARGE
-) -> dict[str, np.ndarray]:
-    """What is counted of some rows, against the first vectors as centroids."""
-    means = np.zeros((len(radii), len(reference.variances)))
-    return measure(
-        vectors, rows, reference, Centroids(vectors[: len(radii)], DistanceMetric.EUCLIDEAN), radii, means
-    )
-
-
-def moments_of(found: dict[str, np.ndarray], outliers: np.ndarray | None = None) -> np.ndarray:
-    if outliers is None:
-        outliers = np.zeros(len(found["cluster_counts"]), np.bool_)
-    return SPREAD.fit(found, outliers)[SPREAD_MOMENTS]
-
-
 @pytest.mark.parametrize("dimension", [2, 32])
 def test_components_of_all_dimensions_leave_no_residual(dimension: int) -> None:
     vectors = drawn(200, dimension)
     reference = moments(vectors, np.arange(100))
-    components, residual, _ = moments_of(measured(vectors, np.arange(100, 200), reference)).T
+    _, spreads, *_ = reference.measure(vectors[100:])
     assert reference.residual == 0
-    assert components[0] == 100
-    assert not residual.any()
+    assert not spreads[:, 1].any()
+    assert (spreads[:, 0] > 0).all()
 
 
 def test_fit_on_few_long_vectors_warns_of_residual() -> None:

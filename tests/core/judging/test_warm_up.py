@@ -18,7 +18,7 @@ from driftgauge.core.window import Window
 from tests.builders.batches import build_bursts, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import COMPONENTS, RICH, build_reference
-from tests.builders.results import hour_window, plain
+from tests.builders.results import plain
 from tests.builders.specs import ALARM, build_schedule
 from tests.core.judging.judged_stream import FIRST_AFTER, LEVEL, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 from tests.core.statistics.toy import TOY
@@ -53,6 +53,9 @@ def test_warm_up_windows_only_calibrate():
     for number in (0, 1):
         stream.judge(number, MOVED)
     assert (stream.history.memory.recent, stream.measurement) == ((True, True), None)
+    # Only a part of this day is in the warm-up.
+    stream.judge(Window(DAY_MS, 0), MOVED)
+    assert stream.state.histories[DAY_MS, RICH.key].memory.recent == (True,)
     for number in range(2, FIRST_AFTER):
         result = stream.judge(number, build_bursts(number))
         assert (plain(result.memory), stream.calibration) == (plain(VerdictMemory()), None)
@@ -82,25 +85,6 @@ def test_warm_up_whose_end_is_moved_is_not_measured_again():
     stream.reconfigure(stream.spec.baselines, (2 * HOUR_MS, 10**12))
     stream.judge(FIRST_AFTER + 3)
     assert (stream.measurement, judged[-1].score.calibrated) == (None, True)
-
-
-@pytest.mark.parametrize(
-    ("window", "is_calibrating"),
-    [
-        (hour_window(1), False),
-        (hour_window(2), True),
-        (hour_window(FIRST_AFTER - 1), True),
-        (hour_window(FIRST_AFTER), False),
-        (Window(DAY_MS, 0), False),
-    ],
-)
-def test_window_partly_in_warm_up_does_not_calibrate(window, is_calibrating):
-    stream = JudgedStream(warm_up=WARM_UP)
-    stream.judge(window, MOVED)
-    key = window.size_ms, stream.reference.key
-    measurement = stream.state.measurements.get(key)
-    assert (measurement is not None and measurement.warm_up is not None) is is_calibrating
-    assert len(stream.state.histories[key].memory.recent) == (not is_calibrating)
 
 
 def test_calibration_applies_only_after_warm_up():

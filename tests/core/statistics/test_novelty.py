@@ -1,4 +1,4 @@
-"""The test of novelty: against simulated baselines and windows, and the exact beta-binomial tail."""
+"""The test of novelty: against the exact beta-binomial tail."""
 
 import math
 
@@ -13,7 +13,6 @@ from driftgauge.core.statistics.novelty import (
     CLUSTER_OUTLIERS,
     RADIUS_LEVEL,
     NoveltyNull,
-    expected_outliers,
     main_cluster,
     own_outlier_shares,
 )
@@ -29,29 +28,6 @@ def find(here, outliers, counts):
     """The novelty of a window, by its outliers and events of each cluster."""
     fields = TallyField(CLUSTER_COUNTS, len(counts)), TallyField(CLUSTER_OUTLIERS, len(counts))
     return here.test(Tally(np.concatenate([counts, outliers]), fields))
-
-
-def expected(counts, baseline_counts):
-    """Mean and variance of the number of all outliers."""
-    return tuple(
-        math.fsum(each)
-        for each in expected_outliers(counts, baseline_counts, own_outlier_shares(baseline_counts))
-    )
-
-
-def draw_outliers(random, baseline_count, count, size):
-    """The outliers of windows of one cluster, each against its own baseline of exponential distances."""
-    radii = np.quantile(random.exponential(size=(size, baseline_count)), RADIUS_LEVEL, axis=1)
-    return (random.exponential(size=(size, count)) > radii[:, None]).sum(axis=1)
-
-
-@pytest.mark.parametrize(("baseline_count", "count"), [(300, 40), (500, 200), (2_000, 100)])
-def test_expected_outliers_are_those_of_simulated_baselines(baseline_count, count):
-    outliers = draw_outliers(np.random.default_rng(baseline_count), baseline_count, count, 4_000)
-    mean, variance = expected(np.array([count]), np.array([baseline_count]))
-    # Four standard errors of the mean, and as many of a variance whose kurtosis is below 10.
-    assert outliers.mean() == pytest.approx(mean, abs=4 * math.sqrt(variance / 4_000))
-    assert outliers.var() == pytest.approx(variance, rel=4 * math.sqrt(10 / 4_000))
 
 
 @pytest.mark.parametrize(("baseline_count", "count"), [(300, 200), (5_000, 1_000), (20_000, 200)])

@@ -28,15 +28,6 @@ def test_parts_and_clusters_sum_to_the_change(now, then):
     assert change.total.value == pytest.approx(expected, abs=1e-12)
 
 
-def test_cluster_that_only_the_window_has_is_neither_mix_nor_within():
-    baseline = tally([0.9] * 100, [0] * 100)
-    window = tally([0.9] * 60 + [0.4] * 40, [0] * 60 + [1] * 40)
-    change = explain_change(window, baseline)
-    assert change.within.value == pytest.approx(0, abs=1e-9)
-    assert abs(change.unshared.value) > abs(change.mix.value)
-    assert change.by_cluster.argmin() == 1
-
-
 def draw(random, number, shares, right):
     """Return the tally of answers, given the shares of the clusters and of right answers in each."""
     clusters = random.choice(len(shares), number, p=shares)

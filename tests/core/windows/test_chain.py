@@ -165,8 +165,11 @@ def test_loss_marks_only_streams_of_its_topic():
     assert [(result.stream, result.events_lost) for result in results] == [("images", False), ("texts", True)]
 
 
-def torn(shard, missing):
-    """Write a commit with missing parts, then another; return the number of parts read, and the results."""
+@pytest.mark.parametrize("missing", [(0,), (1,), (-1,), (-1, 0), (1, 2)])
+def test_torn_commit_is_not_applied_and_is_gap(missing):
+    spec = build_spec(disorder_ms=MINUTE_MS, lateness_ms=10 * HOUR_MS)
+    shard = Shard(spec, build_spec("texts"))
+    read_and_commit(shard, at(0), at(2))
     shard.read(*[at(2 + hour, hour % 4) for hour in range(20)], stream="texts")
     shard.read(at(2.5))
     offsets = shard.write(part_bytes=1_400)
@@ -175,15 +178,8 @@ def torn(shard, missing):
         shard.log[offsets[part]] = None
     shard.apply()
     assert shard.close() == []
-    return len(offsets) - len(missing), read_and_commit(shard, at(5))
-
-
-@pytest.mark.parametrize("missing", [(0,), (1,), (-1,), (-1, 0), (1, 2)])
-def test_torn_commit_is_not_applied_and_is_gap(missing):
-    spec = build_spec(disorder_ms=MINUTE_MS, lateness_ms=10 * HOUR_MS)
-    shard = Shard(spec, build_spec("texts"))
-    read_and_commit(shard, at(0), at(2))
-    orphans, results = torn(shard, missing)
+    results = read_and_commit(shard, at(5))
+    orphans = len(offsets) - len(missing)
     assert shard.chain == (1, 0, orphans)
     # Only the events before and after the gap are counted.
     assert summarize_counts(results) == [(HOUR_MS, MONDAY_MS + 2 * HOUR_MS, 0, (1, 0, 0, 0))]

@@ -107,10 +107,6 @@ def test_restart_revises_no_complete_window_for_new_partition():
     assert shard.commit() == []
 
 
-def rich_spec(**changes):
-    return build_spec(**{"reference": RICH, **changes})
-
-
 def read_hours(shard, *windows, last):
     """Read hours with these counts, and an event after them."""
     events = [
@@ -138,11 +134,11 @@ def test_round_stops_at_work_budget_and_next_continues(monkeypatch, besides, seg
     reference = replace(RICH, segments=(part,))
     windows = (MOVED, QUIET, MOVED, QUIET)
     alarm = replace(ALARM, segment_keys=segment_keys)
-    at_once = Shard(rich_spec(reference=reference, alarm=alarm))
+    at_once = Shard(build_spec(reference=reference, alarm=alarm))
     read_hours(at_once, *windows, last=400)
     expected = at_once.commit()
     monkeypatch.setattr(work_budget, "_MAX_WORK", work)
-    by_rounds = Shard(rich_spec(reference=reference, alarm=alarm))
+    by_rounds = Shard(build_spec(reference=reference, alarm=alarm))
     read_hours(by_rounds, *windows, last=400)
     found = []
     while results := by_rounds.commit() if not found else by_rounds.close():
