@@ -75,6 +75,7 @@ def test_alert_goes_on_until_a_window_has_enough_values_again():
     results = judge(number, doubtful, memory=memory)
     results += judge(number, [1.0], memory=results[-1].after, is_conclusive=False)
     assert {(each.exceeds, each.fires) for each in results} == {(False, True)}
+    assert results[-1].after.mean is None, "the next window does not follow it"
     assert not judge(number, [0.9], memory=results[-1].after)[0].fires
 
 

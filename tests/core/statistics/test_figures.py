@@ -16,7 +16,7 @@ DIMENSION, CLUSTERS = 40, 5
 
 
 def draw(seed, number, repeated=1):
-    """Vectors in far clusters, each as often as another; those of one cluster have heavier tails."""
+    """Vectors of far clusters, each so many times; those of one cluster have heavy tails."""
     random = np.random.default_rng(seed)
     centres = 8 * np.eye(CLUSTERS, DIMENSION)
     clusters = random.choice(CLUSTERS, number // repeated, p=[0.3, 0.25, 0.2, 0.15, 0.1])
