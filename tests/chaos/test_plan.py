@@ -17,7 +17,7 @@ from tests.chaos.plan import (
     SOCKET_TIMEOUT_S,
     THREE_BROKERS,
     BrokerRole,
-    Choice,
+    Disruption,
     DisruptionKind,
     Options,
     Profile,
@@ -38,7 +38,6 @@ from tests.chaos.workload import (
 )
 
 SEEDS = range(50)
-ALLOWED_DISORDER_MS, ALLOWED_LATENESS_MS = 30_000, 1_800_000
 SPEC = WorkloadSpec(seed=1, events=20_000, seconds=60.0, live_from_ms=1_800_000_000_000, released_s=20.0)
 
 
@@ -56,19 +55,19 @@ def test_plan_has_every_kind_of_running_and_distinct_targets(
     seed: int, disruptions: int, seconds: float, profile: Profile
 ) -> None:
     plan = Options(20_000, disruptions, seconds, seed, profile).steps
-    done: Counter[Choice] = Counter()
-    running, roles = {*REPLICAS, *BrokerRole}, {role.value: role for role in BrokerRole}
+    done: Counter[Disruption] = Counter()
+    running: set[str] = {*REPLICAS, *BrokerRole}
     for step in plan:
         assert len({each.target for each in step.disruptions}) == len(step.disruptions)
         for each in step.disruptions:
-            done[Choice(each.kind, roles.get(each.target))] += 1
+            done[Disruption(each.kind, each.target if each.target in [*BrokerRole] else "")] += 1
             assert (each.target in running) == (each.kind is not DisruptionKind.ADD)
             running ^= {EXTRA_REPLICA} if each.kind in {DisruptionKind.ADD, DisruptionKind.REMOVE} else set()
             assert each.target == RELAYED_REPLICA or each.kind not in RELAY_DISRUPTIONS
             assert each.kind is not DisruptionKind.BROKER_PAUSE or each.away_s > SOCKET_TIMEOUT_S
     assert done.total() == disruptions
     assert done.keys() == {*profile.repeated, *profile.single}
-    assert all(done[choice] == 1 for choice in profile.single)
+    assert all(done[single] == 1 for single in profile.single)
     assert any(len(step.disruptions) == 2 for step in plan)
     long = [step.at_s for step in plan if step.disruptions[0].kind is DisruptionKind.BELOW_MINIMUM]
     assert disruptions < 50 or all(at_s > seconds / 2 for at_s in long)
@@ -102,13 +101,13 @@ def test_workload_has_distinct_events_faults_late_events_and_fast_clocks() -> No
     faults = Counter(workload.fault.tolist())
     assert set(faults) == set(Fault)
     assert 5 <= len(workload) - faults[Fault.NONE] <= 50
-    # Late events follow the horizon, and others precede it.
+    # Late events follow the horizon, and others precede it, as 30 s and 30 minutes are allowed.
     rows = ~np.isin(workload.stream, (LIVE, BURST))
     late, times_ms = workload.late[rows], workload.time_ms[rows]
     behind_ms = np.maximum.accumulate(times_ms) - times_ms
     assert 50 < late.sum() < 150
-    assert behind_ms[late].min() >= LATE_MS[0] - ALLOWED_DISORDER_MS
-    assert behind_ms[~late].max() < ALLOWED_LATENESS_MS / 4
+    assert behind_ms[late].min() >= LATE_MS[0] - 30_000
+    assert behind_ms[~late].max() < 1_800_000 / 4
     assert workload.sent_ms[workload.late].min() >= LATE_FROM * SPEC.seconds * 1_000
     assert not workload.late[~rows].any()
     # Live events have the time of sending, but for fast clocks.
