@@ -1,4 +1,4 @@
-"""Starts and stops the replicas of the service as processes, and samples how full their rounds are."""
+"""Starts and stops the replicas of the service as processes."""
 
 import subprocess
 from collections import Counter
@@ -7,14 +7,10 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.background_thread import BackgroundThread
 from tests.harness.scrape import Scrape
 from tests.harness.service import DRIFTGAUGE, ReplicaProcess
 from tests.waiting import PATIENCE_S, wait_for
 
-TAIL_LINES = 5
-# The run stops after this many failures.
-MAX_FAILURES = 10
 # These replicas run without DRIFTGAUGE_REPLICA, so their transactional ids change at each start.
 UNNAMED: Final = ("replica-2", "replica-4")
 
@@ -127,52 +123,7 @@ class Replicas(AbstractContextManager["Replicas"]):
         if status == 1 and service.has_dead_client:
             self.dead_clients.append(f"{name} ended with status 1")
             return
-        tail = "\n".join(service.log_tail().splitlines()[-TAIL_LINES:])
+        tail = "\n".join(service.log_tail().splitlines()[-5:])
         self.failures.append(f"{name} exited by itself with status {status}:\n{tail}")
-        if len(self.failures) >= MAX_FAILURES:
+        if len(self.failures) >= 10:
             raise RuntimeError("\n".join(["replicas keep failing", *self.failures]))
-
-
-SAMPLE_INTERVAL_S: Final = 2.0
-ROLES: Final = ("count", "windows")
-
-
-class LoadSampler(BackgroundThread):
-    """Samples the metrics of all replicas, in a thread, while the context is open.
-
-    It waits for the answer of a paused replica, and misses what a replica does just before it ends.
-
-    Attributes:
-        most_panes: The most panes that a replica kept.
-        least_limit: The least bound of what one commit wrote, over its most, by role.
-        aborted: The number of transactions that were aborted, by role.
-    """
-
-    def __init__(self, replicas: Replicas) -> None:
-        super().__init__("the sampler of metrics")
-        self._replicas = replicas
-        self.most_panes = 0
-        self.least_limit = dict.fromkeys(ROLES, 1.0)
-        self.aborted: Counter[str] = Counter()
-
-    @property
-    def summary(self) -> str:
-        of_roles = (
-            f"{role}: {self.aborted[role]} commits aborted, least commit limit {self.least_limit[role]:g}"
-            for role in ROLES
-        )
-        return f"a replica kept at most {self.most_panes:,} panes; {'; '.join(of_roles)}"
-
-    def _run(self) -> None:
-        last: Counter[tuple[str, str]] = Counter()
-        while not self._done.wait(SAMPLE_INTERVAL_S):
-            for name, scrape in self._replicas.scrapes().items():
-                self.most_panes = max(self.most_panes, int(scrape.total("driftgauge_shard_panes")))
-                for role in ROLES:
-                    limit = scrape.value("driftgauge_commit_limit_ratio", role=role)
-                    self.least_limit[role] = min(self.least_limit[role], 1.0 if limit is None else limit)
-                    aborted = int(scrape.total("driftgauge_commits_total", role=role, outcome="aborted"))
-                    # A new process begins at zero.
-                    known = last[name, role] if aborted >= last[name, role] else 0
-                    self.aborted[role] += aborted - known
-                    last[name, role] = aborted

@@ -13,8 +13,6 @@ from tests.chaos.disruptions import DisruptionOutcome
 from tests.chaos.plan import Options
 
 MISMATCHES_SHOWN: Final = 10
-MISMATCH_LENGTH: Final = 300
-HEADING: Final = f"{'at':>6}    {'target':23} {'disruption':28} {'recovery':>9}"
 
 
 class Finding(StrEnum):
@@ -44,7 +42,6 @@ class Report:
         is_checked: Whether all checks were made.
         failures: Unexpected behaviour of replicas, such as one that exits by itself.
         dead_clients: The replicas that ended because a Kafka client stood still, as they are to do.
-        load: How full the replicas' rounds were.
         problems: What the machine or the run itself failed to do, and what was too slow.
         elapsed_s: The duration of the run.
     """
@@ -55,7 +52,6 @@ class Report:
     is_checked: bool = False
     failures: list[str] = field(default_factory=list)
     dead_clients: list[str] = field(default_factory=list)
-    load: str = "unknown"
     problems: list[str] = field(default_factory=list)
     elapsed_s: float = 0.0
 
@@ -80,10 +76,6 @@ class Report:
             return Status.FAILED
         return Status.MACHINE if self.problems or self.finding is Finding.UNCHECKED else Status.PASSED
 
-    @property
-    def recoveries_s(self) -> list[float]:
-        return [outcome.recovery_s for outcome in self.outcomes if outcome.recovery_s is not None]
-
 
 def heading(options: Options) -> str:
     """Return the run's options and the table's header; `line` returns a row."""
@@ -91,7 +83,7 @@ def heading(options: Options) -> str:
         f"{options.events:,} events over {options.seconds / 60:g} min, {options.disruptions} disruptions, "
         f"brokers {options.profile.brokers}, busy loops {options.busy}, "
         f"seed {options.seed}; + marks disruptions that overlap\n"
-        f"{HEADING}"
+        f"{'at':>6}    {'target':23} {'disruption':28} {'recovery':>9}"
     )
 
 
@@ -108,16 +100,14 @@ def line(outcome: DisruptionOutcome) -> str:
 def summary(report: Report) -> str:
     """Return the recovery times, each check with its mismatches, and the verdict as the last line."""
     lines = []
-    if report.recoveries_s:
-        p50, worst = median(report.recoveries_s), max(report.recoveries_s)
-        lines.append(f"recovery: p50 {p50:.1f} s, worst {worst:.1f} s")
-    lines.append(f"load: {report.load}")
+    if recoveries_s := [each.recovery_s for each in report.outcomes if each.recovery_s is not None]:
+        lines.append(f"recovery: p50 {median(recoveries_s):.1f} s, worst {max(recoveries_s):.1f} s")
     for check in report.checks:
         wrong = len(check.mismatches)
         lines.append(
             f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.checked:,} checked, {wrong:,} wrong"
         )
-        lines += [f"       {mismatch[:MISMATCH_LENGTH]}" for mismatch in check.mismatches[:MISMATCHES_SHOWN]]
+        lines += [f"       {mismatch[:300]}" for mismatch in check.mismatches[:MISMATCHES_SHOWN]]
         if wrong > MISMATCHES_SHOWN:
             lines.append(f"       and {wrong - MISMATCHES_SHOWN:,} more")
     lines += [
