@@ -124,14 +124,14 @@ def java_hash(text: str) -> int:
 
 
 NAME: Final = "chaos-lossy"
-STEP_MS: Final = 1_000
-KEPT, LOST, APPENDED = 200, 100, 400
 # The loss is reported if any of these, by a label, is above zero.
 COUNTERS: Final = (
     ("driftgauge_offsets_skipped_total", ("place", "deleted")),
     ("driftgauge_partials_faults_total", ("reason", "gap")),
     ("driftgauge_partials_faults_total", ("reason", "overlap")),
 )
+# Of these one marks a window with too few or too many events.
+MARKS: Final = ("events_lost", "counted_twice", "incomplete")
 
 
 @dataclass
@@ -168,7 +168,7 @@ class UncleanTopic:
         producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "log_level": 0})
         vector = [0.0] * DIMENSION
         for number in range(len(self.sent), len(self.sent) + events):
-            time_ms = START_MS + number * STEP_MS
+            time_ms = START_MS + number * 1_000
             event = {"stream": LOSSY, "timestamp": time_ms, "embedding": vector, "event_id": str(number)}
             producer.produce(self.name, orjson.dumps(event), partition=0, on_delivery=failures.note)
             self.sent.append(time_ms)
@@ -177,11 +177,11 @@ class UncleanTopic:
 
     def lose_log_tail(self, wait_until_counted: Callable[[], object], replicas: Replicas) -> None:
         """Publish events, wait until they are counted, and lose the last ones while the service is paused."""
-        self.publish(KEPT)
+        self.publish(200)
         wait_until_counted()
         self.second.stop()
         self._await(lambda leader, isrs: leader == self.first.number and isrs == [self.first.number])
-        self.publish(LOST)
+        self.publish(100)
         wait_until_counted()
         services = replicas.running.values()
         for service in services:
@@ -192,7 +192,7 @@ class UncleanTopic:
             self._await(lambda leader, _: leader == self.second.number)
             self.first.start()
             self._await(lambda _, isrs: len(isrs) == 2)
-            self.publish(APPENDED)
+            self.publish(400)
         finally:
             for service in services:
                 service.resume()
@@ -255,9 +255,7 @@ def _lossy_windows(env: Environment) -> dict[WindowKey, tuple[int, bool]]:
     """Return the published count of each window of the lossy stream, and whether it is marked."""
     messages = env.read(env.windows_topic)
     results = [result for result in map(PublishedRevision.read, messages) if result.key[0] == LOSSY]
-    return {key: (sum(each.counts), is_marked(each.document)) for key, each in final_results(results).items()}
-
-
-def is_marked(document: dict[str, object]) -> bool:
-    """Return whether a result is marked for too few or too many events."""
-    return bool(document["events_lost"] or document["counted_twice"] or document["incomplete"])
+    return {
+        key: (sum(each.counts), any(each.document[name] for name in MARKS))
+        for key, each in final_results(results).items()
+    }

@@ -11,8 +11,6 @@ from tests.chaos.checks import Check
 from tests.harness.closing import close
 
 POLL_S: Final = 0.5
-DISCOVERY_S: Final = 5.0
-BATCH: Final = 1_000
 
 Position = tuple[str, int, int]
 """Topic, partition, offset."""
@@ -48,10 +46,10 @@ class CommittedReader(BackgroundThread):
     def _run(self) -> None:
         polls = 0
         while not self._done.is_set():
-            if polls % int(DISCOVERY_S / POLL_S) == 0:
+            if polls % 10 == 0:
                 self._assign_new_partitions()
             polls += 1
-            for message in self._consumer.consume(BATCH, POLL_S):
+            for message in self._consumer.consume(1_000, POLL_S):
                 error = message.error()
                 if error is None:
                     self.seen.append(fingerprint(message))

@@ -21,7 +21,6 @@ from tests.harness.service import ReplicaProcess
 
 SAMPLE_INTERVAL_S: Final = 0.25
 REQUEST_TIMEOUT_S: Final = 1.0
-RECONNECT_S: Final = 10.0
 CONSUMER: Final = "the consumer that samples offsets"
 
 
@@ -90,7 +89,7 @@ class ProgressSampler(BackgroundThread):
             except KafkaException:
                 # The broker or the coordinator is unavailable. A client may also fail to reconnect: one did
                 # for minutes, while the group kept counting.
-                if time.monotonic() - sampled_s > RECONNECT_S:
+                if time.monotonic() - sampled_s > 10.0:
                     close(self._consumer, CONSUMER)
                     self._consumer = Consumer(self._settings)
                     sampled_s = time.monotonic()

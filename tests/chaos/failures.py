@@ -17,24 +17,8 @@ from driftgauge.engine.count import count_worker
 from driftgauge.engine.producer.transaction import Transaction
 from driftgauge.errors import TransactionFailed
 
-__all__ = ["FAILURES"]
-
-# The replica and the numbers of its commits in which a failure is injected.
 FAILING_REPLICA: Final = "replica-1"
-FAILING_COMMITS: Final = (8, 16)
-# Longer than the group's session timeout, and shorter than the transaction timeout.
-STOPPED_S: Final = 6
-# Within these times a client learns that its group has expelled it, and has joined again.
-NOTICED_S, JOINED_S = 1.0, 2.0
 ABORT_S: Final = 5.0
-# Parts of a commit that are so small, and so far apart, interleave with those of other replicas.
-PART_BYTES: Final = 1_000
-PART_S: Final = 0.4
-# Parts that become readable together are then applied over several commits of WINDOWS.
-APPLY_S: Final = 0.01
-# How many attempts at a new producer fail, and how long each lasts.
-FAILED_STARTS: Final = 3
-FAILED_START_S: Final = 1.0
 
 
 def rejoin_in_commit() -> None:
@@ -42,10 +26,11 @@ def rejoin_in_commit() -> None:
 
     def rejoin(transaction: Transaction) -> None:
         _suspend(transaction)
-        time.sleep(NOTICED_S)
+        # A client learns within this time that its group has expelled it.
+        time.sleep(1.0)
         # The client joins again by this call, before it reports the loss (librdkafka 2.16).
         transaction._consumer.incremental_unassign([])
-        time.sleep(JOINED_S)
+        time.sleep(2.0)
 
     _fail_in("_deliver", rejoin)
 
@@ -58,35 +43,37 @@ def interleave_parts() -> None:
         produce(transaction, *record)
         transaction._opened().client.flush(ABORT_S)
         if os.environ.get("DRIFTGAUGE_REPLICA") == FAILING_REPLICA:
-            time.sleep(PART_S)
+            time.sleep(0.4)
 
     apply = ShardState.apply
 
     def apply_slowly(self: ShardState, offset: int, append_ms: int, part: CommitPart) -> None:
-        time.sleep(APPLY_S)
+        # Parts that become readable together are then applied over several commits of WINDOWS.
+        time.sleep(0.01)
         apply(self, offset, append_ms, part)
 
     ShardState.apply = apply_slowly
-    service._PART_BYTES = PART_BYTES
+    # Parts that are so small, and so far apart, interleave with those of other replicas.
+    service._PART_BYTES = 1_000
     session._BATCH = 1
     count_worker.produce_or_abort = produce_apart  # type: ignore[attr-defined]
     _fail_in("_deliver", _abort, role="windows", commits=range(6, 25, 3))
 
 
 def lose_producer_in_commit() -> None:
-    """Lose the producer after the records of a commit are delivered; the next attempts at a new one fail."""
+    """Lose the producer after the records of a commit are delivered; three attempts at a new one fail."""
     start = Transaction.start
     failing: Counter[str] = Counter()
 
     def lose(transaction: Transaction) -> None:
-        failing[transaction.producer] = FAILED_STARTS
+        failing[transaction.producer] = 3
         transaction.close()
         raise TransactionFailed("the producer was lost on purpose")
 
     def start_late(self: Transaction, bound_s: float) -> None:
         if failing[self.producer]:
             failing[self.producer] -= 1
-            time.sleep(FAILED_START_S)
+            time.sleep(1.0)
             raise TransactionFailed("no producer, on purpose")
         start(self, bound_s)
 
@@ -122,7 +109,8 @@ def abort_after_loss() -> None:
 
 
 def _suspend(_: Transaction) -> None:
-    subprocess.Popen(["sh", "-c", f"sleep {STOPPED_S}; kill -CONT {os.getpid()}"])
+    # Longer than the group's session timeout, and shorter than the transaction timeout.
+    subprocess.Popen(["sh", "-c", f"sleep 6; kill -CONT {os.getpid()}"])
     # The signal is sent to this thread, so that the thread stops at once.
     signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
@@ -136,9 +124,9 @@ def _fail_in(
     step: str,
     fail: Callable[[Transaction], None],
     role: str = "count",
-    commits: Collection[int] = FAILING_COMMITS,
+    commits: Collection[int] = (8, 16),
 ) -> None:
-    """Inject a failure into some commits of a role of the failing replica, after a step of the commit."""
+    """Inject a failure into commits of one replica's role, by their numbers, after a step of the commit."""
     if os.environ.get("DRIFTGAUGE_REPLICA") != FAILING_REPLICA:
         return
     do, begun = getattr(Transaction, step), 0

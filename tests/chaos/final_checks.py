@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import orjson
@@ -39,8 +38,6 @@ from tests.chaos.workload import BURST, CENTRES, LIVE, LOSSY, STREAMS, Workload
 from tests.harness.scrape import Scrape
 from tests.harness.service import driftgauge
 
-TOLERANCE: Final = 1e-9
-
 
 def check_divergences(
     results: Iterable[PublishedRevision], baselines: Mapping[str, NDArray[np.int64]]
@@ -61,7 +58,7 @@ def check_divergences(
             check.compare(f"{what} may have no divergence", is_explained, expected=True)
             continue
         expected = float(jensenshannon(result.counts, baselines[result.key[0]], base=2)) ** 2
-        found = actual if abs(actual - expected) > TOLERANCE else expected
+        found = actual if abs(actual - expected) > 1e-9 else expected
         check.compare(f"divergence of {what}", found, expected)
     return check
 
@@ -116,7 +113,11 @@ def run_checks(
     yield check_dead_letters(env.read(env.dead_letters_topic), workload, env.events_topic)
     yield check_gauges(scrapes, final)
     parts = env.read(env.partials_topic)
-    yield from _check_chain(parts, env, workload, expected)
+    chain = ProgressChain(env.events_topic)
+    for part in parts:
+        chain.take(part.partition() or 0, part.offset() or 0, decode_part(part.value() or b""))
+    yield chain.finish(workload.ends, SHARDS)
+    yield check_partials(chain.counts(), expected.all)
     yield check_chain_counters(scrapes, SHARDS)
     yield check_reads(reader.seen, reader.problems, [*written, *parts])
     replay = driftgauge("replay", "--json", "--config", env.config, *paths)
@@ -125,15 +126,6 @@ def run_checks(
     else:
         replayed = [PublishedRevision("", orjson.loads(line)) for line in replay.stdout.splitlines()]
         yield check_replay(final_results(replayed), final, expected.on_time)
-
-
-def _check_chain(
-    parts: Sequence[Message], env: Environment, workload: Workload, expected: ExpectedCounts
-) -> tuple[Check, Check]:
-    chain = ProgressChain(env.events_topic)
-    for message in parts:
-        chain.take(message.partition() or 0, message.offset() or 0, decode_part(message.value() or b""))
-    return chain.finish(workload.ends, SHARDS), check_partials(chain.counts(), expected.all)
 
 
 def read_results(env: Environment) -> list[PublishedRevision]:

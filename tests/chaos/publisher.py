@@ -14,7 +14,6 @@ from tests.chaos.workload import Workload, WorkloadSpec
 from tests.harness.topics import DeliveryFailures
 from tests.waiting import PATIENCE_S
 
-TICK_S: Final = 0.02
 LONGEST_OUTAGE_S: Final = 900.0
 
 
@@ -79,7 +78,7 @@ def _publish(spec: WorkloadSpec, bootstrap: str, topic: str, answers: Connection
             partition = int(workload.partition[due_row])
             producer.produce(topic, workload.value(due_row), partition=partition, on_delivery=failures.note)
         row = due
-        producer.poll(TICK_S)
+        producer.poll(0.02)
     unsent = producer.flush(LONGEST_OUTAGE_S)
     late = [f"{unsent:,} events were not delivered within {LONGEST_OUTAGE_S:g} s"] if unsent else []
     answers.send([*(error.str() for error in failures[:1]), *late])

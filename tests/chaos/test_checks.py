@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Message
 
 from tests.builders.page import record_tree
-from tests.chaos.brokers import find_loss_metrics, is_marked
+from tests.chaos.brokers import find_loss_metrics
 from tests.chaos.checks import (
     FULL_ROUND,
     LATE,
@@ -122,13 +122,6 @@ SEEN = [fingerprint(record) for record in RECORDS]
 )
 def test_committed_records_must_remain_in_order(seen: Listing, problems: list[str], passes: bool) -> None:
     assert check_reads(seen, problems, RECORDS).passed == passes
-
-
-@pytest.mark.parametrize("name", ["events_lost", "counted_twice", "incomplete"])
-def test_window_with_mark_is_marked(name: str) -> None:
-    document = {"events_lost": False, "counted_twice": False, "incomplete": []}
-    assert not is_marked(document)
-    assert is_marked({**document, name: [1]})
 
 
 def test_loss_is_reported_by_positive_counter() -> None:

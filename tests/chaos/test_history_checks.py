@@ -52,8 +52,21 @@ def verify(parts: list[CommitPart], shards: int = 1) -> tuple[Check, ProgressCha
 FIRST, SECOND, THIRD = commit(0, 0, 10, begins=True), commit(0, 10, 20, producer="b"), commit(1, 20, 30)
 
 
-def test_contiguous_commits_pass() -> None:
-    check, chain = verify([*FIRST, *SECOND, *THIRD])
+LOSSY = CommitPart(CommitId("c", 0, 0), 0, 1, 1, 0, (), (replace(progress(5, 9), partition=("lossy", 0)),))
+OTHER = [replace(part, commit=CommitId("c", 0, 0)) for part in THIRD]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [*FIRST, *SECOND, *THIRD],
+        [*FIRST, SECOND[0], OTHER[0], SECOND[1], OTHER[1]],
+        [*FIRST, *SECOND, *THIRD, LOSSY],
+    ],
+    ids=["contiguous", "interleaved", "another topic"],
+)
+def test_contiguous_commits_pass(parts: list[CommitPart]) -> None:
+    check, chain = verify(parts)
     assert check.passed, check.mismatches
     assert chain.counts() == {KEY: (30, 0)}
     assert check_partials(chain.counts(), {KEY: (30, 0), ("alpha", "5m", 0): (30, 0)}).passed
@@ -63,20 +76,6 @@ def without(part: str) -> list[CommitPart]:
     """Return commits of which the first has lost or skipped records."""
     first = replace(progress(0, 10, begins=True), **{part: 3})
     return [FIRST[0], replace(FIRST[1], partitions=(first,)), *SECOND, *THIRD]
-
-
-LOSSY = CommitPart(CommitId("c", 0, 0), 0, 1, 1, 0, (), (replace(progress(5, 9), partition=("lossy", 0)),))
-OTHER = [replace(part, commit=CommitId("c", 0, 0)) for part in THIRD]
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [[*FIRST, SECOND[0], OTHER[0], SECOND[1], OTHER[1]], [*FIRST, *SECOND, *THIRD, LOSSY]],
-    ids=["interleaved", "another topic"],
-)
-def test_parts_of_other_producers_and_topics_pass(parts: list[CommitPart]) -> None:
-    check, _ = verify(parts)
-    assert check.passed, check.mismatches
 
 
 @pytest.mark.parametrize(

@@ -12,18 +12,16 @@ from numpy.typing import NDArray
 
 from tests.chaos.workload import BURST, LIVE, LOSSY, STREAMS, Fault, Workload
 
-REPLAYED_WINDOWS: Mapping[str, int] = {"1m": 60_000, "5m": 300_000}
-# Short windows, so that a run does not wait long for the last one.
-LIVE_WINDOWS: Mapping[str, int] = {"10s": 10_000, "30s": 30_000}
-# The panes of the burst have one event, and its hours enough for a score.
-BURST_WINDOWS: Mapping[str, int] = {"1m": 60_000, "1h": 3_600_000}
-_OWN_WINDOWS = {LIVE: LIVE_WINDOWS, BURST: BURST_WINDOWS}
-WINDOWS_MS: Mapping[str, Mapping[str, int]] = {
-    stream: _OWN_WINDOWS.get(number, REPLAYED_WINDOWS) for number, stream in enumerate((*STREAMS, LOSSY))
+_OWN_WINDOWS: Mapping[int, Mapping[str, int]] = {
+    # Short windows, so that a run does not wait long for the last one.
+    LIVE: {"10s": 10_000, "30s": 30_000},
+    # The panes of the burst have one event, and its hours enough for a score.
+    BURST: {"1m": 60_000, "1h": 3_600_000},
 }
-
-# Least difference between the squared distances to the two nearest centroids.
-MARGIN = 1.0
+WINDOWS_MS: Mapping[str, Mapping[str, int]] = {
+    stream: _OWN_WINDOWS.get(number, {"1m": 60_000, "5m": 300_000})
+    for number, stream in enumerate((*STREAMS, LOSSY))
+}
 
 WindowKey = tuple[str, str, int]
 """Stream, window size, start in ms."""
@@ -85,9 +83,8 @@ def nearest(vectors: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDA
     differences = vectors[:, np.newaxis].astype(np.float64) - centroids.astype(np.float64)
     distances = np.square(differences).sum(axis=2)
     first, second = np.partition(distances, 1, axis=1)[:, :2].T
-    assert (second - first).min() > MARGIN, "a vector lies between two centroids"
-    cluster: NDArray[np.intp] = distances.argmin(axis=1)
-    return cluster
+    assert (second - first).min() > 1, "a vector lies between two centroids"
+    return distances.argmin(axis=1)
 
 
 @dataclass(frozen=True)

@@ -16,45 +16,23 @@ SHARES: Final = (0.42, 0.42, 0.08, 0.08)
 # The stream of the topic with the unclean election.
 LOSSY: Final = "lossy"
 KEYED, LIVE, BURST = (STREAMS.index(stream) for stream in ("gamma", "live", "minutes"))
-# The keyed stream has one partition, the other streams have all.
-KEYED_PARTITION: Final = 7
 DIMENSION: Final = 4
 
 # A Monday in the past, so that idle partitions let windows close. Event time runs at 20 times the speed of
 # the run, except in the live stream, whose event time is the send time.
 START_MS: Final = 1_762_128_000_000
-SPEED: Final = 20
-DISORDER_MS: Final = 25_000
 LIVE_DISORDER_MS: Final = 3_000
 
-# A straggling event arrives after its windows have closed, and causes a revision. A late event arrives after
-# they are final: the service allows 30 minutes, some of which a partition may lag the others.
-STRAGGLING: Final = 1 / 1_000
-STRAGGLING_MS: Final = (120_000, 300_000)
-LATE: Final = 1 / 200
+# A late event arrives after its windows are final: the service allows 30 minutes, some of which a partition
+# may lag the others.
 LATE_MS: Final = (3_600_000, 10_800_000)
 # Before this fraction of the run no window is final yet.
 LATE_FROM: Final = 0.1
-# The share of the live stream's producers that have fast clocks, and the part of the run in which they do.
-FAST: Final = 0.3
+# The part of the run in which some of the live stream's producers have fast clocks.
 FAST_WITHIN: Final = (0.2, 0.7)
-FAST_MS: Final = 240_000
 
 # The centres are far apart relative to the spread, so that rounding cannot change a vector's cluster.
 CENTRES: Final = np.vstack([np.zeros(DIMENSION), 10 * np.eye(DIMENSION)])
-SPREAD: Final = 0.5
-
-INVALID: Final = 1 / 1_000
-
-# The burst: old events of one partition, a minute apart, so that each has a pane of its own. One event of
-# another partition holds the watermark until it is released, so that all panes wait, and then close together.
-PANES: Final = 1 / 5
-MOST_PANES: Final = 20_000
-PANE_MS: Final = 60_000
-BURST_PARTITION, HOLDING_PARTITION = 3, 8
-# How long it is held: a share of the run, at most of 90 s. Its stream has a longer idle timeout.
-HELD: Final = (0.1, 0.3)
-HELD_OF_S: Final = 90.0
 
 
 class Fault(IntEnum):
@@ -68,7 +46,7 @@ class Fault(IntEnum):
 
 def blobs(blob: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.float32]:
     """Return a (4,) vector around the centre of each entry."""
-    noise = random.normal(scale=SPREAD, size=(len(blob), DIMENSION))
+    noise = random.normal(scale=0.5, size=(len(blob), DIMENSION))
     return (CENTRES[blob] + noise).astype(np.float32)
 
 
@@ -81,7 +59,7 @@ class WorkloadSpec:
         events: The number of events, those of the burst included.
         seconds: The duration of publishing.
         live_from_ms: The wall clock time at which publishing starts; the live stream's first event time.
-        released_s: When the burst is released, from the start of publishing; not before the greatest `HELD`.
+        released_s: When the burst is released, from the start of publishing; not before 0.3 of it.
     """
 
     seed: int
@@ -93,12 +71,12 @@ class WorkloadSpec:
     @property
     def fast_ms(self) -> int:
         """How far fast clocks are ahead; less in a short run, which cannot wait for such windows."""
-        return min(FAST_MS, int(self.seconds * 800))
+        return min(240_000, int(self.seconds * 800))
 
     @property
     def panes(self) -> int:
         """The number of panes of the burst."""
-        return min(int(self.events * PANES), MOST_PANES)
+        return min(self.events // 5, 20_000)
 
 
 @dataclass(frozen=True)
@@ -133,25 +111,27 @@ class Workload:
         progress = np.arange(events) / events
         stream = random.choice(len(SHARES), p=SHARES, size=events)
         partition = random.integers(PARTITIONS, size=events)
-        partition[stream == KEYED] = KEYED_PARTITION
+        # The keyed stream has one partition, the other streams have all.
+        partition[stream == KEYED] = 7
         is_live = stream == LIVE
-        late = ~is_live & (random.random(events) < LATE) & (progress >= LATE_FROM)
-        straggling = ~is_live & (random.random(events) < STRAGGLING)
-        fast = is_live & (random.random(events) < FAST)
+        late = ~is_live & (random.random(events) < 1 / 200) & (progress >= LATE_FROM)
+        # A straggling event arrives after its windows have closed, and causes a revision.
+        straggling = ~is_live & (random.random(events) < 1 / 1_000)
+        fast = is_live & (random.random(events) < 0.3)
         fast &= (progress > FAST_WITHIN[0]) & (progress < FAST_WITHIN[1])
-        delay_ms = random.integers(DISORDER_MS, size=events)
-        delay_ms += np.where(straggling, random.integers(*STRAGGLING_MS, size=events), 0)
+        delay_ms = random.integers(25_000, size=events)
+        delay_ms += np.where(straggling, random.integers(120_000, 300_000, size=events), 0)
         delay_ms += np.where(late, random.integers(*LATE_MS, size=events), 0)
         live_delay_ms = random.integers(LIVE_DISORDER_MS, size=events) - np.where(fast, spec.fast_ms, 0)
         sent_ms = progress * spec.seconds * 1_000
         time_ms = np.where(
             is_live,
             spec.live_from_ms + sent_ms.astype(np.int64) - live_delay_ms,
-            START_MS + (sent_ms * SPEED).astype(np.int64) - delay_ms,
+            START_MS + (sent_ms * 20).astype(np.int64) - delay_ms,
         )
         shifted = random.random(events) < progress / 2
         blob = np.where(shifted, 0, random.integers(len(CENTRES), size=events))
-        fault = np.where(random.random(events) < INVALID, random.choice(list(Fault)[1:], size=events), 0)
+        fault = np.where(random.random(events) < 1 / 1_000, random.choice(list(Fault)[1:], size=events), 0)
         steady = cls(spec, sent_ms, stream, partition, time_ms, blob, blobs(blob, random), fault, late)
         return _merge(steady, _burst(spec, random))
 
@@ -185,19 +165,24 @@ class Workload:
 
 
 def _burst(spec: WorkloadSpec, random: np.random.Generator) -> Workload:
-    """Return the event that holds the watermark, one event in each later pane, and one that releases them."""
+    """Return old events of one partition, a minute apart, so that each has a pane of its own.
+
+    One event of another partition holds the watermark until it is released, so that all panes wait, and then
+    close together.
+    """
     events = spec.panes + 1
     pane, is_last = np.arange(events), np.arange(events) == spec.panes
     is_holding = (pane == 0) | is_last
-    held_s = random.uniform(*HELD) * min(spec.seconds, HELD_OF_S)
+    # The stream has a longer idle timeout.
+    held_s = random.uniform(0.1, 0.3) * min(spec.seconds, 90.0)
     blob = random.integers(len(CENTRES), size=events)
     return Workload(
         spec=spec,
         sent_ms=np.where(is_last, spec.released_s, spec.released_s - held_s) * 1_000,
         stream=np.full(events, BURST),
-        partition=np.where(is_holding, HOLDING_PARTITION, BURST_PARTITION),
+        partition=np.where(is_holding, 8, 3),
         # The last pane has two events, and ends where the other streams begin.
-        time_ms=START_MS + (np.minimum(pane, spec.panes - 1) - spec.panes) * PANE_MS,
+        time_ms=START_MS + (np.minimum(pane, spec.panes - 1) - spec.panes) * 60_000,
         blob=blob,
         vectors=blobs(blob, random),
         fault=np.zeros(events, dtype=np.int64),
