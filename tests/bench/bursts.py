@@ -11,7 +11,6 @@ A line every half minute shows progress. At the end stand the time, the most mem
 whether the published windows hold each event once.
 """
 
-import argparse
 import tempfile
 import time
 from collections import Counter
@@ -30,19 +29,15 @@ from tests.harness.broker import Broker
 from tests.harness.relay import Relay
 from tests.harness.service import ReplicaProcess
 from tests.harness.topics import read
+from tests.options import parse_options
 from tests.output import say
 from tests.waiting import wait_for
 
 from driftgauge.core.durations import parse_duration
 from driftgauge.events.timestamps import format_timestamp
 
-DIMENSION = 16
 EVENTS, RESULTS = "burst.events", "burst.windows"
 LEAST_EVENTS = 5
-LONGEST_S = 3_600.0
-SAMPLE_S, LINE_S = 5.0, 30.0
-# At the first rate no round fits its time, whatever its bound; at the second those fit that are small.
-STUCK_BYTES, SLOW_BYTES = 3_000, 300_000
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ class Burst:
     ) -> None:
         """Write the configuration, with further settings, for a service that reads from this address."""
         self.scenario = scenario
-        vectors = draw_vectors(DIMENSION, clusters, 20_000)
+        vectors = draw_vectors(16, clusters, 20_000)
         save_fitted(vectors, "s0", folder / "s.safetensors", clusters)
         self._vectors = [np.round(each, 3).tolist() for each in vectors[:2_000].astype(float)]
         # It ends before now with its last window of the longest size.
@@ -190,7 +185,7 @@ class Observed:
                 labels = alert["labels"]
                 name = " ".join(filter(None, (labels["alertname"], labels.get("reason"), labels["severity"])))
                 self.firing.setdefault(name, self.seconds)
-        if time.monotonic() - self._said_s >= LINE_S:
+        if time.monotonic() - self._said_s >= 30.0:
             self._said_s = time.monotonic()
             say(
                 f"{self.seconds:5.0f} s: {self.counted:,} counted, {self.panes:,} panes, {self.closed:,} "
@@ -202,18 +197,13 @@ class Observed:
         began_s = time.monotonic()
 
         def sampled() -> bool:
-            time.sleep(SAMPLE_S)
+            time.sleep(5.0)
             self.sample()
             return is_met()
 
-        wait_for(what, sampled, within_s=LONGEST_S)
+        wait_for(what, sampled, within_s=3_600.0)
         say(f"{self.seconds:5.0f} s: {what}")
         return time.monotonic() - began_s
-
-    def describe(self) -> str:
-        """Return the most memory, and the alerts."""
-        fired = ", ".join(f"{name} at {at_s:.0f} s" for name, at_s in self.firing.items())
-        return f"memory at most {self.peak_mib} MiB; alerts: {fired or 'none'}"
 
 
 def read_status(pid: int, field: str) -> int:
@@ -246,12 +236,9 @@ def check(bootstrap: str, burst: Burst, expected: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("scenario", choices=SCENARIOS)
-    parser.add_argument("--clusters", type=int, default=8)
-    parser.add_argument("--share", type=float, default=1.0, help="of the minutes (default: 1)")
-    options = parser.parse_args()
-    scenario = SCENARIOS[options.scenario]
+    # The clusters of the baseline, and the share of the scenario's minutes.
+    options = parse_options(__doc__, part=SCENARIOS, clusters=8, share=1.0)
+    scenario = SCENARIOS[options.part]
     scenario = replace(scenario, minutes=int(scenario.minutes * options.share))
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
@@ -267,7 +254,8 @@ def main() -> None:
         prometheus = running.enter_context(Prometheus(folder, targets, rules, every="15s"))
         observed = Observed(replica, prometheus)
         play(burst, observed, relay, replica.pid)
-        say(observed.describe())
+        fired = ", ".join(f"{name} at {at_s:.0f} s" for name, at_s in observed.firing.items())
+        say(f"memory at most {observed.peak_mib} MiB; alerts: {fired or 'none'}")
         say(check(broker.bootstrap, burst, scenario.expected(burst.start_ms)))
         say(f"the replica stopped in {replica.stop():.1f} s")
 
@@ -289,9 +277,10 @@ def play(burst: Burst, observed: Observed, relay: Relay, pid: int) -> None:
     elif scenario.streams > 1:
         observed.until(f"{burst.sent:,} events counted", lambda: observed.counted >= burst.sent)
     if scenario.is_slow:
-        relay.slow_to(STUCK_BYTES)
+        # At this rate no round fits its time, whatever its bound; at the second those fit that are small.
+        relay.slow_to(3_000)
         observed.until("the alert fires", lambda: any("CommitsFailing" in each for each in observed.firing))
-        relay.slow_to(SLOW_BYTES)
+        relay.slow_to(300_000)
     used_s, closed = processor_s(pid), observed.closed
     took_s = observed.until(f"{expected:,} windows closed", lambda: observed.closed >= expected)
     closed, used_s = expected - closed, processor_s(pid) - used_s

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tests.bench.detectors import Detectors, standings
-from tests.bench.embeddings import Array, parser_with_data
+from tests.bench.embeddings import DATA, Array
 from tests.bench.judged import LEVEL, Scored
 from tests.bench.planted import BY_COSINE, FAMILIES, HELD_OUT, WITH_TEXTS, splits_of
 from tests.bench.tables import mean_and_error, say_header, say_row
+from tests.options import parse_options
 from tests.output import say
 
 from driftgauge.baseline.fitting import Provenance
@@ -103,16 +104,11 @@ def report(family: str, found: dict[str, Found], clean_rates: list[float]) -> No
 
 
 def main() -> None:
-    parser = parser_with_data(__doc__)
-    parser.add_argument(
-        "--families", nargs="*", choices=FAMILIES, default=list(FAMILIES), help="default: all"
+    # The baselines of each family, the clean windows of each, and those of each other case.
+    options = parse_options(
+        __doc__, only=FAMILIES, data=DATA, splits=20, clean=150, drifted=20, detectors=False
     )
-    parser.add_argument("--splits", type=int, default=20, help="baselines of each family (default: 20)")
-    parser.add_argument("--clean", type=int, default=150, help="windows of each baseline (default: 150)")
-    parser.add_argument("--drifted", type=int, default=20, help="of each case and baseline (default: 20)")
-    parser.add_argument("--detectors", action="store_true", help="measure the detectors too")
-    options = parser.parse_args()
-    for family in options.families:
+    for family in options.only:
         report(family, *measure(family, options))
 
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.bench.embeddings import IMAGES, TEXTS, Array, Rows, Vectors, load, load_vectors, parser_with_data
+from tests.bench.embeddings import DATA, IMAGES, TEXTS, Array, Rows, Vectors, load, load_vectors
 from tests.bench.judged import CLUSTERS, LEVEL, Stream, tally_each
 from tests.bench.planted import FAR, Axes, correlate
 from tests.bench.tables import mean_and_error, say_header, say_row
 from tests.builders.baselines import fit
 from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.options import parse_options
 
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.fitting import Provenance
@@ -27,20 +28,9 @@ from driftgauge.errors import BaselineError
 from driftgauge.streams import to_reference
 
 COUNT = 200  # events in a window
-SPLITS = 8
 TEXT_SPLITS = 40  # a few splits decide: those whose articles differ most
-WINDOWS = 60  # judged in each split
-WARM_UP = 60  # windows before them
-TOPICS = 3
-TEXT_CLUSTERS = 10
-ATTEMPTS = 20  # a cluster may lie in the articles of one half alone
+WARM_UP = 60  # windows before those that are judged
 MORE = 0.2  # of the events are of one topic instead of the others
-
-SINGLE = (0.7, 0.3)  # the rate at which single windows find drift that lasts, at LEVEL
-RUNS = 20  # of each split
-LASTING = 40  # windows of drift in each run
-SEARCH = 600  # windows in the search for the share of drift: an error of 0.02 in the rate is left
-SIZES = {"1h": (HOUR_MS, 336), "1d": (DAY_MS, WARM_UP)}  # and the windows of their warm-ups
 # Events in the baseline's histogram, of 12.5 or 2.5 windows. All kinds are measured in the first.
 SETTINGS = [(2_500, "1h"), (500, "1h"), (2_500, "1d"), (500, "1d")]
 
@@ -104,10 +94,11 @@ Draw = Callable[[np.random.Generator, int | None], Rows]
 
 def fit_texts(vectors: Vectors, groups: Rows, number: int) -> Baseline:
     """Return a baseline with its groups, by the first seed that leaves no cluster empty."""
-    for attempt in range(ATTEMPTS):
+    # A cluster may lie in the articles of one half alone.
+    for attempt in range(20):
         seed = number + TEXT_SPLITS * attempt
         with suppress(BaselineError):
-            return fit(vectors, clusters=TEXT_CLUSTERS, seed=seed, provenance=Provenance(groups=groups))
+            return fit(vectors, clusters=10, seed=seed, provenance=Provenance(groups=groups))
     message = f"no baseline of split {number} can be fitted"
     raise BaselineError(message)
 
@@ -173,13 +164,13 @@ def texts(folder: Path, splits: int) -> None:
         }
         for name, (before, draw) in cases.items():
             for kind, topics in RUNS_OF.items():
-                first, then = (split.number % TOPICS if drifts else None for drifts in topics)
+                first, then = (split.number % 3 if drifts else None for drifts in topics)
                 if before is None and first is not None:
                     continue
                 stream = split.begin(WARM_UP if before else 0, mixed=name.startswith("paragraphs"))
                 for _ in range(WARM_UP if before else 0):
                     stream.judge(before(random, first))
-                results = [stream.judge(draw(random, then)) for _ in range(WINDOWS)]
+                results = [stream.judge(draw(random, then)) for _ in range(60)]
                 found = np.mean([result.score.p_value < LEVEL for result in results if result.score])
                 is_misfit = any(result.verdict is Verdict.MISFIT for result in results)
                 rates.setdefault((name, kind), []).append((float(found), is_misfit))
@@ -223,7 +214,8 @@ class Images:
         22, 1951.
         """
         share = 0.1
-        for number in range(1, SEARCH + 1):
+        # An error of 0.02 in the rate is left.
+        for number in range(1, 601):
             score = stream.judge(self.draw(share)).score
             found = score is not None and score.p_value < LEVEL
             # The rate grows by about as much as the logarithm of the share.
@@ -233,7 +225,7 @@ class Images:
     def windows_until_drift(self, stream: Stream, share: float) -> float:
         """Return the drifted windows until the verdict is drift; infinite if it never is."""
         stream.forget()
-        return stream.judge_until_drift(self.draw(share) for _ in range(LASTING))
+        return stream.judge_until_drift(self.draw(share) for _ in range(40))
 
 
 Change = Callable[[int, Rows], Vectors]
@@ -269,19 +261,20 @@ def lasting(folder: Path, number_of_splits: int) -> None:
     windows until 90 % of the runs are in drift, and 90 % of those of the worst split.
     """
     vectors, kinds = kinds_of(folder)
+    sizes = {"1h": (HOUR_MS, 336), "1d": (DAY_MS, WARM_UP)}  # and the windows of their warm-ups
     say_header("drift", "windows", "ratio", "found by one", "share changed", "90 %", "worst split")
     for count, size in SETTINGS:
         splits = [Images(vectors, number, count) for number in range(number_of_splits)]
         for kind in kinds if (count, size) == SETTINGS[0] else list(kinds)[:1]:
             streams = [
-                (split, split.begin(*SIZES[size], kinds[kind](number, split.live)))
+                (split, split.begin(*sizes[size], kinds[kind](number, split.live)))
                 for number, split in enumerate(splits)
             ]
-            for rate in SINGLE:
+            for rate in (0.7, 0.3):
                 shares = [split.share_found(stream, rate) for split, stream in streams]
                 until = np.array(
                     [
-                        [split.windows_until_drift(stream, share) for _ in range(RUNS)]
+                        [split.windows_until_drift(stream, share) for _ in range(20)]
                         for (split, stream), share in zip(streams, shares, strict=True)
                     ]
                 )
@@ -297,11 +290,9 @@ def ninth(until: Array) -> float:
 
 
 def main() -> None:
-    parser = parser_with_data(__doc__)
-    parser.add_argument("part", choices=["texts", "lasting"])
-    parser.add_argument("--splits", type=int, help=f"default: {TEXT_SPLITS} of texts, else {SPLITS}")
-    options = parser.parse_args()
-    run, splits = {"texts": (texts, TEXT_SPLITS), "lasting": (lasting, SPLITS)}[options.part]
+    parts = {"texts": (texts, TEXT_SPLITS), "lasting": (lasting, 8)}
+    options = parse_options(__doc__, part=parts, data=DATA, splits=0)
+    run, splits = parts[options.part]
     run(options.data, options.splits or splits)
 
 

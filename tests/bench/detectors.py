@@ -11,13 +11,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from tests.bench.embeddings import Array, Rows, Vectors
 
-REFERENCES = 1_000  # vectors of the baseline that kernels and classifiers compare with
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the median squared distance
-AXES = 64  # of DriftLens' whole batch
-CLASS_AXES = 12  # of each of its classes
-FEWEST = 5  # events of a class that DriftLens looks at
-CLASSIFIER_AXES, SQUARED_AXES, PAIRED_AXES = 128, 32, 8
-RIDGE = 0.05
+CLASS_AXES = 12  # of each of DriftLens' classes
 BLOCK = 1_000
 
 Windows = Sequence[Rows]
@@ -55,12 +50,13 @@ class Detectors:
         self._random = np.random.default_rng([seed, 7])
         self._mean = vectors.mean(axis=0)
         centred = vectors - self._mean
-        chosen = self._random.choice(len(vectors), min(REFERENCES, len(vectors)), replace=False)
+        # Kernels and classifiers compare with a part of the baseline.
+        chosen = self._random.choice(len(vectors), min(1_000, len(vectors)), replace=False)
         self._references = centred[chosen]
         among = squared(self._references, self._references)
         self._width = float(np.median(among))
         everything = centred.astype(np.float64)
-        self._whole = Frechet(everything, AXES)
+        self._whole = Frechet(everything, 64)
         # The label of a classifier is taken to be the class with the nearest mean.
         self._class_means = np.stack([centred[classes == each].mean(axis=0) for each in np.unique(classes)])
         labels = self._label(centred)
@@ -70,7 +66,7 @@ class Detectors:
             if (labels == label).sum() > CLASS_AXES
         }
         _, lengths, directions = np.linalg.svd(everything, full_matrices=False)
-        held = min(CLASSIFIER_AXES, int((lengths > 1e-4 * lengths[0]).sum()))
+        held = min(128, int((lengths > 1e-4 * lengths[0]).sum()))
         self._whitening = directions[:held].T / lengths[:held] * np.sqrt(len(vectors))
         self._white = self._references @ self._whitening
 
@@ -95,7 +91,7 @@ class Detectors:
     def _by_class(self, centred: Vectors, labels: NDArray[np.intp]) -> list[float]:
         """Return the distances of the batch and of its classes; NaN of those with too few events."""
         own = [
-            found.distance(centred[labels == label]) if (labels == label).sum() >= FEWEST else np.nan
+            found.distance(centred[labels == label]) if (labels == label).sum() >= 5 else np.nan
             for label, found in self._of_classes.items()
         ]
         return [self._whole.distance(centred), *own]
@@ -135,7 +131,7 @@ class Detectors:
             fitted, held = folds != fold, folds == fold
             weighed = both[fitted] * weights[fitted, None]
             products = both[fitted].T @ weighed
-            products += RIDGE * np.trace(products) / len(products) * np.eye(len(products))
+            products += 0.05 * np.trace(products) / len(products) * np.eye(len(products))
             scores[held] = both[held] @ np.linalg.solve(products, weighed.T @ (2.0 * is_window[fitted] - 1))
             scores[held] -= scores[held].mean()
         ranks = rankdata(scores)[is_window].sum() - len(window) * (len(window) + 1) / 2
@@ -144,11 +140,11 @@ class Detectors:
 
 def _quadratic(own: Array) -> Array:
     """Return coordinates, products of the leading ones, squares and the logarithm of the length."""
-    leading = own[:, :PAIRED_AXES].clip(-5, 5)
+    leading = own[:, :8].clip(-5, 5)
     one, other = np.triu_indices(leading.shape[1])
-    squares = np.square(own[:, PAIRED_AXES:SQUARED_AXES]).clip(0, 20)
+    squares = np.square(own[:, 8:32]).clip(0, 20)
     length = np.log(np.square(own).sum(axis=1) + 1)[:, None]
-    return np.concatenate([own[:, :SQUARED_AXES], leading[:, one] * leading[:, other], squares, length], 1)
+    return np.concatenate([own[:, :32], leading[:, one] * leading[:, other], squares, length], 1)
 
 
 def standings(clean: Mapping[str, Array], found: Mapping[str, Array]) -> dict[str, Array]:

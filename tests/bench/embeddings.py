@@ -1,6 +1,5 @@
 """The embeddings of images and texts that the evidence is measured on; they are not in this repository."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,13 +15,6 @@ Vectors = NDArray[np.float32]
 """(N, d)."""
 Rows = NDArray[np.intp]
 """The rows of a window's events among some vectors."""
-
-
-def parser_with_data(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser that knows the folder of the embeddings."""
-    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, default=DATA, help=f"the embeddings' folder (default: {DATA})")
-    return parser
 
 
 def load(folder: Path, file: str, *names: str) -> list[NDArray]:

@@ -8,20 +8,19 @@ transactions, all statistics, windows of an hour and a day.
 A full run needs about 10 GB of disk in the temporary folder.
 """
 
-import argparse
-import json
+import multiprocessing
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from tests.bench.input_encodings import ENCODINGS, STREAM
 from tests.bench.tables import say_header, say_row
@@ -40,13 +39,11 @@ from tests.harness.broker import Broker
 from tests.harness.registry import Registry
 from tests.harness.service import ReplicaProcess
 from tests.harness.topics import committed
+from tests.options import parse_options
 from tests.output import say
 from tests.waiting import wait_for
 
-DIMENSIONS = (128, 512)
 LIMIT_S = 600
-# The last windows close and are published; then nothing is left to do.
-SETTLE_S, IDLE_S = 5.0, 20.0
 
 Spent = Mapping[str, float]
 """The processor time and the wall time of an event, us; of the service also processor time when idle."""
@@ -94,10 +91,9 @@ class Case:
 
     def run_client(self) -> Spent:
         """Return what Kafka's client alone takes."""
-        arguments = [self.bootstrap, self.topic, str(self.events)]
-        command = [sys.executable, "-m", "tests.bench.input_client", *arguments]
-        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=LIMIT_S, check=True)
-        return {name: seconds / self.events * 1e6 for name, seconds in json.loads(done.stdout).items()}
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+            spent = alone.submit(read_all, self.bootstrap, self.topic, self.events).result()
+        return {name: seconds / self.events * 1e6 for name, seconds in spent.items()}
 
     def run_service(self, number: int) -> Spent:
         """Return what the service takes, both roles in one process, from the first commit to the last event.
@@ -118,9 +114,10 @@ class Case:
                 np.array(wait_for(f"{events} events", partial(look, events), within_s=LIMIT_S))
                 for events in (1, self.events)
             )
-            time.sleep(SETTLE_S)
+            # The last windows close and are published; then nothing is left to do.
+            time.sleep(5.0)
             began_s, used_s = time.monotonic(), processor_s(service.pid)
-            time.sleep(IDLE_S)
+            time.sleep(20.0)
             idle = (processor_s(service.pid) - used_s) / (time.monotonic() - began_s)
             service.stop()
         wall_s, processor, events = last - first
@@ -142,6 +139,31 @@ class Case:
         )
 
 
+def read_all(bootstrap: str, topic: str, events: int) -> Spent:
+    """Return the seconds that Kafka's client takes to read all events; fail if it does not within a limit."""
+    began_s, used_s = time.monotonic(), processor_s()
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "bench",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            # As in the service: the default of 1 s stalls a fast reader, that of 100,000 takes memory.
+            "fetch.queue.backoff.ms": 20,
+            "queued.min.messages": 10_000,
+        }
+    )
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, index, 0) for index in partitions])
+    unread = events
+    while unread:
+        unread -= len(consumer.consume(min(1_000, unread), 1))
+        assert time.monotonic() - began_s < LIMIT_S, f"{topic}: {unread} events were not read in {LIMIT_S} s"
+    spent = {"processor": processor_s() - used_s, "wall": time.monotonic() - began_s}
+    consumer.close()
+    return spent
+
+
 def median(runs: list[Spent], measure: str) -> str:
     """Return the median of the runs, and in brackets the least and the most."""
     values = [spent[measure] for spent in runs]
@@ -149,21 +171,16 @@ def median(runs: list[Spent], measure: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--encodings", nargs="+", choices=ENCODINGS, default=[*ENCODINGS], help="default: all"
-    )
-    parser.add_argument("--rounds", type=int, default=2, help="turns of both (default: 2)")
-    parser.add_argument("--events", type=int, default=300_000, help="of every case (default: 300,000)")
-    options = parser.parse_args()
+    # The turns of both, and the events of every case.
+    options = parse_options(__doc__, only=ENCODINGS, rounds=2, events=300_000)
     with ExitStack() as running:
         bootstrap = running.enter_context(Broker()).bootstrap
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
         registry = running.enter_context(Registry()).url
         cases = [
             Case(encoding, dimension, options.events, folder, bootstrap, registry)
-            for dimension in DIMENSIONS
-            for encoding in options.encodings
+            for dimension in (128, 512)
+            for encoding in options.only
         ]
         for case in cases:
             case.prepare()

@@ -4,7 +4,6 @@ A real broker, one replica of both roles, scraped every 15 s, and events at a pa
 stream closes one window it shows processor time, memory, series, and the bytes of the partials.
 """
 
-import argparse
 import tempfile
 import time
 from base64 import b64encode
@@ -21,11 +20,6 @@ from tests.builders.clocks import MINUTE_MS
 from tests.harness.broker import Broker
 from tests.harness.service import ReplicaProcess
 from tests.waiting import wait_for
-
-# The first window of each stream has closed by then.
-WARM_UP_S, MEASURED_S = 90.0, 60.0
-SCRAPED_EVERY_S = 15.0
-TICK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,22 +43,6 @@ SETTINGS = [
 ]
 
 
-@dataclass(frozen=True)
-class Load:
-    """What one replica takes: processor time in ms a second, memory, series, and kB that it writes a second.
-
-    Attributes:
-        counted: The events that all replicas counted a second.
-    """
-
-    processor_ms: float
-    memory_mib: float
-    series: int
-    partials_kb: float
-    changelog_kb: float
-    counted: float
-
-
 class Traffic:
     """Publishes the events of a setting at their pace, the streams in turn, spread over the partitions."""
 
@@ -84,10 +62,10 @@ class Traffic:
             while self._sent < (now_s - self._began_s) * self._setting.rate:
                 self._send()
             if now_s >= scrape_s:
-                scrape_s += SCRAPED_EVERY_S
+                scrape_s += 15.0
                 for replica in replicas:
                     replica.get("/metrics")
-            time.sleep(TICK_S)
+            time.sleep(0.1)
         self._publisher.flush()
 
     def _send(self) -> None:
@@ -98,8 +76,8 @@ class Traffic:
         self._sent += 1
 
 
-def measure(setting: Setting, broker: Broker) -> Load:
-    """Run a setting on a broker, and return the load of one of its replicas."""
+def measure(setting: Setting, broker: Broker) -> dict[str, float]:
+    """Run a setting on a broker, and return what one of its replicas takes; a million events: of all."""
     name = f"live-{setting.streams}-{setting.rate}-{setting.dimension}"
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
@@ -120,16 +98,23 @@ def measure(setting: Setting, broker: Broker) -> Load:
         # The measured minute begins with a minute, so that it holds one closing of each stream.
         time.sleep((MINUTE_MS - time.time_ns() // 1_000_000 % MINUTE_MS) / 1_000)
         traffic = Traffic(setting, bootstrap, "events")
-        traffic.run(WARM_UP_S, replicas)
+        # The first window of each stream has closed by then.
+        traffic.run(90.0, replicas)
         began_s, before = time.monotonic(), used(replicas, broker.node.data, name)
-        traffic.run(MEASURED_S, replicas)
+        traffic.run(60.0, replicas)
         spent = (used(replicas, broker.node.data, name) - before) / (time.monotonic() - began_s)
         processor, partials, changelog = spent[:3] / setting.replicas * (1e3, 1e-3, 1e-3)
-        memory = np.mean([resident_mib(each.pid) for each in replicas])
-        series = count_series(replicas[0].get("/metrics")[1])
+        found = {
+            "ms/s": processor,
+            "s a million events": processor / spent[3] * 1e3,
+            "MiB": float(np.mean([resident_mib(each.pid) for each in replicas])),
+            "series": count_series(replicas[0].get("/metrics")[1]),
+            "partials, kB/s": partials,
+            "changelog, kB/s": changelog,
+        }
         for replica in replicas:
             replica.stop()
-    return Load(processor, float(memory), series, partials, changelog, spent[3])
+    return found
 
 
 def used(replicas: Sequence[ReplicaProcess], data: Path, name: str) -> np.ndarray:
@@ -148,20 +133,13 @@ def count_series(text: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", type=int, nargs="+", help="these settings of the list, from 0")
-    options = parser.parse_args()
-    say_header(
-        *("events/s", "numbers", "streams", "ms/s", "s a million events", "MiB", "series", "partials, kB/s")
-    )
-    for number in options.only or range(len(SETTINGS)):
-        setting = SETTINGS[number]
+    for number, setting in enumerate(SETTINGS):
         with Broker() as broker:
-            load = measure(setting, broker)
+            found = measure(setting, broker)
+        if number == 0:
+            say_header("events/s", "numbers", "streams", *found)
         say_row(
-            *(setting.rate, setting.dimension, setting.streams, f"{load.processor_ms:.0f}"),
-            *(f"{load.processor_ms / load.counted * 1e3:,.0f}", f"{load.memory_mib:.0f}", f"{load.series:,}"),
-            f"{load.partials_kb:.0f}",
+            setting.rate, setting.dimension, setting.streams, *(f"{each:,.0f}" for each in found.values())
         )
 
 

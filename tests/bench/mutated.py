@@ -6,7 +6,6 @@ which the whole value is decoded, has the same events bit by bit, and is refused
 same words) and memory (it grows by no more than 64 MiB).
 """
 
-import argparse
 import base64
 import json
 import sys
@@ -14,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 from uuid import UUID
@@ -35,6 +35,7 @@ from tests.events.schema_records import (
 )
 from tests.events.test_golden import CONTRACT, Registry
 from tests.events.test_mapped import VALID_RECORDS
+from tests.options import parse_options
 from tests.output import say
 
 from driftgauge.config.inputs import InputSettings
@@ -46,13 +47,10 @@ from driftgauge.events.reader import Reader
 from driftgauge.events.records import RawRecord, Records, StoredRecord
 from driftgauge.events.schemas import PAYLOAD, Schema
 
-RECORDS = 1_000_000
 BATCH = 1_000
-MOST_GROWTH_MIB = 64
 TOPIC = "mutated"
 OWN = f'{{"stream":"{STREAM}","timestamp":{NOON_MS},"event_id":"e","segments":{{"a":"b"}},'
 IN_BASE64 = base64.b64encode(VECTOR.tobytes()).decode()
-FLAT = {"stream": "s", "timestamp": "t", "embedding": "v", "model_version": "m"}
 PIECES = [
     *b'NaN Infinity null true ,true 1e400 -1 [ ] [[ { } , " \\ \\" \\u0074rue = ===='.split(),
     *(b"\xff", b"\0", b"\xff\xff\xff\xff\x0f", b"1762128000000000000000", b'"embedding":[1],', b'"v":[1],'),
@@ -96,11 +94,8 @@ class Case:
         """Return the service's decoder, and one that reads each record alone."""
         inputs = {} if self.settings is None else {TOPIC: self.settings}
         reader = build_reader(TOPIC, inputs, AllSchemas())
-        contracts = [*CONTRACTS, CONTRACT]
-        first, second = (
-            Decoder(contracts, lead_ms=60_000, readers={TOPIC: each}) for each in (reader, Alone(reader))
-        )
-        return first, second
+        decoder = partial(Decoder, [*CONTRACTS, CONTRACT], lead_ms=60_000)
+        return decoder(readers={TOPIC: reader}), decoder(readers={TOPIC: Alone(reader)})
 
 
 def make_cases() -> dict[str, Case]:
@@ -116,7 +111,10 @@ def make_cases() -> dict[str, Case]:
         "own numbers": (None, StoredRecord(f'{OWN}"embedding":[0.5,-1.25,3,0.1]}}'.encode())),
         "own base64": (None, StoredRecord(f'{OWN}"embedding_b64":"{IN_BASE64}"}}'.encode())),
         **{name: (mapping, record) for name, (mapping, record, _) in VALID_RECORDS.items()},
-        "json flat": (FLAT, StoredRecord(value(s="images", t=NOON_MS, v=VECTOR.tolist(), m="v1"))),
+        "json flat": (
+            {"stream": "s", "timestamp": "t", "embedding": "v", "model_version": "m"},
+            StoredRecord(value(s="images", t=NOON_MS, v=VECTOR.tolist(), m="v1")),
+        ),
         "json items": (
             {
                 "stream": {"constant": "images"},
@@ -243,16 +241,14 @@ def run(name: str, case: Case, records: int, random: np.random.Generator) -> Non
                 sys.exit(f"{name}: the batch from {first} is {one} by the service, {other} one by one")
         outcomes.update(accepted=BATCH - len(refused) - len(decoded.filtered), filtered=len(decoded.filtered))
         outcomes.update(rejection.reason.value for rejection in decoded.rejections)
-    if resident_mib() > first_mib + MOST_GROWTH_MIB:
+    if resident_mib() > first_mib + 64:
         sys.exit(f"{name}: memory grew from {first_mib:.0f} to {resident_mib():.0f} MiB")
     shares = ", ".join(f"{outcome} {number / records:.1%}" for outcome, number in outcomes.most_common())
     say(f"{name:18} {records:9,} records; {resident_mib():.0f} MiB; {shares}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=int, default=RECORDS, help="of all encodings together")
-    records = parser.parse_args().records
+    records = parse_options(__doc__, records=1_000_000).records
     cases = make_cases()
     each = -(-records // len(cases) // BATCH) * BATCH
     for name, case in cases.items():

@@ -5,13 +5,11 @@ The topic of window results holds 60,000 windows: 100 streams, 3 sizes, 200 wind
 a new result, and within five seconds of another request.
 """
 
-import argparse
-import sys
 import tempfile
 import time
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import numpy as np
 import orjson
@@ -21,24 +19,19 @@ from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.builders.page import record_tree
 from tests.harness.broker import Broker
 from tests.harness.service import ReplicaProcess
+from tests.options import parse_options
 from tests.output import say
 
 STREAMS = [f"stream-{number:03}" for number in range(100)]
 SIZES = (5 * MINUTE_MS, HOUR_MS, DAY_MS)
 WINDOWS = 200
-PAUSE_S = 0.05
-# Browsers ask for this, and the page is made to be sent compressed.
-HEADERS = {"Accept-Encoding": "gzip"}
-DIMENSION = 128
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--requests", type=int, default=200, help="of each address (default: 200)")
-    options = parser.parse_args()
+    requests = parse_options(__doc__, requests=200).requests
     with Broker() as broker, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        save_fitted(draw_vectors(DIMENSION), STREAMS[0], folder / "baseline.safetensors")
+        save_fitted(draw_vectors(128), STREAMS[0], folder / "baseline.safetensors")
         stream = {"name": STREAMS[0], "baseline": "baseline.safetensors", "windows": ["1h", "1d"]}
         config = write_config(folder, broker.bootstrap, "page", "events", stream)
         publisher = Publisher(broker.bootstrap, "page.windows", linger_ms=0)
@@ -51,7 +44,7 @@ def main() -> None:
             page.wait_until_ready()
             for path in ("/?", f"/?stream={STREAMS[7]}&window=1h"):
                 for is_new in (True, False):
-                    measure_answers(publisher, page.port, path, options.requests, is_new=is_new)
+                    measure_answers(publisher, page.port, path, requests, is_new=is_new)
             say(f"memory: {resident_mib(page.pid):.0f} MiB")
 
 
@@ -70,7 +63,7 @@ def measure_answers(publisher: Publisher, port: int, path: str, requests: int, *
     for number in range(requests):
         publisher.send(result(STREAMS[number % 100], HOUR_MS, WINDOWS - 1))
         publisher.flush()
-        time.sleep(PAUSE_S)
+        time.sleep(0.05)
         began_s = time.perf_counter()
         # Each address has an answer of its own.
         fetch(port, f"{path}&n={number}" if is_new else path)
@@ -81,15 +74,9 @@ def measure_answers(publisher: Publisher, port: int, path: str, requests: int, *
 
 
 def fetch(port: int, path: str) -> None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=60)
-    try:
-        connection.request("GET", path, headers=HEADERS)
-        response = connection.getresponse()
-        body = response.read()
-        if response.status != 200:
-            sys.exit(f"{path}: status {response.status}: {body[:300]!r}")
-    finally:
-        connection.close()
+    """Read an answer, which must be 200, as browsers ask for it: the page is made to be sent compressed."""
+    with urlopen(Request(f"http://127.0.0.1:{port}{path}", headers={"Accept-Encoding": "gzip"})) as response:
+        response.read()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ the rules, Alertmanager and its routes. A stream is as its baseline for three mi
 Each run has other ports, by which Prometheus chooses when it scrapes.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -17,12 +16,12 @@ import numpy as np
 from tests.deploy.servers import RULES, Prometheus, load, run_alertmanager
 from tests.harness.broker import Broker
 from tests.harness.case import Case, make_events
+from tests.options import parse_options
 from tests.output import say
 
 from driftgauge.events.timestamps import parse_timestamp
 
 ALERT = "DriftgaugeDrift"
-EVENTS_PER_S = 50
 # Of windows that are as the baseline: a stream that never was has no drift, its baseline does not fit it.
 CLEAN_S = 180
 PATIENCE_S = 600
@@ -61,7 +60,7 @@ def measure(folder: Path, bootstrap: str) -> tuple[float, float]:
 def publish_second(case: Case, second: int) -> None:
     """Publish the events of the last second, after `CLEAN_S` shifted by thrice the spread of the baseline."""
     start_ms = time.time_ns() // 1_000_000 - 1_000
-    events = make_events("alpha", EVENTS_PER_S, start_ms=start_ms, span_ms=1_000, seed=second)
+    events = make_events("alpha", 50, start_ms=start_ms, span_ms=1_000, seed=second)
     shift = np.float32(3 * (second >= CLEAN_S))
     case.publish(
         replace(each, vector=each.vector + shift, partition=row % 4) for row, each in enumerate(events)
@@ -69,11 +68,9 @@ def publish_second(case: Case, second: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--runs", type=int, default=3, help="of seven minutes each (default: 3)")
-    options = parser.parse_args()
     with Broker() as broker:
-        for _ in range(options.runs):
+        # Of seven minutes each.
+        for _ in range(parse_options(__doc__, runs=3).runs):
             with tempfile.TemporaryDirectory() as folder:
                 result_s, page_s = measure(Path(folder), broker.bootstrap)
             say(f"{result_s:.1f} s from the window's end to its result, {page_s:.1f} s to the page")

@@ -17,13 +17,9 @@ SEED = 40
 VECTORS = 10_000
 CLASSES = 8
 HEAVY_FLOATS, HEAVY_DEGREES = 64, 4
-# Far from the mean, near another item, and the planes that are rotated.
-FAR = 5.0
-NEAR = 0.02
-NEW_KIND, NEIGHBOURS = 0.03, 100
+FAR = 5.0  # from the mean
+NEIGHBOURS = 100
 ANGLE = np.radians(20)
-PLANES = ((0, 1), (2, 3), (4, 5), (6, 7))
-LEVELS = 15  # of a float in four bits, over six standard deviations
 DEAD = 8
 TRAILING = 50
 
@@ -49,8 +45,7 @@ def texts(_: np.random.Generator, folder: Path) -> tuple[Array, Classes]:
 
 
 def digits(*_: object) -> tuple[Array, Classes]:
-    found = load_digits()
-    return found.data, found.target
+    return load_digits(return_X_y=True)
 
 
 def heavy_tails(random: np.random.Generator, _: Path) -> tuple[Array, Classes]:
@@ -161,6 +156,10 @@ class Axes:
         held = lengths > 1e-6 * lengths[0]
         self._axes, self._deviations = axes[held], lengths[held] / np.sqrt(len(vectors))
 
+    def along(self, shift: Array) -> Array:
+        """Return the vector of a shift along the first axes, in their deviations."""
+        return (shift * self._deviations[: len(shift)]) @ self._axes[: len(shift)]
+
     def change(self, vectors: Array, change: Callable[[Array, Array], None]) -> Array:
         """Return vectors whose coordinates, (N, axes), a function has changed in place."""
         coordinates = (vectors - self.mean) @ self._axes.T / self._deviations
@@ -169,17 +168,13 @@ class Axes:
         return vectors + ((coordinates - before) * self._deviations) @ self._axes
 
 
-def _shift(coordinates: Array, direction: Array) -> None:
-    coordinates[:, : len(direction)] += direction
-
-
 def correlate(coordinates: Array, _: Array) -> None:
     """Correlate the second coordinate with the first by one half."""
     coordinates[:, 1] = 0.5 * coordinates[:, 0] + np.sqrt(0.75) * coordinates[:, 1]
 
 
 def _rotate(coordinates: Array, deviations: Array) -> None:
-    for plane in PLANES:
+    for plane in ((0, 1), (2, 3), (4, 5), (6, 7)):
         one, other = (coordinates[:, plane] * deviations[list(plane)]).T
         rotated = [np.cos(ANGLE) * one - np.sin(ANGLE) * other, np.sin(ANGLE) * one + np.cos(ANGLE) * other]
         coordinates[:, plane] = np.column_stack(rotated) / deviations[list(plane)]
@@ -192,7 +187,7 @@ def _new_kind(live: Array, random: np.random.Generator) -> tuple[Array, Draw]:
     own = near - near.mean(axis=0)
     new = near.mean(axis=0) + 2 * own[np.square(own).sum(axis=1).argmax()] + 0.3 * own
     return np.r_[live, new], some_replaced(
-        len(live), NEW_KIND, lambda random, count: len(live) + random.integers(NEIGHBOURS, size=count)
+        len(live), 0.03, lambda random, count: len(live) + random.integers(NEIGHBOURS, size=count)
     )
 
 
@@ -206,12 +201,9 @@ def _cases(
     yield "a class +10 %", "mix", live, more
     yield "a class doubled", "mix", live, weighted(np.where(classes == one, 2.0, 1.0))
     direction = random.standard_normal(8)
-    direction *= 0.6 / np.linalg.norm(direction)
-    yield "shift, leading", "shift", axes.change(live, lambda own, _: _shift(own, direction)), draw
-    trailing = np.zeros(TRAILING)
-    trailing[-1] = 1
+    yield "shift, leading", "shift", live + axes.along(0.6 * direction / np.linalg.norm(direction)), draw
     if live.shape[1] > TRAILING:
-        yield "shift, axis 50", "detail", axes.change(live, lambda own, _: _shift(own, trailing)), draw
+        yield "shift, axis 50", "detail", live + axes.along(np.eye(TRAILING)[-1]), draw
     far = np.where(random.random((len(live), 1)) < 0.02, FAR, 1.0)
     yield "2 % outliers", "novelty", mean + (live - mean) * far, draw
     yield "a new kind 3 %", "novelty", *_new_kind(live, random)
@@ -224,7 +216,7 @@ def _cases(
         live,
         some_replaced(len(live), 0.05, lambda _, count: np.full(count, item)),
     )
-    noise = NEAR * live.std(axis=0) * random.standard_normal((1_000, live.shape[1]))
+    noise = 0.02 * live.std(axis=0) * random.standard_normal((1_000, live.shape[1]))
     yield (
         "near one item 5 %",
         near,
@@ -233,7 +225,8 @@ def _cases(
     )
     yield "correlation .5", "relations", axes.change(live, correlate), draw
     yield "four planes by 20°", "relations", axes.change(live, _rotate), draw
-    step = 6 * live.std(axis=0) / LEVELS
+    # Fifteen levels over six standard deviations.
+    step = 6 * live.std(axis=0) / 15
     yield "four bits a float", None, np.rint(live / np.where(step, step, 1)) * step, draw
     yield "length x 1.02", None, 1.02 * live, draw
     dead = live.copy()

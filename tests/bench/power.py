@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import numpy as np
 from scipy.optimize import brentq
-from tests.bench.embeddings import IMAGES, Array, Rows, Vectors, load_vectors, parser_with_data
+from tests.bench.embeddings import DATA, IMAGES, Array, Rows, Vectors, load_vectors
 from tests.bench.judged import CLUSTERS, Scored
 from tests.bench.tables import mean_and_error, say_header, say_row
+from tests.options import parse_options
 
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.relations import RELATIONS
@@ -72,8 +73,7 @@ def weigh(values: Array, by: Array, change: float) -> Array:
         return np.maximum(1 + slope * by, 0.0)
 
     aim = values.mean() + change * values.std()
-    slope = brentq(lambda slope: np.average(values, weights=weights(slope)) - aim, 0, 2 / by.std())
-    return weights(slope)
+    return weights(brentq(lambda slope: np.average(values, weights=weights(slope)) - aim, 0, 2 / by.std()))
 
 
 def move(shares: Array, js_divergence: float, random: np.random.Generator) -> Array:
@@ -95,10 +95,8 @@ def move(shares: Array, js_divergence: float, random: np.random.Generator) -> Ar
 
 
 def main() -> None:
-    parser = parser_with_data(__doc__)
-    # Many, since all windows of a split share the errors of its baseline and of its live vectors.
-    parser.add_argument("--splits", type=int, default=40, help="default: 40")
-    options = parser.parse_args()
+    # Many splits, since all windows of a split share the errors of its baseline and of its live vectors.
+    options = parse_options(__doc__, data=DATA, splits=40)
     (vectors,) = load_vectors(options.data, IMAGES, "test")
     rates: dict[str, list[float]] = {}
     for number in range(options.splits):

@@ -30,10 +30,6 @@ from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.snapshot import WatchedStream
 
 TOPIC = "events"
-PARTIALS = "partials"
-TOPIC_ID = "0f" * 16
-# The service's limit.
-PART_BYTES = 500_000
 
 _RANDOM = np.random.default_rng(1)
 
@@ -85,7 +81,8 @@ class CountReplica:
         self._name, self._commits = f"driftgauge.scale.{number}.count", 0
         self._counter = IntervalCounter(specs)
         self._sources = [
-            SourcePartition((TOPIC, index), TOPIC_ID, 0, 0, since_ms=MONDAY_MS, begins=True) for index in held
+            SourcePartition((TOPIC, index), "0f" * 16, 0, 0, since_ms=MONDAY_MS, begins=True)
+            for index in held
         ]
         self._names = {code: source.partition for code, source in enumerate(self._sources)}
 
@@ -113,7 +110,7 @@ class CountReplica:
                     self._shards,
                     delta.panes,
                     delta.progress(progress),
-                    PART_BYTES,
+                    500_000,  # the service's limit
                     written_ms=now_ms,
                 )
             for source in self._sources:
@@ -183,7 +180,7 @@ class WindowsReplica:
             WatchedStream(spec, {}, StreamLabels(), lambda size_ms: 2 * size_ms) for spec in self._specs
         ]
         clock, roles = self._time.clock, [Role.WINDOWS]
-        return Telemetry("0", streams, [TOPIC], PARTIALS, Health(roles, clock), roles, clock)
+        return Telemetry("0", streams, [TOPIC], "partials", Health(roles, clock), roles, clock)
 
     def _begin(self) -> ShardState:
         return ShardState(self._specs, [TOPIC], self._shards)

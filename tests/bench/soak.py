@@ -7,7 +7,6 @@ threads and keys of the changelog; then whether the windows hold each event once
 is at or above .02 MiB a minute, or the counts are not exact.
 """
 
-import argparse
 import sys
 import tempfile
 import time
@@ -25,19 +24,13 @@ from tests.builders.clocks import DAY_MS, MINUTE_MS
 from tests.harness.broker import Broker
 from tests.harness.service import ReplicaProcess
 from tests.harness.topics import read
+from tests.options import parse_options
 from tests.output import say
 from tests.waiting import wait_for
 
-STREAMS, WINDOWS = 10, ("1h", "1d")
-RESTARTS = 6
-CLUSTERS = 8
-SAMPLE_S = 10.0
 LINE_EVERY = 30  # samples: every five minutes
-BLOCK_MINUTES = 5
-MOST_SLOPE = 0.02  # MiB a minute
-PATHS = ("/", "/?stream=s0", "/api/v1/streams", "/metrics")
-# Each so many an event comes behind the others, within the allowed lateness of ten minutes.
-LATE_EVERY, LATE_MS = 50, 8 * MINUTE_MS
+# Each fiftieth event comes so far behind the others, within the allowed lateness of ten minutes.
+LATE_MS = 8 * MINUTE_MS
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,7 @@ class Soak:
 
     def run(self) -> None:
         """Publish all events, and sample every ten seconds; restart in the first half."""
-        restarts = [self._seconds / 2 * (number + 1) / (RESTARTS + 1) for number in range(RESTARTS)]
+        restarts = [self._seconds / 2 * number / 7 for number in range(1, 7)]
         replica = self._start()
         try:
             while self._next_ms < self._burst.end_ms:
@@ -101,17 +94,17 @@ class Soak:
 
     def _publish(self) -> None:
         """Publish until the next sample is due, each minute of event time at its time."""
-        burst, due_s = self._burst, self._passed_s + SAMPLE_S
+        burst, due_s = self._burst, self._passed_s + 10.0
         while self._passed_s < due_s and self._next_ms < burst.end_ms:
             share = (self._next_ms - burst.start_ms) / (burst.end_ms - burst.start_ms)
             time.sleep(max(share * self._seconds - self._passed_s, 0))
             for stream in range(burst.scenario.streams):
-                is_late = burst.sent % LATE_EVERY == 0 and self._next_ms - LATE_MS >= burst.start_ms
+                is_late = burst.sent % 50 == 0 and self._next_ms - LATE_MS >= burst.start_ms
                 burst.send(stream, self._next_ms - is_late * LATE_MS)
             self._next_ms += MINUTE_MS
 
     def _sample(self, replica: ReplicaProcess) -> None:
-        for path in PATHS:
+        for path in ("/", "/?stream=s0", "/api/v1/streams", "/metrics"):
             status, _ = replica.get(path)
             # No stream is known before its first window closed.
             if status != 200 and self.samples:
@@ -148,7 +141,7 @@ def slope(minutes: NDArray[np.float64], mib: NDArray[np.float64]) -> tuple[float
 
     Samples in a row depend on each other; such means hardly do.
     """
-    blocks = (minutes // BLOCK_MINUTES).astype(int)
+    blocks = (minutes // 5).astype(int)
     at, means = (
         np.array([each[blocks == block].mean() for block in np.unique(blocks)]) for each in (minutes, mib)
     )
@@ -187,25 +180,23 @@ def report(samples: list[Sample], half: float) -> bool:
     for name in ("descriptors", "threads", "keys"):
         values = [getattr(each, name) for each in later]
         say(f"{name}: {min(values)} to {max(values)}; at first {values[0]}, at last {values[-1]}")
-    return limit < MOST_SLOPE
+    return limit < 0.02
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=120)
-    parser.add_argument("--picture", type=Path, help="write the course of the memory to this SVG file")
-    options = parser.parse_args()
-    scenario = Scenario(streams=STREAMS, minutes=30 * DAY_MS // MINUTE_MS, windows=WINDOWS)
+    # The course of the memory becomes an SVG file of this name.
+    options = parse_options(__doc__, minutes=120.0, picture="")
+    scenario = Scenario(streams=10, minutes=30 * DAY_MS // MINUTE_MS, windows=("1h", "1d"))
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
         broker = running.enter_context(Broker())
         # The page has as many windows throughout the second half as it ever has.
         page = {"history": f"{round(10 * options.minutes)}s"}
-        burst = Burst(broker.bootstrap, scenario, folder, CLUSTERS, page=page)
+        burst = Burst(broker.bootstrap, scenario, folder, clusters=8, page=page)
         soak = Soak(burst, broker.bootstrap, folder, options.minutes)
         soak.run()
         if options.picture:
-            options.picture.write_text(draw(soak.samples, options.minutes / 2))
+            Path(options.picture).write_text(draw(soak.samples, options.minutes / 2))
         is_level = report(soak.samples, options.minutes / 2)
         counts = check(broker.bootstrap, burst, scenario.expected(burst.start_ms))
         say(counts)

@@ -9,24 +9,23 @@ same windows; each a mean over splits with its standard error.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import numpy as np
-from tests.bench.embeddings import IMAGES, Rows, Vectors, load_vectors, parser_with_data
+from tests.bench.embeddings import DATA, IMAGES, Rows, Vectors, load_vectors
 from tests.bench.judged import CLUSTERS, Scored
 from tests.bench.tables import mean_and_error, say_header, say_row
+from tests.options import parse_options
 
 from driftgauge.baseline.fitting import split_indices
 from driftgauge.errors import BaselineError
 
 ROWS = 5_000  # of a baseline
-LIVE = 20_000  # that windows are drawn from; of the images those that are left
-COUNT = 200  # events of a window
-WINDOWS = 200  # of a case and split
 DIMENSION = 64
-GROWTHS = (1.1, 1.05)
 LIGHT = ("mixture", "images")
 HEAVY = ("t3", "t3 by axis", "t5")
 # Topics of unit length, one of which is rare: its share, the floats of a vector, and the length of a vector's
@@ -36,31 +35,9 @@ RARE = {
     for share, floats, width in ((0.008, 384, 0.3), (0.003, 64, 0.3), (0.002, 384, 0.6))
 }
 TOPICS = 12
-FEW_WINDOWS = 1_000
-# Vectors of a baseline, half of them counted; clusters; events of a window.
-FEW = ((600, 20, 50), (300, 10, 50), (5_000, 20, 20))
 
-Spoil = Callable[[Vectors, Rows], Vectors]
-
-
-def scaled(count: int, factor: float) -> Spoil:
-    """Return what scales the first of some rows."""
-
-    def spoil(vectors: Vectors, rows: Rows) -> Vectors:
-        spoiled = vectors.copy()
-        spoiled[rows[:count]] *= np.float32(factor)
-        return spoiled
-
-    return spoil
-
-
-# What is planted, and in how many rows.
-CASES: dict[str, tuple[int, Spoil]] = {
-    "one x 30": (1, scaled(1, 30)),
-    "one x 1e6": (1, scaled(1, 1e6)),
-    "ten x 5": (10, scaled(10, 5)),
-    "25 zeros": (25, scaled(25, 0)),
-}
+# How many rows are scaled, and by what.
+CASES = {"one x 30": (1, 30), "one x 1e6": (1, 1e6), "ten x 5": (10, 5), "25 zeros": (25, 0)}
 
 
 class Families:
@@ -70,20 +47,19 @@ class Families:
         (self._images,) = load_vectors(folder, IMAGES, "test")
 
     def draw(self, family: str, rows: int, seed: int) -> tuple[Vectors, Vectors]:
-        """Return the rows of a baseline, and others that windows are drawn from."""
+        """Return the rows of a baseline, and others that windows are drawn from: of the images all others."""
         random = np.random.default_rng([seed, sum(family.encode())])
         if family == "images":
             shuffled = random.permutation(self._images)
             return shuffled[:rows], shuffled[rows:]
-        total = rows + LIVE
+        total = rows + 20_000
         if family in RARE:
             vectors = _topics(random, total, *RARE[family])
             return vectors[:rows], vectors[rows:]
         vectors = random.normal(size=(total, DIMENSION)) / np.sqrt(1 + np.arange(DIMENSION) / 4)
         if family == "mixture":
-            shares = np.arange(1, 11) / 55
             centres = 2 * random.normal(size=(10, DIMENSION)) / np.sqrt(1 + np.arange(DIMENSION))
-            vectors = vectors + centres[random.choice(10, total, p=shares)]
+            vectors = vectors + centres[random.choice(10, total, p=np.arange(1, 11) / 55)]
         elif family == "t3 by axis":
             vectors = random.standard_t(3, size=vectors.shape) / np.sqrt(1 + np.arange(DIMENSION) / 4)
         else:
@@ -136,65 +112,58 @@ def draw_windows(live: Vectors, count: int, windows: int, seed: int) -> list[Row
 
 def find(fitted: Fitted, live: Vectors, windows: list[Rows]) -> dict[str, float]:
     """Return the rows left out, and the share found of clean windows and of each growth of the distances."""
-    mean, found = (
-        live.mean(axis=0),
-        {"left out": float(fitted.left_out), "clean": fitted.share_found(live, windows)},
-    )
-    for growth in GROWTHS:
+    mean = live.mean(axis=0)
+    found = {"left out": float(fitted.left_out), "clean": fitted.share_found(live, windows)}
+    for growth in (1.1, 1.05):
         found[f"x {growth}"] = fitted.share_found(mean + (live - mean) * np.float32(growth), windows)
     return found
 
 
-def measure(families: Families, family: str, splits: int, cases: Mapping[str, tuple[int, Spoil]]) -> None:
+def measure(families: Families, family: str, splits: int, cases: Mapping[str, tuple[int, float]]) -> None:
     """Print a family without planted rows, and with each of the cases in each half."""
-    results: dict[str, dict[str, list[float]]] = {}
-
-    def keep(case: str, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            results.setdefault(case, {}).setdefault(name, []).append(value)
-
+    results: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
     count = 2 * ROWS if family in RARE else ROWS
     for split in range(splits):
         vectors, live = families.draw(family, count, split)
-        windows = draw_windows(live, COUNT, WINDOWS, split)
+        windows = draw_windows(live, 200, 200, split)
         unspoiled = find(Fitted(vectors, split), live, windows)
-        keep("nothing planted", unspoiled)
+        results["nothing planted"].append(unspoiled)
         for half, rows in zip(("fitted", "counted"), split_indices(count, split), strict=True):
             planted = np.random.default_rng([split, 1]).permutation(rows)
-            for name, (number, spoil) in cases.items():
-                spoiled = Fitted(spoil(vectors, planted), split)
+            for name, (number, factor) in cases.items():
+                scaled = vectors.copy()
+                scaled[planted[:number]] *= np.float32(factor)
+                spoiled = Fitted(scaled, split)
                 own = find(spoiled, live, windows)
                 less = {f"less, {key}": own[key] - unspoiled[key] for key in own if key.startswith("x")}
                 named = {"exactly left out": float(spoiled.names(planted[:number]))}
-                keep(f"{name}, {half}", own | less | named)
-    names = list(dict.fromkeys(name for row in results.values() for name in row))
+                results[f"{name}, {half}"].append(own | less | named)
+    names = list(dict.fromkeys(name for rows in results.values() for name in rows[0]))
     say_header(family, *names)
-    for case, row in results.items():
-        say_row(case, *(mean_and_error(row[name]) if name in row else "" for name in names))
+    for case, found in results.items():
+        values = ([each[name] for each in found if name in each] for name in names)
+        say_row(case, *(mean_and_error(own) if own else "" for own in values))
 
 
 def measure_few(families: Families, baselines: int) -> None:
     """Print the clean windows that are found against few vectors, or in windows of few events."""
     say_header("few", "vectors", "clusters", "events", "clean", "worst baseline", "refused")
-    for family in LIGHT:
-        for rows, clusters, count in FEW:
-            found = []
-            for baseline in range(baselines):
-                vectors, live = families.draw(family, rows, 100 + baseline)
-                windows = draw_windows(live, count, FEW_WINDOWS, baseline)
-                with suppress(BaselineError):
-                    found.append(Fitted(vectors, baseline, clusters).share_found(live, windows))
-            worst, refused = max(found, default=math.nan), baselines - len(found)
-            say_row(family, rows, clusters, count, mean_and_error(found), f"{worst:.3f}", refused)
+    # Vectors of a baseline, half of them counted; clusters; events of a window.
+    settings = ((600, 20, 50), (300, 10, 50), (5_000, 20, 20))
+    for family, (rows, clusters, count) in product(LIGHT, settings):
+        found = []
+        for baseline in range(baselines):
+            vectors, live = families.draw(family, rows, 100 + baseline)
+            windows = draw_windows(live, count, 1_000, baseline)
+            with suppress(BaselineError):
+                found.append(Fitted(vectors, baseline, clusters).share_found(live, windows))
+        worst, refused = max(found, default=math.nan), baselines - len(found)
+        say_row(family, rows, clusters, count, mean_and_error(found), f"{worst:.3f}", refused)
 
 
 def main() -> None:
-    parser = parser_with_data(__doc__)
-    parts = [*LIGHT, *HEAVY, *RARE, "few"]
-    parser.add_argument("--splits", type=int, default=6, help="of each family (default: 6)")
-    parser.add_argument("--baselines", type=int, default=40, help="of few vectors (default: 40)")
-    parser.add_argument("--only", nargs="*", choices=parts, default=parts, help="default: all parts")
-    options = parser.parse_args()
+    # The splits of each family, and the baselines of few vectors.
+    options = parse_options(__doc__, only=[*LIGHT, *HEAVY, *RARE, "few"], data=DATA, splits=6, baselines=40)
     families = Families(options.data)
     for family in options.only:
         if family == "few":

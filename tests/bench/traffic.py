@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import lfilter
 from scipy.special import gammaincinv
-from tests.bench.embeddings import IMAGES, Array, Rows, Vectors, load, load_vectors, parser_with_data
+from tests.bench.embeddings import DATA, IMAGES, Array, Rows, Vectors, load, load_vectors
 from tests.bench.judged import CLUSTERS, Stream, tally_each
 from tests.bench.tables import say_header, say_row
 from tests.builders.baselines import fit
 from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.options import parse_options
 from threadpoolctl import threadpool_limits
 
 from driftgauge.core.judging.verdict import Verdict
@@ -45,23 +46,14 @@ class Size:
 
 SIZES = {"1h": Size(HOUR_MS, 200, 336), "1d": Size(DAY_MS, 1_200, 40)}
 CLASSES = 10
-BASELINE = 5_000  # events; half of them are in the histogram
 BASELINE_DAYS = 28  # before the stream begins
-DAYS_A_YEAR, HOURS_A_DAY, DAYS_A_WEEK = 365.25, 24, 7
+HOURS_A_DAY, DAYS_A_WEEK = 24, 7
 
 SESSION = 4  # events of a session, on average: one, and a Poisson number of others
 LONGEST = 12  # events of a session
 # A session is an image and others by how near they are: every so many of the thousand of its class.
 STRIDE = 40
-NIGHT = 0.5  # of the mean volume: how much less comes at midnight, and more at noon
-# Standard deviations of the logarithm of a class's weight.
-OF_STREAMS = 0.3  # between streams
-OF_HOURS = 0.2  # of the amplitude of its daily cycle, whose top is at any hour
-OF_WEEKENDS = 0.2  # of how much more or less frequent it is at weekends
-OF_DAYS = 0.15  # of the own offset of a day, an AR(1) process
-CORRELATION = 0.6  # of the offsets of two days in a row
-
-CLEAN_DAYS = 21  # before drift, those of a warm-up included, but at least a week after it
+CORRELATION = 0.6  # of a class's offsets in two days in a row
 
 
 @dataclass(frozen=True)
@@ -84,13 +76,14 @@ DRIFTS = {
 def draw_shares(random: np.random.Generator, days: int) -> Array:
     """Draw the share of each class in each hour of a stream from Monday on, (hours, CLASSES)."""
     day = np.arange(days * HOURS_A_DAY)[:, np.newaxis] / HOURS_A_DAY
-    of_stream, amplitudes, of_weekends = (
-        random.normal(0, deviation, CLASSES) for deviation in (OF_STREAMS, OF_HOURS, OF_WEEKENDS)
-    )
+    # Of the logarithm of a class's weight: between streams, the amplitude of its daily cycle, whose top is at
+    # any hour, and how much more or less frequent it is at weekends.
+    of_stream, amplitudes, of_weekends = (random.normal(0, each, CLASSES) for each in (0.3, 0.2, 0.2))
     daily = amplitudes * np.cos(2 * np.pi * (day - random.random(CLASSES)))
     # A weekend begins on Friday evening and ends on Monday morning.
     weekend = np.interp(day % DAYS_A_WEEK, (0, 0.25, 4.75, 5.25, 6.75, 7), (0.5, 0, 0, 1, 1, 0.5))
-    steps = random.normal(0, OF_DAYS, (days, CLASSES))
+    # The own offset of a day is an AR(1) process.
+    steps = random.normal(0, 0.15, (days, CLASSES))
     steps[1:] *= np.sqrt(1 - CORRELATION**2)
     of_days = np.repeat(lfilter([1], [1, -CORRELATION], steps, axis=0), HOURS_A_DAY, axis=0)
     weights = np.exp(of_stream + daily + of_weekends * weekend + of_days)
@@ -113,7 +106,8 @@ class Traffic:
         self._class = random.integers(0, CLASSES)
         self._shares = draw_shares(random, days)
         hours = np.arange(days * HOURS_A_DAY)
-        self._volume = events * (1 - NIGHT * np.cos(2 * np.pi * hours / HOURS_A_DAY))
+        # Half of the mean volume comes at midnight, and as much more at noon.
+        self._volume = events * (1 - 0.5 * np.cos(2 * np.pi * hours / HOURS_A_DAY))
 
     def draw(self, first: int, last: int, drift: Drift = NONE) -> Rows:
         """Draw the rows of the events of the hours from `first` until before `last`."""
@@ -169,7 +163,8 @@ class Installation:
         self._hour = BASELINE_DAYS * HOURS_A_DAY
         random = np.random.default_rng([number, 39])
         self._traffic = Traffic(random, alike, BASELINE_DAYS + warm_up + days, size.events / self._hours)
-        sample = random.choice(self._traffic.draw(0, self._hour), BASELINE, replace=False)
+        # Half of these events are in the histogram.
+        sample = random.choice(self._traffic.draw(0, self._hour), 5_000, replace=False)
         reference = to_reference(fit(vectors[sample], clusters=CLUSTERS, seed=number))
         windows = warm_up * size.a_day
         self.stream = Stream(reference, tally_each(reference, vectors), size.length_ms, windows)
@@ -192,7 +187,8 @@ def judge_clean(folder: Path, size: Size, warm_up: int, days: int, number: int) 
 
 def windows_until_drift(folder: Path, size: Size, warm_up: int, drift: Drift, number: int) -> float:
     """Return the windows of drift until the verdict is drift; infinite if it never is."""
-    clean, lasting = max(CLEAN_DAYS - warm_up, DAYS_A_WEEK), size.lasting
+    # Three clean weeks, those of a warm-up included, but at least one after it.
+    clean, lasting = max(21 - warm_up, DAYS_A_WEEK), size.lasting
     installation = Installation(folder, size, warm_up, clean + 1 + lasting // size.a_day, number)
     # Streams begin to drift at different hours.
     installation.judge_clean(clean * size.a_day + number % size.a_day)
@@ -209,7 +205,7 @@ def pages(pool: Executor, options: argparse.Namespace) -> None:
     """Print the false pages of clean traffic, and the share of its windows by verdict."""
     others = [each for each in Verdict if each is not Verdict.INCOMPLETE]
     say_header("windows", "stream-years", "pages", "a year [upper 95 %]", *others)
-    years = options.streams * options.days / DAYS_A_YEAR
+    years = options.streams * options.days / 365.25
     for name, size in SIZES.items():
         judged = partial(judge_clean, options.data, size, options.warm_up, options.days)
         verdicts = list(pool.map(judged, range(options.streams)))
@@ -234,13 +230,8 @@ PARTS: dict[str, Callable[[Executor, argparse.Namespace], None]] = {"pages": pag
 
 
 def main() -> None:
-    parser = parser_with_data(__doc__)
-    parser.add_argument("part", choices=PARTS)
-    parser.add_argument("--streams", type=int, default=2, help="default: 2")
-    parser.add_argument("--days", type=int, default=60, help="clean days of each for pages (default: 60)")
-    parser.add_argument("--warm-up", type=int, default=0, help="days declared clean before (default: 0)")
-    parser.add_argument("--processes", type=int, default=1, help="default: 1")
-    options = parser.parse_args()
+    # Clean days of each stream for `pages`, and the days before them that are declared clean.
+    options = parse_options(__doc__, part=PARTS, data=DATA, streams=2, days=60, warm_up=0, processes=1)
     with ProcessPoolExecutor(options.processes, initializer=threadpool_limits, initargs=(1,)) as pool:
         PARTS[options.part](pool, options)
 
