@@ -32,7 +32,7 @@ from tests.builders.baselines import (
 from tests.builders.references import build_reference
 from tests.core.statistics.toy import TOY
 from tests.records.test_golden import held
-from tests.tools.golden_baseline import golden_baseline, golden_files, to_json
+from tests.tools.golden import golden_baseline, golden_files, to_json
 
 
 def test_load_after_save_restores_every_bit(baseline: Baseline, full_baseline: Baseline, path: Path) -> None:
@@ -154,7 +154,7 @@ def test_identity_changes_with_name_of_segment_and_not_of_cluster(full_baseline:
 LATER = np.arange(3, dtype=np.uint8)
 
 
-@pytest.mark.parametrize("path", golden_files(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", golden_files("baseline", "safetensors"), ids=lambda path: path.stem)
 def test_golden_baselines_are_read(path: Path) -> None:
     expected = json.loads(path.with_suffix(".json").read_text("utf-8"))
     assert expected["identity"].startswith("sha256:")
@@ -162,7 +162,7 @@ def test_golden_baselines_are_read(path: Path) -> None:
 
 
 def test_newest_golden_baseline_is_as_this_version_writes() -> None:
-    assert golden_files()[-1].read_bytes() == serialize(golden_baseline()), (
+    assert golden_files("baseline", "safetensors")[-1].read_bytes() == serialize(golden_baseline()), (
         "the format changed: read schemas/baseline.md, then run python -m tests.tools.golden"
     )
 

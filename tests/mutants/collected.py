@@ -3,13 +3,12 @@
 import os
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
 from types import CodeType
 from typing import Any, Final
 
 import pytest
 
-from tests.mutants.service import Switch
+from tests.mutants.service import Switch, replace_code
 
 _OPTIONS: Final = (
     # Captured in memory, since forks would share the position in a file.
@@ -110,12 +109,7 @@ def collect(
     active: str = "",
 ) -> Any:
     """Collect tests with other code of some modules, and return what `work` does; None if that fails."""
-    original = SourceFileLoader.get_code
-
-    def get_code(self: SourceFileLoader, fullname: str) -> CodeType | None:
-        return code.get(fullname) or original(self, fullname)
-
-    SourceFileLoader.get_code = get_code
+    replace_code(code)
     switch.active = active
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

@@ -19,11 +19,8 @@ from typing import Any, Final
 from tests.mutants.collected import CollectedTests, Trace, collect
 from tests.mutants.service import Module, Switch
 
-# The time-out ends what waits for ever; the limit of processor time ends what computes for ever.
-_TIMEOUT_S: Final = 1800
 _TERMINAL: Final = os.dup(1)
 _MEMORY_BYTES: Final = 6 << 30
-_JOBS: Final = 2
 
 
 def say_aloud(line: str) -> None:
@@ -37,7 +34,7 @@ def run_forked(tasks: Mapping[str, Callable[[], object]]) -> Iterator[tuple[str,
     running: dict[int, tuple[str, Path]] = {}
     with tempfile.TemporaryDirectory() as folder:
         while waiting or running:
-            if waiting and len(running) < _JOBS:
+            if waiting and len(running) < 2:
                 name = waiting.pop(0)
                 path = Path(folder, str(len(waiting)))
                 running[_fork(tasks[name], path)] = name, path.with_suffix(".pickle")
@@ -61,8 +58,7 @@ def _fork(task: Callable[[], object], folder: Path) -> int:
         os.setpgrp()
         folder.mkdir()
         tempfile.tempdir = str(folder)
-        result = pickle.dumps(task())
-        folder.with_suffix(".pickle").write_bytes(result)
+        folder.with_suffix(".pickle").write_bytes(pickle.dumps(task()))
     except Exception:  # noqa: BLE001 (pytest catches those of tests, so this is a fault of the tool)
         say_aloud(traceback.format_exc())
         status = os.EX_SOFTWARE
@@ -72,7 +68,8 @@ def _fork(task: Callable[[], object], folder: Path) -> int:
 
 def limit_resources(seconds: float) -> None:
     """End this process when its tests take far more memory or processor time than these seconds."""
-    signal.alarm(_TIMEOUT_S)
+    # The time-out ends what waits for ever; the limit of processor time ends what computes for ever.
+    signal.alarm(1_800)
     limit = int(time.process_time() + 5 * seconds + 60)
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
@@ -85,23 +82,12 @@ _LIBRARIES: Final = (
 )
 # The tests of a mutant take at most this much processor time, as long as none fails.
 _BUDGET_S: Final = 10.0
-_SLOW_S: Final = 1.0
-# A mutant of code that runs at import needs imports of its own, which take longer than the tests.
-_MAX_FILES: Final = 8
-_PROGRESS: Final = 50
 
 
 class Coverage:
-    """The tests that may notice a mutation.
+    """The tests that may notice a mutation, by what each of them ran."""
 
-    Args:
-        traces: What each test ran.
-        shared: What ran before the tests, for all of them.
-    """
-
-    def __init__(self, traces: Collection[Trace], shared: Collection[str]) -> None:
-        self.shared = shared
-        self.failed = [trace.test for trace in traces if not trace.passed]
+    def __init__(self, traces: Collection[Trace]) -> None:
         self._traces = [trace for trace in traces if trace.passed]
         entered: dict[str, set[str]] = {}
         for trace in traces:
@@ -114,17 +100,14 @@ class Coverage:
         Slow tests are last; before that, files that enter the fewest modules are first, for they are closest.
         """
         found = [trace for trace in self._traces if key in trace.reached]
-        found.sort(
-            key=lambda each: (each.seconds > _SLOW_S, self._entered[each.file], each.file, each.seconds)
-        )
+        found.sort(key=lambda each: (each.seconds > 1.0, self._entered[each.file], each.file, each.seconds))
         spent = accumulate(trace.seconds for trace in found)
         return [trace for trace, seconds in zip(found, spent, strict=True) if seconds <= _BUDGET_S]
 
     def find_for_import(self, key: str) -> list[Trace]:
         """Return the tests that call functions of a mutation's module; if there are none, of its folder."""
         module = key.partition(" ")[0]
-        folder = module.rpartition("/")[0]
-        return self.find(module) or self.find(folder)
+        return self.find(module) or self.find(module.rpartition("/")[0])
 
 
 def judge(modules: Collection[Module], wanted: Collection[str], paths: Sequence[str]) -> dict[str, bool]:
@@ -149,17 +132,19 @@ def judge(modules: Collection[Module], wanted: Collection[str], paths: Sequence[
 
 def _judge_calls(keys: Collection[str], tests: CollectedTests) -> tuple[Coverage, dict[str, bool]]:
     """Return what the tests reach, and whether they notice mutations of what they call."""
-    shared = frozenset(tests.switch.reached)
+    reached = frozenset(tests.switch.reached)
     files: dict[str, list[str]] = {}
     for name in tests.names:
         files.setdefault(name.partition("::")[0], []).append(name)
     traces: list[Trace] = []
     for file, result in run_forked({file: partial(tests.trace, names) for file, names in files.items()}):
         traces += result or [Trace(name, False, 0, frozenset()) for name in files[file]]
-    coverage = Coverage(traces, shared)
-    for test in coverage.failed:
-        say_aloud(f"judges nothing, because it fails without a mutation: {test}")
-    tasks = {key: partial(_notice, key, coverage.find(key), tests) for key in sorted(keys - shared)}
+    for trace in traces:
+        if not trace.passed:
+            say_aloud(f"judges nothing, because it fails without a mutation: {trace.test}")
+    coverage = Coverage(traces)
+    # What ran before the tests ran for all of them.
+    tasks = {key: partial(_notice, key, coverage.find(key), tests) for key in sorted(keys - reached)}
     return coverage, _judge_all(tasks)
 
 
@@ -169,7 +154,7 @@ def _judge_all(tasks: Mapping[str, Callable[[], object]]) -> dict[str, bool]:
         noticed[key] = result is not False
         if result is None:
             say_aloud(f"noticed by a limit: {key}")
-        if len(noticed) % _PROGRESS == 0:
+        if len(noticed) % 50 == 0:
             say_aloud(f"{len(noticed)} of {len(tasks)} mutants")
     return noticed
 
@@ -182,5 +167,6 @@ def _notice(key: str, traces: Sequence[Trace], tests: CollectedTests) -> bool:
 def _notice_at_import(key: str, traces: Sequence[Trace], collected: Callable[..., Any]) -> bool:
     limit_resources(_BUDGET_S)
     names = [trace.test for trace in traces]
-    files = list(dict.fromkeys(trace.file for trace in traces))[:_MAX_FILES]
+    # A mutant of code that runs at import needs imports of its own, which take longer than the tests.
+    files = list(dict.fromkeys(trace.file for trace in traces))[:8]
     return bool(files) and collected(files, lambda tests: tests.notice(key, names), active=key) is not False

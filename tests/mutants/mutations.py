@@ -26,10 +26,6 @@ _OPERATORS: Final[dict[type[ast.AST], type[ast.AST]]] = {
     ast.Mod: ast.FloorDiv,
     ast.Pow: ast.Mult,
 }
-# Fields that hold statements: a mutation's description leaves them out.
-_BLOCKS: Final = ("body", "orelse", "finalbody", "handlers", "cases")
-# Larger numbers are doubled: one more is rarely a difference that somebody needs.
-_SMALL: Final = 10
 _UNTOUCHED: Final = (ast.JoinedStr, ast.Assert, ast.Import, ast.ImportFrom, ast.Global, ast.Nonlocal)
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -113,7 +109,7 @@ def _is_untouched(node: ast.AST) -> bool:
 def _describe(node: ast.AST) -> str:
     """Return a node's code in one line, a compound statement without its blocks."""
     shown = copy.copy(node)
-    for block in _BLOCKS:
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
         if isinstance(getattr(node, block, None), list):
             setattr(shown, block, [])
     return " ".join(ast.unparse(shown).split())
@@ -168,7 +164,8 @@ def _constants(node: ast.Constant, parent: ast.AST) -> Iterator[ast.AST]:
         case bool():
             yield ast.Constant(not node.value)
         case int():
-            yield ast.Constant(node.value + 1 if node.value < _SMALL else node.value * 2)
+            # Larger numbers are doubled: one more is rarely a difference that somebody needs.
+            yield ast.Constant(node.value + 1 if node.value < 10 else node.value * 2)
         case float():
             yield ast.Constant(node.value * 2 or 1.0)
         case str() if isinstance(parent, ast.Dict | ast.Subscript) and node not in getattr(

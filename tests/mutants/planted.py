@@ -4,15 +4,10 @@ import ast
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType
 from typing import Final
 
-__all__ = ["LATER_VERSIONS", "PLANTED", "Edit", "changed_sources", "plant"]
-
-SERVICE: Final = Path(__file__).parents[2] / "service" / "driftgauge"
+from tests.mutants.service import SERVICE, replace_code
 
 
 @dataclass(frozen=True)
@@ -30,14 +25,9 @@ class Edit:
     new: str
 
     def apply(self, source: str) -> str:
-        """Return the source with the change.
-
-        Raises:
-            ValueError: The old text does not occur exactly once.
-        """
-        if source.count(self.old) != 1:
-            message = f"{self.file} holds this text {source.count(self.old)} times: {self.old!r}"
-            raise ValueError(message)
+        """Return the source with the change; fail unless the old text occurs exactly once."""
+        number = source.count(self.old)
+        assert number == 1, f"{self.file} holds this text {number} times: {self.old!r}"
         return source.replace(self.old, self.new)
 
 
@@ -310,16 +300,9 @@ LATER_VERSIONS: Final[Mapping[str, Sequence[Edit]]] = {
 
 
 def plant(name: str) -> None:
-    """Let this process import the service with a planted fault, or as a later version.
-
-    Raises:
-        ValueError: The source no longer holds what an edit replaces.
-        RuntimeError: The service is imported already.
-    """
-    if "driftgauge" in sys.modules:
-        message = "a fault is planted before the service is imported"
-        raise RuntimeError(message)
-    sys.meta_path.insert(0, _Finder(edited(name)))
+    """Let this process import the service with a planted fault, or as a later version."""
+    assert "driftgauge" not in sys.modules, "a fault is planted before the service is imported"
+    replace_code(edited(name))
 
 
 def changed_sources(name: str) -> dict[str, str]:
@@ -339,27 +322,3 @@ def edited(name: str) -> dict[str, CodeType]:
         )
         for file, source in changed_sources(name).items()
     }
-
-
-class _Loader(SourceFileLoader):
-    def __init__(self, spec: ModuleSpec, code: CodeType) -> None:
-        super().__init__(spec.name, spec.origin or "")
-        self._code = code
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self._code
-
-
-class _Finder(MetaPathFinder):
-    """Finds the modules that are changed; all others are left to the finders after it."""
-
-    def __init__(self, code: Mapping[str, CodeType]) -> None:
-        self._code = code
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(fullname, path, target) if fullname in self._code else None
-        if spec is not None:
-            spec.loader = _Loader(spec, self._code[fullname])
-        return spec

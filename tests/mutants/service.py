@@ -2,16 +2,26 @@
 
 import ast
 import builtins
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
 from typing import Final
 
 from tests.mutants.mutations import Mutation, find_mutations
 
-ROOT: Final = Path(__file__).parents[2]
-SERVICE: Final = ROOT / "service" / "driftgauge"
+SERVICE: Final = Path(__file__).parents[2] / "service" / "driftgauge"
 _SWITCH: Final = "__mutant__"
+
+
+def replace_code(code: Mapping[str, CodeType]) -> None:
+    """Let this process import modules with other code, by their dotted names."""
+    original = SourceFileLoader.get_code
+
+    def get_code(self: SourceFileLoader, fullname: str) -> CodeType | None:
+        return code.get(fullname) or original(self, fullname)
+
+    SourceFileLoader.get_code = get_code
 
 
 class Switch:

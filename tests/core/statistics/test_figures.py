@@ -10,7 +10,7 @@ from driftgauge.baseline.fitting import Provenance
 from driftgauge.baseline.windows import Traffic
 from tests.builders.baselines import fit
 from tests.builders.clocks import HOUR_MS
-from tests.tools.golden_baseline import to_json
+from tests.tools.golden import to_json
 
 DIMENSION, CLUSTERS = 40, 5
 
