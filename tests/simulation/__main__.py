@@ -1,20 +1,19 @@
 """`make simulate`: draw plans for a while, check each, and shrink what is found to a test."""
 
-import argparse
 import logging
 import sys
 from collections import Counter
+from functools import partial
 from itertools import combinations, count
 from time import process_time
 
 from tests.builders.clocks import DAY_MS
+from tests.options import parse_options
 from tests.output import say
-from tests.simulation.checking import as_test, check, finder, shrink
+from tests.simulation.checking import as_test, check, find, shrink
 from tests.simulation.plan import PAIRS, draw
 
 _RARE = 20
-_SHRINK_S = 120.0
-_TOLD_RUNS = 50
 
 
 def simulate(seconds: float, first_seed: int, *, is_first: bool) -> int:
@@ -23,19 +22,19 @@ def simulate(seconds: float, first_seed: int, *, is_first: bool) -> int:
     simulated_ms = findings = 0
     pairs: Counter[tuple[str, ...]] = Counter(dict.fromkeys(PAIRS, 0))
     for number, seed in enumerate(count(first_seed), start=1):
-        plan, find = draw(seed), finder(seed)
+        plan, find_it = draw(seed), partial(find, seed)
         pairs.update(combinations(sorted(plan.features), 2))
         try:
             simulated_ms += check(plan, seed)
         except Exception:  # noqa: BLE001 - an error of the service is a finding as well
             findings += 1
             if is_first:
-                say(f"SEED={seed}: {find(plan)}")
+                say(f"SEED={seed}: {find_it(plan)}")
                 break
-            say(f"Finding with SEED={seed}: {find(plan)}\n\n{as_test(shrink(plan, find, _SHRINK_S))}")
+            say(f"Finding with SEED={seed}: {find_it(plan)}\n\n{as_test(shrink(plan, find_it, 120.0))}")
         hours = (process_time() - began_s) / 3600
         is_over = hours * 3600 >= seconds
-        if is_over or number % _TOLD_RUNS == 0:
+        if is_over or number % 50 == 0:
             days = simulated_ms / DAY_MS / hours
             say(
                 f"{number} runs from SEED={first_seed} to {seed}, {findings} findings; in an hour "
@@ -50,15 +49,10 @@ def simulate(seconds: float, first_seed: int, *, is_first: bool) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--first", action="store_true", help="stop at the first finding, and do not shrink it"
-    )
-    asked = parser.parse_args()
+    # `--first` stops at the first finding, and does not shrink it.
+    options = parse_options(__doc__, seconds=600.0, seed=0, first=False)
     logging.disable(logging.CRITICAL)
-    sys.exit(bool(simulate(asked.seconds, asked.seed, is_first=asked.first)))
+    sys.exit(bool(simulate(options.seconds, options.seed, is_first=options.first)))
 
 
 if __name__ == "__main__":

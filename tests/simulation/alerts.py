@@ -4,7 +4,6 @@ A replica's metrics are scraped after each closing round, a minute apart. Every 
 have fired, also one that no scrape saw, and no other; at the end those fire whose alarm is active.
 """
 
-import argparse
 import logging
 import subprocess
 import tempfile
@@ -16,6 +15,7 @@ from typing import Any
 import yaml
 
 from driftgauge.core.durations import format_duration
+from tests.options import parse_options
 from tests.output import say
 from tests.simulation.page import Samples, read_metrics
 from tests.simulation.plan import Plan, draw
@@ -29,8 +29,6 @@ _METRICS = (
     "window_verdict",
     "window_end_timestamp_seconds",
 )
-_BEFORE, _AFTER = 15, 30
-"""How many scrapes show the beginning and the end."""
 
 
 def rules_test(plan: Plan) -> dict[str, Any]:
@@ -40,7 +38,8 @@ def rules_test(plan: Plan) -> dict[str, Any]:
     plan = replace(plan, steps=(("look",), *(step for steps in looks for step in steps)))
     run = Run(plan, lambda run: scrapes.append(read_metrics(each.telemetry for each in run.replicas)))
     run.carry_out()
-    scrapes = [scrapes[0]] * _BEFORE + scrapes + [scrapes[-1]] * _AFTER
+    # So many scrapes show the beginning and the end.
+    scrapes = [scrapes[0]] * 15 + scrapes + [scrapes[-1]] * 30
     series = run.closed.keys()
     drifted = {(stream, size_ms) for stream, size_ms, verdict in series if verdict == "drift"}
     active = {key[:2] for key in run.results if run.has_alarm(*key[:2])}
@@ -83,14 +82,11 @@ def _series(scrapes: list[Samples]) -> Iterable[dict[str, str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    options = parse_options(__doc__, runs=20, seed=0)
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "simulated.test.yml"
-        for seed in range(asked.seed, asked.seed + asked.runs):
+        for seed in range(options.seed, options.seed + options.runs):
             tree = {
                 "rule_files": [str(_RULES)],
                 "evaluation_interval": "1m",

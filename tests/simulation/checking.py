@@ -25,7 +25,6 @@ from tests.simulation.producers import ENCODINGS, Sent
 from tests.simulation.run import Run
 
 View = dict[Any, Any]
-_MAPPED = [name for name, (mapping, _, _) in ENCODINGS.items() if mapping is not None]
 
 
 def view(run: Run) -> View:
@@ -57,14 +56,10 @@ def _in_another_order(plan: Plan, random: Random) -> Plan:
     return _published(plan, lambda records: sorted(records, key=order))
 
 
-def _many_vectors_a_record(plan: Plan, _: Random) -> Plan:
-    """Write the vectors of a stream and time in one record."""
-
-    def bundled(records: list[Sent]) -> list[Sent]:
-        groups = groupby(records, lambda sent: sent._replace(vectors=()))
-        return [one._replace(vectors=sum((each.vectors for each in own), ())) for one, own in groups]
-
-    return _published(plan, bundled)
+def _bundled(records: list[Sent]) -> list[Sent]:
+    """Return one record of the vectors of a stream and time."""
+    groups = groupby(records, lambda sent: sent._replace(vectors=()))
+    return [one._replace(vectors=sum((each.vectors for each in own), ())) for one, own in groups]
 
 
 RELATIONS: Mapping[str, Callable[[Plan, Random], Plan]] = {
@@ -91,7 +86,11 @@ RELATIONS: Mapping[str, Callable[[Plan, Random], Plan]] = {
     ),
     "another order": _in_another_order,
     "another encoding": lambda plan, random: replace(
-        plan, encodings={topic: random.choice(_MAPPED) for topic in plan.encodings}
+        plan,
+        encodings={
+            topic: random.choice([name for name, (mapping, *_) in ENCODINGS.items() if mapping is not None])
+            for topic in plan.encodings
+        },
     ),
     "other batches": lambda plan, random: replace(
         plan,
@@ -102,7 +101,7 @@ RELATIONS: Mapping[str, Callable[[Plan, Random], Plan]] = {
     "one vector a record": lambda plan, _: _published(
         plan, lambda records: [sent._replace(vectors=(each,)) for sent in records for each in sent.vectors]
     ),
-    "many vectors a record": _many_vectors_a_record,
+    "many vectors a record": lambda plan, _: _published(plan, _bundled),
 }
 """What must change nothing of a calm plan's view."""
 
@@ -166,12 +165,8 @@ def check_rounds(run: Run) -> None:
                 else:
                     changelog[key] = value
             found = [result_record(each, deployment.descriptions.get(each.baseline_id)) for each in results]
-            named = sorted(map(_name, set(found) ^ set(expected)))
+            named = sorted(each[:200].decode() for each in set(found) ^ set(expected))
             assert found == expected or sorted(found) == sorted(expected), f"rounds differ: {named}"
-
-
-def _name(value: bytes) -> str:
-    return value[:200].decode()
 
 
 def _moved(step: Step, replica: int) -> Step:
@@ -215,37 +210,28 @@ def check(plan: Plan, seed: int = 0) -> int:
     return run.now_ms - START_MS
 
 
-def finder(seed: int) -> Callable[[Plan], str | None]:
-    """Return a function of a plan that says in a line what does not hold; None where all holds."""
-
-    def find(plan: Plan) -> str | None:
-        try:
-            check(plan, seed)
-        except Exception as error:  # noqa: BLE001 - an error of the service is a finding as well
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            return f"{type(error).__name__} in {where.name}, line {where.lineno}: {error}"
-        return None
-
-    return find
+def find(seed: int, plan: Plan) -> str | None:
+    """Return in a line what does not hold of a plan; None where all holds."""
+    try:
+        check(plan, seed)
+    except Exception as error:  # noqa: BLE001 - an error of the service is a finding as well
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__} in {where.name}, line {where.lineno}: {error}"
+    return None
 
 
-Find = Callable[[Plan], str | None]
-"""Returns in a line what is wrong with a plan's run; None where all holds."""
-_OPTIONAL = ("warm_up", "segments", "snippet_bytes", "min_events")
-
-
-def shrink(plan: Plan, find: Find, seconds: float) -> Plan:
+def shrink(plan: Plan, find_it: Callable[[Plan], str | None], seconds: float) -> Plan:
     """Return a smaller plan with a finding of the same kind, the text up to its first colon.
 
     Args:
         plan: The plan.
-        find: Finds what is wrong.
+        find_it: Finds what is wrong, see `find`.
         seconds: How long smaller plans are tried, s.
     """
-    kind, until_s = str(find(plan)).partition(":")[0], monotonic() + seconds
+    kind, until_s = str(find_it(plan)).partition(":")[0], monotonic() + seconds
 
     def has_finding(smaller: Plan) -> bool:
-        return monotonic() < until_s and str(find(smaller)).partition(":")[0] == kind
+        return monotonic() < until_s and str(find_it(smaller)).partition(":")[0] == kind
 
     for smaller in (
         replace(plan, skews_ms=(0,) * len(plan.skews_ms)),
@@ -307,7 +293,8 @@ def _reduce(
 def _simpler(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield configurations in which one stream lacks a setting, or has one window size or baseline."""
     for number, stream in enumerate(tree["streams"]):
-        without = [{key: each for key, each in stream.items() if key != name} for name in _OPTIONAL]
+        optional = ("warm_up", "segments", "snippet_bytes", "min_events")
+        without = [{key: each for key, each in stream.items() if key != name} for name in optional]
         shorter = [stream | {name: stream[name][:1]} for name in ("baselines", "windows")]
         for changed in [each for each in (*without, *shorter) if each != stream]:
             streams = [*tree["streams"]]

@@ -34,8 +34,6 @@ from tests.builders.messages import FakeMessage
 
 TIMEOUT_S = 13.0
 """Brokers abort a transaction that has been open for longer."""
-TOMBSTONES_MS = 3_600_000
-"""Compaction may remove a deletion after this time."""
 
 Callback = Callable[[Any, list[TopicPartition]], None]
 
@@ -139,13 +137,13 @@ class Log:
     def compact(self, before: int, now_ms: int) -> None:
         """Remove the records before a stable offset that have a later value, and deletions.
 
-        A deletion stays for a while after the first compaction that meets it (KIP-534), so that a reader that
+        A deletion stays for an hour after the first compaction that meets it (KIP-534), so that a reader that
         has seen the value sees it removed.
         """
         newest = {each.key(): each.at for each in self.stored if is_read(each)}
         for each in self.stored:
             if each.at < min(before, self.stable) and each.kept_ms is None:
-                each.kept_ms = now_ms + TOMBSTONES_MS
+                each.kept_ms = now_ms + 3_600_000
         self.stored = [
             each
             for each in self.stored
@@ -301,6 +299,25 @@ class SimulatedKafka:
         self.on_end(sent)
 
 
+@dataclass
+class _Assigned:
+    """A partition that a consumer reads.
+
+    Attributes:
+        log: Its log when it was assigned.
+        position: The offset of the next record; None once it is lost.
+        epoch: The epoch of the last record; negative: it is not known.
+        end: The end that the consumer was told of last.
+        leader: The epoch of the last known leader; None: it has asked for nothing yet.
+    """
+
+    log: Log
+    position: int | None
+    epoch: int
+    end: int = -1
+    leader: int | None = None
+
+
 class SimulatedConsumer:
     """A consumer that reads what is assigned to it, and may be a member of a group.
 
@@ -318,11 +335,7 @@ class SimulatedConsumer:
         self._owned: set[Partition] = set()
         self._lost: set[Partition] = set()
         self._is_told = False
-        self._positions: dict[Partition, int] = {}
-        self._epochs: dict[Partition, int] = {}
-        self._ends: dict[Partition, int] = {}
-        self._leaders: dict[Partition, int] = {}
-        self._logs: dict[Partition, Log] = {}
+        self._assigned: dict[Partition, _Assigned] = {}
 
     # The group
 
@@ -403,74 +416,54 @@ class SimulatedConsumer:
 
     def _fetch(self, number: int) -> list[Any]:
         messages: list[Any] = []
-        order = [*self._positions]
+        order = [at for at, each in self._assigned.items() if each.position is not None]
         self._kafka.random.shuffle(order)
         for at in order:
-            log = self._kafka.logs.get(at)
+            log, own = self._kafka.logs.get(at), self._assigned[at]
             if log is None or at in self._kafka.unreadable:
                 continue
-            if (lost := self._lost_position(at, log)) is not None:
-                del self._positions[at]
-                messages.append(lost)
+            if reason := _lost_position(own, log):
+                messages.append(_notice(at, own.position, KafkaError(KafkaError._AUTO_OFFSET_RESET, reason)))
+                own.position = None
                 continue
-            for each in log.read(self._positions[at]):
+            for each in log.read(own.position):
                 if len(messages) >= min(number, self.most):
                     break
-                self._positions[at], self._epochs[at] = each.at + 1, each.epoch
+                own.position, own.epoch = each.at + 1, each.epoch
                 if is_read(each):
                     messages.append(each)
             else:
                 # Of what is stored last, compaction and retention leave no trace but the offset.
-                if self._positions[at] >= log.stable or not log.read(self._positions[at]):
-                    end = self._positions[at] = max(self._positions[at], log.stable)
-                    if self._ends.get(at) != end:
-                        self._ends[at] = end
-                        messages.append(_notice(at, end, KafkaError(KafkaError._PARTITION_EOF)))
+                if own.position >= log.stable or not log.read(own.position):
+                    own.position = max(own.position, log.stable)
+                    if own.end != own.position:
+                        own.end = own.position
+                        messages.append(_notice(at, own.end, KafkaError(KafkaError._PARTITION_EOF)))
         self.most -= min(self.most, sum(each.error() is None for each in messages))
         return messages
-
-    def _lost_position(self, at: Partition, log: Log) -> FakeMessage | None:
-        """Return the notice that the log does not hold the position, if so."""
-        position, epoch, leader = self._positions[at], self._epochs[at], log.epochs[-1][0]
-        # A client checks its position when it learns of a new leader, not when the position is assigned.
-        known = self._leaders.setdefault(at, leader)
-        self._leaders[at] = leader
-        # A log that was created again is shorter when the client meets it.
-        if self._logs[at] is not log or not log.begin <= position <= log.end:
-            reason = "fetch failed due to requested offset not available on the broker"
-        elif known < leader and epoch >= 0 and log.end_of(epoch) < position:
-            reason = f"Partition truncation detected: broker end offset is {log.end_of(epoch)}"
-        else:
-            return None
-        return _notice(at, position, KafkaError(KafkaError._AUTO_OFFSET_RESET, reason))
 
     def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
         for each in partitions:
             at = each.topic, each.partition
-            assert at not in self._ends, f"assigned twice: {at}"
+            assert at not in self._assigned, f"assigned twice: {at}"
             log = self._kafka.logs[at]
-            self._positions[at] = log.begin if each.offset == OFFSET_BEGINNING else each.offset
-            self._epochs[at] = -1 if each.leader_epoch is None else each.leader_epoch
-            self._ends[at], self._logs[at] = -1, log
+            position = log.begin if each.offset == OFFSET_BEGINNING else each.offset
+            self._assigned[at] = _Assigned(log, position, _epoch(each))
 
     def incremental_unassign(self, partitions: Sequence[TopicPartition]) -> None:
         if self._callbacks and not self._is_member and self._kafka.random.random() < 0.5:
             # The client joins again before it reports the loss.
             self._join()
         for each in partitions:
-            at = each.topic, each.partition
-            del self._ends[at]
-            for known in (self._positions, self._epochs, self._leaders, self._logs):
-                known.pop(at, None)
+            del self._assigned[each.topic, each.partition]
 
     def seek(self, partition: TopicPartition) -> None:
-        at = partition.topic, partition.partition
-        if at not in self._leaders:
+        own = self._assigned.get((partition.topic, partition.partition))
+        if own is None or own.leader is None:
             # So soon after its assignment.
             raise KafkaException(KafkaError(KafkaError._STATE))
-        if at in self._positions:
-            self._positions[at], self._leaders[at] = partition.offset, -1
-            self._epochs[at] = -1 if partition.leader_epoch is None else partition.leader_epoch
+        if own.position is not None:
+            own.position, own.leader, own.epoch = partition.offset, -1, _epoch(partition)
 
     def committed(self, asked: Sequence[TopicPartition], *, timeout: float) -> list[TopicPartition]:
         self._kafka.advance(timeout / 10)
@@ -483,6 +476,23 @@ class SimulatedConsumer:
             known.get((at.topic, at.partition)) or TopicPartition(at.topic, at.partition, OFFSET_INVALID)
             for at in asked
         ]
+
+
+def _lost_position(own: _Assigned, log: Log) -> str:
+    """Return why the log does not hold the position; empty: it does."""
+    leader = log.epochs[-1][0]
+    # A client checks its position when it learns of a new leader, not when the position is assigned.
+    known, own.leader = leader if own.leader is None else own.leader, leader
+    # A log that was created again is shorter when the client meets it.
+    if own.log is not log or not log.begin <= own.position <= log.end:
+        return "fetch failed due to requested offset not available on the broker"
+    if known < leader and own.epoch >= 0 and log.end_of(own.epoch) < own.position:
+        return f"Partition truncation detected: broker end offset is {log.end_of(own.epoch)}"
+    return ""
+
+
+def _epoch(at: TopicPartition) -> int:
+    return -1 if at.leader_epoch is None else at.leader_epoch
 
 
 def _notice(at: Partition, offset: int, error: KafkaError) -> FakeMessage:

@@ -42,8 +42,6 @@ MEETINGS = (
 )
 """Features that plans draw together besides, because faults lie where all of them meet."""
 PAIRS = [*combinations(sorted(COMMON + ROUGH), 2)]
-_LOSSES = {"recreated", "truncated", "beheaded"}
-"""Features that end a shard, or what oracles can say of it; plans of features that meet have none of them."""
 _RARELY = dict.fromkeys(("small_rounds", "slow", "surplus", "retired", "changed"), 0.3)
 """The shares of features that leave oracles less to say, or take long."""
 ROLES = ("count", "windows")
@@ -54,12 +52,8 @@ Step = tuple[Any, ...]
 """The name of a method of the run, and its arguments."""
 MAX_BYTES = 2**24
 """The bound of a commit where brokers are quick."""
-_MOST_SKEW_MS = 1_900
 _WARM_UP = 26
 """The smallest windows of a warm-up; it measures if twenty of them have events."""
-_CRASHES = 0.06
-"""The share of the steps that publish after which a replica crashes."""
-_EVENTS = 500
 
 
 @dataclass(frozen=True)
@@ -106,7 +100,8 @@ def draw_features(random: Random) -> set[str]:
     if random.random() < 0.7:
         features |= {name for name in ROUGH if random.random() < _RARELY.get(name, 0.5)} or {"late"}
     if random.random() < 0.6:
-        features = features - _LOSSES | {*random.choice(MEETINGS)}
+        # These end a shard, or what oracles can say of it.
+        features = features - {"recreated", "truncated", "beheaded"} | {*random.choice(MEETINGS)}
     return features | ({"pattern"} if features & {"surplus", "retired"} else set())
 
 
@@ -145,9 +140,7 @@ class _Drawing:
             configurations=configurations,
             encodings={topic: random.choice([*ENCODINGS]) for topic in self.partitions},
             partitions=self.partitions,
-            skews_ms=tuple(
-                random.randint(-_MOST_SKEW_MS, _MOST_SKEW_MS) if skewed else 0 for _ in range(replicas)
-            ),
+            skews_ms=tuple(random.randint(-1_900, 1_900) if skewed else 0 for _ in range(replicas)),
             part_bytes=100 if "crashes" in features else random.choice([900, 100_000]),
             commit_bytes=random.choice([30_000, 200_000])
             if features & {"small_rounds", "slow"}
@@ -254,7 +247,7 @@ class _Drawing:
         # A warm-up whose windows close out of order measures nothing.
         late_from_ms = self.start_ms + random.choice([0, self.warm_up_ms])
         sent: list[tuple[float, Sent]] = []
-        number = min(_EVENTS // len(self.streams), random.choice([4, 12]) * self.span_ms // self.unit_ms)
+        number = min(500 // len(self.streams), random.choice([4, 12]) * self.span_ms // self.unit_ms)
         for stream in self.streams:
             # A tenant may come late, or stop early.
             first, last = sorted(random.random() for _ in range(2)) if random.random() < 0.2 else (0, 1)
@@ -303,7 +296,7 @@ class _Drawing:
         first, size, is_burst = 0, max(len(records) // 50, 4), False
         is_retired = "retired" not in self.features
         while first < len(records):
-            is_crash = "crashes" in self.features and random.random() < _CRASHES
+            is_crash = "crashes" in self.features and random.random() < 0.06
             chunk = records[first : first + size * (5 if is_crash else 1)]
             first += len(chunk)
             sound = [each.time_ms for each in chunk if each.fault not in ("future", "past")]

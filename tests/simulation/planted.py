@@ -4,7 +4,6 @@ Each fault runs five times, from different seeds on, for some seconds of process
 not found each time.
 """
 
-import argparse
 import re
 import subprocess
 import sys
@@ -12,10 +11,10 @@ from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
 from typing import Final
 
+from tests.options import parse_options
 from tests.output import say
 
 _RUNS: Final = 5
-_SEEDS_APART: Final = 10_000
 _PROGRAM: Final = (
     "import sys; from tests.mutants.planted import plant; plant(sys.argv.pop(1)); "
     "from tests.simulation.__main__ import main; main()"
@@ -38,10 +37,10 @@ def find(name: str, seconds: float) -> list[tuple[float, int]]:
     """Return for how many seconds, and plans, the simulation looked for a fault in each run that found it."""
     found = []
     for number in range(_RUNS):
-        first = number * _SEEDS_APART
-        began_s = _spent_s()
+        first = number * 10_000
+        began_s = sum(getrusage(RUSAGE_CHILDREN)[:2])
         last, seed = _simulate(["-c", _PROGRAM, name], first, seconds)
-        spent_s = _spent_s() - began_s
+        spent_s = sum(getrusage(RUSAGE_CHILDREN)[:2]) - began_s
         say(f"    {last[:100]}")
         # What the service does without the fault as well does not show it.
         if seed is not None and _simulate(["-m", "tests.simulation"], seed, 0)[1] is None:
@@ -58,19 +57,11 @@ def _simulate(program: list[str], seed: int, seconds: float) -> tuple[str, int |
     return last, int(told[1]) if told else None
 
 
-def _spent_s() -> float:
-    """Return the processor time of the simulations so far, s."""
-    return sum(getrusage(RUSAGE_CHILDREN)[:2])
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="faults (default: all)")
-    parser.add_argument("--seconds", type=float, default=120)
-    asked = parser.parse_args()
+    options = parse_options(__doc__, only=FAULTS, seconds=120.0)
     is_found = True
-    for name in asked.names or FAULTS:
-        found = find(name, asked.seconds)
+    for name in options.only:
+        found = find(name, options.seconds)
         # A run that finds nothing counts as longer than all others.
         halves = [
             median([*each, *[float("inf")] * (_RUNS - len(found))])

@@ -20,7 +20,6 @@ from tests.events.schema_records import Schemas, avro, framed, serialized
 VERSION = "v1"
 _RENAMED = {"images": "pictures"}
 """What producers of mapped topics call a stream."""
-_STRANGE = {"stream": "nobody", "version": "v0"}
 FILTERED = "filtered"
 REASONS: Mapping[str, str | None] = {
     "stream": "unknown_stream",
@@ -252,8 +251,8 @@ def encode(encoding: str, sent: Sent) -> list[tuple[Content, Sent]]:
         vectors[0, 0] = np.inf
     if sent.fault == "dimension":
         vectors = vectors[:, : CLUSTERS - 1]
-    stream = _STRANGE["stream"] if sent.fault == "stream" else sent.stream
-    version = _STRANGE["version"] if sent.fault == "version" else VERSION
+    stream = "nobody" if sent.fault == "stream" else sent.stream
+    version = "v0" if sent.fault == "version" else VERSION
     named = stream if mapping is None else _RENAMED.get(stream, stream)
     value, headers = write(Fields(named, sent.time_ms, vectors, version, sent.country, sent.name))
     if sent.fault == FILTERED:

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from tests.examples import examples
-from tests.simulation.checking import as_test, check, finder, shrink
+from tests.simulation.checking import as_test, check, find, shrink
 from tests.simulation.page import read_metrics
 from tests.simulation.plan import PAIRS, Plan, draw, draw_features
 from tests.simulation.run import Run
@@ -58,11 +58,11 @@ def test_plan_follows_from_its_seed():
 def test_finding_shrinks_to_its_steps():
     plan = draw(2)
 
-    def find(each: Plan) -> str | None:
+    def find_both(each: Plan) -> str | None:
         names = [name for name, *_ in each.steps]
         return "found: both" if "publish" in names and "close" in names else None
 
-    smaller = shrink(plan, find, 10)
+    smaller = shrink(plan, find_both, 10)
     assert sorted(name for name, *_ in smaller.steps) == ["close", "publish"]
     assert "('close', " in as_test(smaller)
-    assert finder(0)(Plan(frozenset(), plan.configurations[:1], plan.encodings, plan.partitions)) is None
+    assert find(0, Plan(frozenset(), plan.configurations[:1], plan.encodings, plan.partitions)) is None
