@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
-from tests.harness.closing import CLOSE_S, join
+from tests.harness.closing import join
 
 
 class BackgroundThread(ABC):
@@ -14,15 +14,9 @@ class BackgroundThread(ABC):
     A thread whose client does not return is left behind.
     """
 
-    def __init__(self, name: str, end_s: float = CLOSE_S) -> None:
-        """Start no thread yet.
-
-        Args:
-            name: What the thread does, for messages.
-            end_s: The longest wait for its end.
-        """
+    def __init__(self, name: str) -> None:
+        """Start no thread yet, which does this, for messages."""
         self._name = name
-        self._end_s = end_s
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -37,7 +31,7 @@ class BackgroundThread(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self._done.set()
-        if join(self._thread, self._name, self._end_s):
+        if join(self._thread, self._name):
             self._close()
 
     @abstractmethod

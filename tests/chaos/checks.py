@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from confluent_kafka import Message
+from numpy.typing import NDArray
+from scipy.spatial.distance import jensenshannon
 
-from tests.chaos.windows import Counts, ExpectedCounts, PublishedRevision, SeriesKey, WindowKey
-from tests.chaos.workload import PARTITIONS, Fault, Workload
+from tests.chaos.windows import Counts, ExpectedCounts, PublishedRevision, SeriesKey, WindowKey, nearest
+from tests.chaos.workload import CENTRES, PARTITIONS, Fault, Workload
 from tests.harness.gauges import compare_gauges
 from tests.harness.scrape import Scrape
 
@@ -246,4 +248,50 @@ def check_burst(results: Iterable[PublishedRevision], stream: str, released_ms: 
         rounds[-1] += 1
     check.compare(f"at most {max(rounds)} windows in a round, full", max(rounds) >= FULL_ROUND, expected=True)
     check.name += f" ({len(first):,} windows in {len(rounds) - 1} rounds, at most {max(rounds)} in one)"
+    return check
+
+
+def check_divergences(
+    results: Iterable[PublishedRevision], baselines: Mapping[str, NDArray[np.int64]]
+) -> Check:
+    """Check that each divergence is that of the result's counts from its stream's baseline, base 2.
+
+    Args:
+        results: Every revision.
+        baselines: The (k,) cluster counts of each stream's baseline.
+    """
+    check = Check("divergence of every revision, recomputed with SciPy")
+    for result in results:
+        actual = result.document["js_divergence"]
+        what = f"revision {result.revision} of {result.key}"
+        check.compare(f"count of {what}", result.document["count"], sum(result.counts))
+        if actual is None:
+            is_explained = result.document["verdict"] in {"insufficient", "incomplete"}
+            check.compare(f"{what} may have no divergence", is_explained, expected=True)
+            continue
+        expected = float(jensenshannon(result.counts, baselines[result.key[0]], base=2)) ** 2
+        found = actual if abs(actual - expected) > 1e-9 else expected
+        check.compare(f"divergence of {what}", found, expected)
+    return check
+
+
+def check_numbers(
+    results: Iterable[PublishedRevision], centroids: Mapping[str, NDArray[np.float32]]
+) -> Check:
+    """Check that every event's number is in its cluster's mean once: all events of a cluster say the same.
+
+    Args:
+        results: Every revision.
+        centroids: Each stream's (k, d) centroids.
+    """
+    check = Check("numbers beside the vectors: every event's, in its cluster")
+    blobs = {stream: nearest(each, CENTRES.astype(np.float32)) for stream, each in centroids.items()}
+    for result in results:
+        number = result.document["numbers"]["blob"]
+        means = [each["mean"] for each in number["clusters"]]
+        # The service counts values in steps of 4 / 65,535.
+        found = number["count"], number["missing"], [mean and round(mean, 4) for mean in means]
+        blob = blobs[result.key[0]].tolist()
+        expected = [each if count else None for each, count in zip(blob, result.counts, strict=True)]
+        check.compare(f"revision {result.revision} of {result.key}", found, (sum(result.counts), 0, expected))
     return check

@@ -16,27 +16,59 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
+import orjson
+
+from driftgauge.records.partials import decode_part
 from tests.chaos.brokers import BrokerLocator, UncleanTopic, check_unclean_election
-from tests.chaos.checks import check_counts, check_gauges, check_late, late_totals
-from tests.chaos.committed_reader import CommittedReader
+from tests.chaos.checks import (
+    Check,
+    check_burst,
+    check_counts,
+    check_dead_letters,
+    check_divergences,
+    check_gauges,
+    check_late,
+    check_log,
+    check_nothing_closed_early,
+    check_numbers,
+    check_replay,
+    check_revisions,
+    check_unmarked,
+    late_totals,
+)
+from tests.chaos.committed_reader import CommittedReader, check_reads
 from tests.chaos.disruptions import DisruptionOutcome, DisruptionRunner, ProgressSampler
 from tests.chaos.environment import SHARDS, Environment
-from tests.chaos.final_checks import read_results, run_checks
-from tests.chaos.history_checks import check_chain_counters
+from tests.chaos.history_checks import (
+    ProgressChain,
+    check_chain_counters,
+    check_partials,
+    check_verdicts,
+    level_of,
+)
 from tests.chaos.plan import ONE_BROKER, RELAYED_REPLICA, REPLICAS, THREE_BROKERS, Options
 from tests.chaos.publisher import LONGEST_OUTAGE_S, PublisherProcess
 from tests.chaos.replicas import Replicas
 from tests.chaos.report import Finding, Report, Status, heading, line, summary
-from tests.chaos.windows import Counts, ExpectedCounts, WindowKey, final_results
-from tests.chaos.workload import LOSSY, PARTITIONS, Workload, WorkloadSpec
+from tests.chaos.windows import (
+    Counts,
+    ExpectedCounts,
+    PublishedRevision,
+    WindowKey,
+    final_results,
+    read_results,
+)
+from tests.chaos.workload import BURST, LIVE, LOSSY, PARTITIONS, STREAMS, Workload, WorkloadSpec
 from tests.harness.broker import KafkaCluster
 from tests.harness.closing import take_left_behind
 from tests.harness.relay import Relay
+from tests.harness.scrape import Scrape
+from tests.harness.service import driftgauge
 from tests.output import say
 from tests.waiting import PATIENCE_S
 
@@ -101,7 +133,7 @@ def _run(
             for name in replicas.running:
                 replicas.terminate(name)
         time.sleep(QUIET_S)
-    checks = run_checks(env, folder, workload, expected, scrapes, reader)
+    checks = _check(env, folder, workload, expected, scrapes, reader)
     log = next(checks)
     if not log.passed:
         # An idempotent producer may write a record twice once its epoch was raised after an error.
@@ -165,7 +197,7 @@ def _settle(env: Environment, replicas: Replicas, expected: ExpectedCounts, with
     known: dict[WindowKey, Counts] = {}
     while time.monotonic() < deadline:
         replicas.wait_until_ready()
-        final = final_results(read_results(env))
+        final = final_results(read_results(env.read(env.windows_topic)))
         counts = {key: result.counts for key, result in final.items()}
         if counts != known:
             known, deadline = counts, time.monotonic() + within_s
@@ -181,6 +213,49 @@ def _settle(env: Environment, replicas: Replicas, expected: ExpectedCounts, with
             break
         time.sleep(1)
     time.sleep(QUIET_S)
+
+
+def _check(
+    env: Environment,
+    folder: Path,
+    workload: Workload,
+    expected: ExpectedCounts,
+    scrapes: Mapping[str, Scrape],
+    reader: CommittedReader,
+) -> Iterator[Check]:
+    """Yield each check of topics and metrics against the expected counts and `driftgauge replay`."""
+    log, paths = check_log(env.read(env.events_topic), workload, folder)
+    yield log
+    written = env.read(env.windows_topic)
+    results = read_results(written)
+    final = final_results(results)
+    counts = {key: result.counts for key, result in final.items()}
+    yield check_counts(counts, expected)
+    yield check_late(counts, late_totals(scrapes.values()), expected)
+    yield check_revisions(results)
+    yield check_unmarked(results)
+    yield check_divergences(results, env.baseline_counts)
+    yield check_numbers(results, env.centroids)
+    yield check_verdicts(results, level_of(env.centroids))
+    yield check_nothing_closed_early(results, STREAMS[LIVE])
+    spec = workload.spec
+    yield check_burst(results, STREAMS[BURST], spec.live_from_ms + spec.released_s * 1_000)
+    yield check_dead_letters(env.read(env.dead_letters_topic), workload, env.events_topic)
+    yield check_gauges(scrapes, final)
+    parts = env.read(env.partials_topic)
+    chain = ProgressChain(env.events_topic)
+    for part in parts:
+        chain.take(part.partition() or 0, part.offset() or 0, decode_part(part.value() or b""))
+    yield chain.finish(workload.ends, SHARDS)
+    yield check_partials(chain.counts(), expected.all)
+    yield check_chain_counters(scrapes, SHARDS)
+    yield check_reads(reader.seen, reader.problems, [*written, *parts])
+    replay = driftgauge("replay", "--json", "--config", env.config, *paths)
+    if replay.returncode:
+        yield Check("replay of the same events ends well", mismatches=[replay.stderr])
+    else:
+        replayed = [PublishedRevision("", orjson.loads(line)) for line in replay.stdout.splitlines()]
+        yield check_replay(final_results(replayed), final, expected.on_time)
 
 
 # It ends with its parent, which may be killed.

@@ -17,17 +17,18 @@ from tests.chaos.checks import (
     check_burst,
     check_counts,
     check_dead_letters,
+    check_divergences,
     check_gauges,
     check_late,
     check_log,
     check_nothing_closed_early,
+    check_numbers,
     check_replay,
     check_revisions,
     check_unmarked,
     late_totals,
 )
 from tests.chaos.committed_reader import check_reads, fingerprint
-from tests.chaos.final_checks import check_divergences, check_numbers
 from tests.chaos.plan import Options
 from tests.chaos.report import Finding, Report, Status, summary
 from tests.chaos.windows import ExpectedCounts, PublishedRevision, final_results

@@ -149,5 +149,11 @@ def final_results(results: Iterable[PublishedRevision]) -> dict[WindowKey, Publi
     return final
 
 
+def read_results(messages: Iterable[Message]) -> list[PublishedRevision]:
+    """Return every revision of every window of the workload's streams."""
+    results = map(PublishedRevision.read, messages)
+    return [result for result in results if result.key[0] != LOSSY]
+
+
 def _read_ms(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1_000)

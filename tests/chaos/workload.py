@@ -26,10 +26,6 @@ LIVE_DISORDER_MS: Final = 3_000
 # A late event arrives after its windows are final: the service allows 30 minutes, some of which a partition
 # may lag the others.
 LATE_MS: Final = (3_600_000, 10_800_000)
-# Before this fraction of the run no window is final yet.
-LATE_FROM: Final = 0.1
-# The part of the run in which some of the live stream's producers have fast clocks.
-FAST_WITHIN: Final = (0.2, 0.7)
 
 # The centres are far apart relative to the spread, so that rounding cannot change a vector's cluster.
 CENTRES: Final = np.vstack([np.zeros(DIMENSION), 10 * np.eye(DIMENSION)])
@@ -114,11 +110,12 @@ class Workload:
         # The keyed stream has one partition, the other streams have all.
         partition[stream == KEYED] = 7
         is_live = stream == LIVE
-        late = ~is_live & (random.random(events) < 1 / 200) & (progress >= LATE_FROM)
+        # Before a tenth of the run no window is final yet.
+        late = ~is_live & (random.random(events) < 1 / 200) & (progress >= 0.1)
         # A straggling event arrives after its windows have closed, and causes a revision.
         straggling = ~is_live & (random.random(events) < 1 / 1_000)
         fast = is_live & (random.random(events) < 0.3)
-        fast &= (progress > FAST_WITHIN[0]) & (progress < FAST_WITHIN[1])
+        fast &= (progress > 0.2) & (progress < 0.7)
         delay_ms = random.integers(25_000, size=events)
         delay_ms += np.where(straggling, random.integers(120_000, 300_000, size=events), 0)
         delay_ms += np.where(late, random.integers(*LATE_MS, size=events), 0)
