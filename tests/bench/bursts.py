@@ -21,8 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import orjson
-from tests.bench.usage import processor_s
-from tests.bench.workload import Publisher, draw_vectors, save_fitted, write_config
+from tests.bench.workload import Publisher, draw_vectors, processor_s, save_fitted, write_config
 from tests.builders.clocks import MINUTE_MS
 from tests.deploy.servers import RULES, Prometheus, load
 from tests.harness.broker import Broker

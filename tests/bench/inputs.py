@@ -12,29 +12,36 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import orjson
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.schema_registry import SchemaRegistryClient
-from tests.bench.input_encodings import ENCODINGS, STREAM
+from confluent_kafka.schema_registry.avro import AvroSerializer
+from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
 from tests.bench.tables import say_header, say_row
-from tests.bench.usage import processor_s
 from tests.bench.workload import (
     DISTINCT,
     PARTITIONS,
     Publisher,
     create_topics,
     draw_vectors,
+    processor_s,
     save_fitted,
     write_config,
 )
 from tests.builders.clocks import DAY_MS, MONDAY_MS
+from tests.events.golden_encodings import embedded_class, schema_text
 from tests.harness.broker import Broker
 from tests.harness.registry import Registry
 from tests.harness.service import ReplicaProcess
@@ -44,6 +51,69 @@ from tests.output import say
 from tests.waiting import wait_for
 
 LIMIT_S = 600
+
+STREAM = "bench"
+
+Write = Callable[[np.ndarray, int], bytes]
+"""Returns a record's value, given a float32 vector and its event time in ms."""
+
+
+MakeWrite = Callable[[SchemaRegistryClient, str], Write]
+"""Returns what writes a record's value; it registers the schema of a topic, if it needs one."""
+
+
+def _write_json(vector: np.ndarray, time_ms: int) -> bytes:
+    event = {"stream": STREAM, "timestamp": time_ms, "embedding": vector}
+    return orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _write_base64(vector: np.ndarray, time_ms: int) -> bytes:
+    text = b64encode(vector.tobytes()).decode()
+    return orjson.dumps({"stream": STREAM, "timestamp": time_ms, "embedding_b64": text})
+
+
+def _framed(serialize: Any, topic: str, build: Callable[[np.ndarray, int], object]) -> Write:
+    """Return what frames values as Confluent's serializers do."""
+    context = SerializationContext(topic, MessageField.VALUE)
+    return lambda vector, time_ms: bytes(serialize(build(vector, time_ms), context))
+
+
+def _avro(client: SchemaRegistryClient, topic: str) -> Write:
+    def build(vector: np.ndarray, time_ms: int) -> object:
+        at = datetime.fromtimestamp(time_ms / 1_000, UTC)
+        return {"stream": STREAM, "at": at, "vector": vector.tobytes(), "country": None}
+
+    return _framed(AvroSerializer(client, schema_text()), topic, build)
+
+
+def _protobuf(client: SchemaRegistryClient, topic: str) -> Write:
+    embedded = embedded_class()
+
+    def build(vector: np.ndarray, time_ms: int) -> object:
+        message = embedded(stream=STREAM, vector=vector.tobytes())
+        message.at.FromMilliseconds(time_ms)
+        return message
+
+    return _framed(ProtobufSerializer(embedded, client), topic, build)
+
+
+_FIELDS = {"stream": "stream", "timestamp": "at", "embedding": "vector"}
+ENCODINGS: Mapping[str, tuple[MakeWrite, dict[str, object] | None]] = {
+    "json": (lambda *_: _write_json, None),
+    "base64": (lambda *_: _write_base64, None),
+    "bytes": (
+        lambda *_: lambda vector, _: vector.tobytes(),
+        {
+            "encoding": "bytes",
+            "stream": {"constant": STREAM},
+            "timestamp": {"record": "timestamp"},
+            "embedding": {"record": "value"},
+        },
+    ),
+    "avro": (_avro, {"encoding": "avro", **_FIELDS}),
+    "protobuf": (_protobuf, {"encoding": "protobuf", **_FIELDS}),
+}
+"""What writes values of an encoding, and the service's settings of its topic; None: the own contract."""
 
 Spent = Mapping[str, float]
 """The processor time and the wall time of an event, us; of the service also processor time when idle."""
@@ -80,7 +150,7 @@ class Case:
         save_fitted(vectors, STREAM, self.folder / f"{self.topic}.safetensors")
         publisher = Publisher(self.bootstrap, self.topic)
         client = SchemaRegistryClient({"url": self.registry})
-        write, size = ENCODINGS[self.encoding].make_write(client, self.topic), 0
+        write, size = ENCODINGS[self.encoding][0](client, self.topic), 0
         for number in range(self.events):
             time_ms = MONDAY_MS + number * 2 * DAY_MS // self.events
             value = write(vectors[number % DISTINCT], time_ms)
@@ -128,7 +198,7 @@ class Case:
         }
 
     def _config(self, group: str) -> Path:
-        settings = ENCODINGS[self.encoding].settings
+        _, settings = ENCODINGS[self.encoding]
         stream = {"name": STREAM, "baseline": f"{self.topic}.safetensors", "windows": ["1h", "1d"]}
         stream["allowed_disorder"] = "1h"
         further: dict[str, object] = {} if settings is None else {"inputs": {self.topic: settings}}

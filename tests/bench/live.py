@@ -14,8 +14,16 @@ from pathlib import Path
 
 import numpy as np
 from tests.bench.tables import say_header, say_row
-from tests.bench.usage import processor_s, resident_mib
-from tests.bench.workload import DISTINCT, PARTITIONS, Publisher, draw_vectors, save_fitted, write_config
+from tests.bench.workload import (
+    DISTINCT,
+    PARTITIONS,
+    Publisher,
+    draw_vectors,
+    processor_s,
+    resident_mib,
+    save_fitted,
+    write_config,
+)
 from tests.builders.clocks import MINUTE_MS
 from tests.harness.broker import Broker
 from tests.harness.service import ReplicaProcess

@@ -19,7 +19,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from tests.bench.usage import resident_mib
+from tests.bench.workload import resident_mib
 from tests.events.both_ways import exactly
 from tests.events.golden_encodings import FOLDER, NOON_MS, STREAM, VECTOR, golden_inputs
 from tests.events.mapped import CONTRACTS, value

@@ -13,8 +13,7 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import orjson
-from tests.bench.usage import resident_mib
-from tests.bench.workload import CLUSTERS, Publisher, draw_vectors, save_fitted, write_config
+from tests.bench.workload import CLUSTERS, Publisher, draw_vectors, resident_mib, save_fitted, write_config
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.builders.page import record_tree
 from tests.harness.broker import Broker

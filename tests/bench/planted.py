@@ -24,6 +24,8 @@ DEAD = 8
 TRAILING = 50
 
 Classes = NDArray[np.int64]
+Family = Callable[[np.random.Generator, Path], tuple[Array, Classes]]
+"""Draws a family's vectors, with their classes."""
 Draw = Callable[[np.random.Generator, int], Rows]
 """Draws a window of so many events: the rows of its vectors."""
 
@@ -34,14 +36,14 @@ def draw_classes(random: np.random.Generator) -> Classes:
     return random.choice(CLASSES, VECTORS, p=shares / shares.sum())
 
 
-def images(_: np.random.Generator, folder: Path) -> tuple[Array, Classes]:
-    (vectors,), (labels,) = load_vectors(folder, IMAGES, "test"), load(folder, IMAGES, "test_label")
-    return vectors.astype(np.float64), labels.astype(np.int64)
-
-
-def texts(_: np.random.Generator, folder: Path) -> tuple[Array, Classes]:
-    (vectors,), (topics,) = load_vectors(folder, TEXTS, "emb"), load(folder, TEXTS, "topic")
-    return vectors.astype(np.float64), topics.astype(np.int64)
+def stored(
+    file: str, vectors: str, classes: str
+) -> Callable[[np.random.Generator, Path], tuple[Array, Classes]]:
+    """Return what loads a family from these arrays of a file."""
+    return lambda _, folder: (
+        load_vectors(folder, file, vectors)[0].astype(np.float64),
+        load(folder, file, classes)[0].astype(np.int64),
+    )
 
 
 def digits(*_: object) -> tuple[Array, Classes]:
@@ -85,9 +87,9 @@ def words(random: np.random.Generator, _: Path) -> tuple[Array, Classes]:
     return np.sqrt(random.poisson(rates)), classes
 
 
-FAMILIES: Mapping[str, Callable[[np.random.Generator, Path], tuple[Array, Classes]]] = {
-    "images": images,
-    "texts": texts,
+FAMILIES: Mapping[str, Family] = {
+    "images": stored(IMAGES, "test", "test_label"),
+    "texts": stored(TEXTS, "emb", "topic"),
     "sparse": rectified,
     "cosine": sphere,
     "digits": digits,
@@ -128,11 +130,6 @@ class Split:
 def whole(available: int) -> Draw:
     """Return a draw without replacement."""
     return lambda random, count: random.choice(available, min(count, available), replace=False)
-
-
-def weighted(weights: Array) -> Draw:
-    """Return a draw with replacement by these weights."""
-    return lambda random, count: random.choice(len(weights), count, p=weights / weights.sum())
 
 
 def some_replaced(available: int, share: float, by: Draw) -> Draw:
@@ -199,7 +196,8 @@ def _cases(
     yield "clean", None, live, draw
     more = some_replaced(len(live), 0.1, lambda random, count: random.choice(of_one, count))
     yield "a class +10 %", "mix", live, more
-    yield "a class doubled", "mix", live, weighted(np.where(classes == one, 2.0, 1.0))
+    weights = np.where(classes == one, 2.0, 1.0) / (len(live) + len(of_one))
+    yield "a class doubled", "mix", live, lambda random, count: random.choice(len(live), count, p=weights)
     direction = random.standard_normal(8)
     yield "shift, leading", "shift", live + axes.along(0.6 * direction / np.linalg.norm(direction)), draw
     if live.shape[1] > TRAILING:

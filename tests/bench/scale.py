@@ -6,23 +6,158 @@ separately. Finally real replicas on a real broker run a smaller setting, which 
 simulation.
 """
 
+import time
 import tracemalloc
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
+from prometheus_client import generate_latest
 from tests.bench.live import Setting, count_series, measure
-from tests.bench.scale_replica import Costs, CountReplica, WindowsReplica, build_specs, draw_stream_batch
 from tests.bench.tables import say_header, say_row
-from tests.builders.clocks import MONDAY_MS, SECOND_MS
+from tests.builders.batches import build_columns
+from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS, ManualClock
+from tests.builders.references import build_random_reference
+from tests.builders.specs import ALARM, DEFAULTS, build_spec
+from tests.core.shard import restored, written
 from tests.harness.broker import Broker
 from tests.options import parse_options
 from tests.output import say
 from threadpoolctl import threadpool_limits
 
+from driftgauge.config import StreamLabels
 from driftgauge.core.counting.batch import EventBatch
+from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
+from driftgauge.core.counting.partial import CommitId
+from driftgauge.core.spec import StreamSpec
+from driftgauge.core.windows.shard import ShardState
+from driftgauge.engine.count.source_partition import SourcePartition
+from driftgauge.records.partials import decode_part, encode_commit
+from driftgauge.telemetry.health import Health, Role
+from driftgauge.telemetry.metrics import Telemetry
+from driftgauge.telemetry.roles import RoleTelemetry
+from driftgauge.telemetry.snapshot import WatchedStream
 
 MEASURED_S = 60
 DIMENSION = 32
 SERVED = Setting(200, 200, DIMENSION, 2, partitions=24, shards=8)
+
+
+TOPIC = "events"
+
+
+class Costs(Counter[str]):
+    """The costs of a replica: processor milliseconds by stage, and bytes by topic."""
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        started = time.process_time()
+        yield
+        self[stage] += (time.process_time() - started) * 1e3
+
+
+class CountReplica:
+    """Counts its partitions, each of which is always read up to its end."""
+
+    def __init__(
+        self, specs: Sequence[StreamSpec], held: Collection[int], partitions: int, shards: int, number: int
+    ) -> None:
+        self.costs = Costs()
+        self._partitions, self._shards = partitions, shards
+        self._name, self._commits = f"driftgauge.scale.{number}.count", 0
+        self._counter = IntervalCounter(specs)
+        self._sources = [
+            SourcePartition((TOPIC, index), "0f" * 16, 0, 0, since_ms=MONDAY_MS, begins=True)
+            for index in held
+        ]
+        self._names = {code: source.partition for code, source in enumerate(self._sources)}
+
+    def count(self, batches: Sequence[EventBatch], now_ms: int) -> None:
+        """Count batches, whose partitions are indices into the assigned ones."""
+        with self.costs.timed("events"):
+            self._counter.count(batches, now_ms)
+        for batch in batches:
+            for code in batch.partition.tolist():
+                self._sources[code].position += 1
+
+    def commit(self, now_ms: int, wanted: Collection[int]) -> dict[int, list[bytes]]:
+        """Return the parts for the wanted shards, and record their cost."""
+        parts = {}
+        with self.costs.timed("commit"):
+            for source in self._sources:
+                source.caught_up_ms = now_ms
+            deltas = self._counter.take(self._names, self._shards)
+            commit = CommitId(self._name, 1, self._commits)
+            progress = {code: each.progress(self._partitions) for code, each in enumerate(self._sources)}
+            for shard in wanted:
+                delta = deltas.get(shard, ShardDelta())
+                parts[shard] = encode_commit(
+                    commit,
+                    self._shards,
+                    delta.panes,
+                    delta.progress(progress),
+                    500_000,  # the service's limit
+                    written_ms=now_ms,
+                )
+            for source in self._sources:
+                source.commit()
+        self._commits += 1
+        self.costs["partials"] += sum(len(part) for each in parts.values() for part in each)
+        return parts
+
+
+class WindowsReplica:
+    """Closes the windows of its shards, and keeps a compacted copy of its changelog."""
+
+    def __init__(self, specs: Sequence[StreamSpec], held: Collection[int], shards: int) -> None:
+        self.costs = Costs()
+        self._time = ManualClock()
+        self._specs, self._shards = specs, shards
+        watched = [WatchedStream(spec, {}, StreamLabels(), lambda size_ms: 2 * size_ms) for spec in specs]
+        clock, roles = self._time.clock, [Role.WINDOWS]
+        self.telemetry = Telemetry("0", watched, [TOPIC], "partials", Health(roles, clock), roles, clock)
+        self._shown = RoleTelemetry(self.telemetry, Role.WINDOWS, shards)
+        self.states = {shard: ShardState(specs, [TOPIC], shards) for shard in held}
+        self._offsets = Counter(dict.fromkeys(held, 0))
+        self._kept: dict[int, dict[bytes, bytes | None]] = {shard: {} for shard in held}
+
+    def apply(self, parts: Mapping[int, Sequence[bytes]], now_ms: int) -> None:
+        """Apply the parts of a count replica's commit, by shard."""
+        for shard, state in self.states.items():
+            for part in parts[shard]:
+                with self.costs.timed("decode"):
+                    decoded = decode_part(part)
+                with self.costs.timed("apply"):
+                    state.apply(self._offsets[shard], now_ms, decoded)
+                self._offsets[shard] += 1
+
+    def commit(self, now_ms: int) -> None:
+        """Close due windows and write the changelog."""
+        self._time.advance((now_ms - self._time.wall_ms) / SECOND_MS)
+        with self.costs.timed("close"):
+            for state in self.states.values():
+                state.close_windows()
+        for shard, state in self.states.items():
+            with self.costs.timed("write"):
+                changes = written(state)
+            self.costs["changelog"] += sum(len(key) + len(value or b"") for key, value in changes)
+            self._kept[shard] |= dict(changes)
+            with self.costs.timed("show"):
+                self._shown.show(shard, state)
+
+    def restore(self) -> list[ShardState]:
+        """Restore all shards from the changelog, as another replica does; return their states."""
+        return [
+            restored(
+                self._specs,
+                [TOPIC],
+                {key: value for key, value in kept.items() if value is not None},
+                shards=self._shards,
+            )
+            for kept in self._kept.values()
+        ]
 
 
 class Simulation:
@@ -30,8 +165,16 @@ class Simulation:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
-        self._random = np.random.default_rng(1)
-        self._specs = build_specs(setting.streams, DIMENSION)
+        self._random, self._vectors = np.random.default_rng(1), np.random.default_rng(1)
+        changes = {**DEFAULTS, "sizes_ms": (MINUTE_MS, HOUR_MS), "alarm": replace(ALARM, level=1e-5)}
+        references = (
+            build_random_reference(f"{number:016}", np.random.default_rng(0), dimension=DIMENSION)
+            for number in range(setting.streams)
+        )
+        self._specs = [
+            build_spec(f"stream-{number:04}", reference=reference, **changes)
+            for number, reference in enumerate(references)
+        ]
         self.counting = [
             CountReplica(
                 self._specs,
@@ -66,11 +209,13 @@ class Simulation:
             partitions = self._random.integers(self.setting.partitions, size=step_ms // SECOND_MS)
             for replica in np.unique(partitions % self.setting.replicas).tolist():
                 held = partitions[partitions % self.setting.replicas == replica]
-                batch = draw_stream_batch(
-                    spec,
+                batch = build_columns(
+                    spec.name,
                     (held // self.setting.replicas).astype(np.int32),
                     self._offsets[held],
                     self._now_ms - self._random.integers(step_ms, size=len(held)),
+                    self._vectors.standard_normal((len(held), DIMENSION), np.float32),
+                    baseline=spec.baselines[0].reference.key,
                 )
                 batches[replica].append(batch)
                 self._offsets[held] += 1
@@ -87,21 +232,21 @@ def simulate(setting: Setting) -> dict[str, float]:
     count.costs, windows.costs = Costs(), Costs()
     for _ in range(MEASURED_S):
         simulation.step(SECOND_MS)
-    ms = {name: s / MEASURED_S * 1e3 for name, s in (count.costs.seconds | windows.costs.seconds).items()}
+    costs = Counter({name: each / MEASURED_S for name, each in (count.costs | windows.costs).items()})
     tracemalloc.start()
     restored = windows.restore()
     memory = tracemalloc.get_traced_memory()[0] / 2**20
     tracemalloc.stop()
     del restored
     return {
-        "COUNT: events, ms": ms["events"],
-        "COUNT: commit, ms": ms["commit"],
-        "WINDOWS: decode and apply, ms": ms["decode"] + ms["apply"],
-        "WINDOWS: close, write and show, ms": ms["close"] + ms["write"] + ms["show"],
+        "COUNT: events, ms": costs["events"],
+        "COUNT: commit, ms": costs["commit"],
+        "WINDOWS: decode and apply, ms": costs["decode"] + costs["apply"],
+        "WINDOWS: close, write and show, ms": costs["close"] + costs["write"] + costs["show"],
         "WINDOWS: memory of the state, MiB": memory,
-        "WINDOWS: series": count_series(windows.render()),
-        "partials written, kB": count.costs.bytes["partials"] / MEASURED_S / 1e3,
-        "changelog written, kB": windows.costs.bytes["changelog"] / MEASURED_S / 1e3,
+        "WINDOWS: series": count_series(generate_latest(windows.telemetry.registry).decode()),
+        "partials written, kB": costs["partials"] / 1e3,
+        "changelog written, kB": costs["changelog"] / 1e3,
     }
 
 

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ import orjson
 from numpy.typing import NDArray
 from scipy.stats import linregress, t
 from tests.bench.bursts import RESULTS, Burst, Scenario, check, read_status
-from tests.bench.usage import resident_mib
+from tests.bench.workload import resident_mib
 from tests.builders.clocks import DAY_MS, MINUTE_MS
 from tests.harness.broker import Broker
 from tests.harness.service import ReplicaProcess
@@ -33,23 +32,12 @@ LINE_EVERY = 30  # samples: every five minutes
 LATE_MS = 8 * MINUTE_MS
 
 
-@dataclass(frozen=True)
-class Sample:
-    """What a replica holds at a time.
+Sample = dict[str, float]
+"""What a replica holds at a time.
 
-    Attributes:
-        minute: Minutes since the start.
-        mib: Its resident memory, MiB.
-        descriptors: Its open files and sockets.
-        threads: Its threads.
-        keys: The live keys of the changelog.
-    """
-
-    minute: float
-    mib: float
-    descriptors: int
-    threads: int
-    keys: int
+minute: Minutes since the start. mib: Its resident memory, MiB. descriptors: Its open files and sockets.
+threads: Its threads. keys: The live keys of the changelog.
+"""
 
 
 class Soak:
@@ -109,24 +97,24 @@ class Soak:
             # No stream is known before its first window closed.
             if status != 200 and self.samples:
                 sys.exit(f"{path} answered with {status}")
-        sample = Sample(
-            self._passed_s / 60,
-            resident_mib(replica.pid),
-            len(list(Path(f"/proc/{replica.pid}/fd").iterdir())),
-            read_status(replica.pid, "Threads"),
-            self._count_keys(),
-        )
+        sample: Sample = {
+            "minute": self._passed_s / 60,
+            "mib": resident_mib(replica.pid),
+            "descriptors": len(list(Path(f"/proc/{replica.pid}/fd").iterdir())),
+            "threads": read_status(replica.pid, "Threads"),
+            "keys": self._count_keys(),
+        }
         self.samples.append(sample)
         if len(self.samples) % LINE_EVERY == 1:
             say(
-                f"{sample.minute:5.1f} min: {self._burst.sent:,} events, {sample.mib:.1f} MiB, "
-                f"{sample.descriptors} descriptors, {sample.threads} threads, {sample.keys} keys"
+                f"{sample['minute']:5.1f} min: {self._burst.sent:,} events, {sample['mib']:.1f} MiB, "
+                f"{sample['descriptors']} descriptors, {sample['threads']} threads, {sample['keys']} keys"
             )
 
-    def _count_keys(self) -> int:
+    def _count_keys(self) -> float:
         """Return the live keys of the changelog, as counted with every so many samples."""
         if len(self.samples) % LINE_EVERY:
-            return self.samples[-1].keys
+            return self.samples[-1]["keys"]
         records = read(self._bootstrap, "driftgauge.burst.changelog.16")
         keys = {(record.partition(), record.key()): record.value() is not None for record in records}
         return sum(keys.values())
@@ -151,8 +139,10 @@ def slope(minutes: NDArray[np.float64], mib: NDArray[np.float64]) -> tuple[float
 
 def draw(samples: list[Sample], half: float) -> str:
     """Return a picture of the resident memory over the run, SVG, the half without restarts shaded."""
-    last, most = samples[-1].minute, max(each.mib for each in samples) * 1.1
-    points = " ".join(f"{60 + 620 * s.minute / last:.1f},{210 - 190 * s.mib / most:.1f}" for s in samples)
+    last, most = samples[-1]["minute"], max(each["mib"] for each in samples) * 1.1
+    points = " ".join(
+        f"{60 + 620 * each['minute'] / last:.1f},{210 - 190 * each['mib'] / most:.1f}" for each in samples
+    )
     levels = "".join(
         f'<text x="52" y="{214 - 190 * level / most:.0f}" text-anchor="end">{level:.0f}</text>'
         for level in np.linspace(0, most // 10 * 10, 4)
@@ -173,12 +163,12 @@ def draw(samples: list[Sample], half: float) -> str:
 
 def report(samples: list[Sample], half: float) -> bool:
     """Print what the samples after the restarts show; return whether memory is level."""
-    later = [each for each in samples if each.minute >= half]
-    minutes, mib = (np.array([getattr(each, name) for each in later]) for name in ("minute", "mib"))
+    later = [each for each in samples if each["minute"] >= half]
+    minutes, mib = (np.array([each[name] for each in later]) for name in ("minute", "mib"))
     rises, limit = slope(minutes, mib)
     say(f"resident memory: {rises:+.4f} MiB a minute, at most {limit:+.4f} (95 %); most {mib.max():.0f} MiB")
     for name in ("descriptors", "threads", "keys"):
-        values = [getattr(each, name) for each in later]
+        values = [each[name] for each in later]
         say(f"{name}: {min(values)} to {max(values)}; at first {values[0]}, at last {values[-1]}")
     return limit < 0.02
 

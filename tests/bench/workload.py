@@ -1,5 +1,6 @@
-"""What benchmarks on a broker share: vectors and their baseline, topics, the configuration, publishing."""
+"""What benchmarks share: vectors and their baseline, topics, configuration, publishing, use of a machine."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -101,3 +102,15 @@ class Publisher:
         """Wait until the broker has accepted all records; exit with a message if it does not."""
         if self._producer.flush(120):
             sys.exit(f"the broker did not accept all records of {self._topic}")
+
+
+def processor_s(pid: int | str = "self") -> float:
+    """Return the processor time of a process, in seconds, its clients and all its threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mib(pid: int | str = "self") -> float:
+    """Return the memory that a process holds now."""
+    pages = Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
