@@ -8,7 +8,6 @@ that afterwards it finds a longer log than it had counted, and offsets alone do 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
@@ -123,7 +122,7 @@ def java_hash(text: str) -> int:
     return value & 0x7FFF_FFFF
 
 
-NAME: Final = "chaos-lossy"
+UNCLEAN: Final = "chaos-lossy"
 # The loss is reported if any of these, by a label, is above zero.
 COUNTERS: Final = (
     ("driftgauge_offsets_skipped_total", ("place", "deleted")),
@@ -134,43 +133,33 @@ COUNTERS: Final = (
 MARKS: Final = ("events_lost", "counted_twice", "incomplete")
 
 
-@dataclass
 class UncleanTopic:
     """A topic of one partition on two brokers, to which one broker alone may append.
 
     Attributes:
-        name: The topic's name.
-        bootstrap: The brokers' addresses.
         first, second: The brokers of its replicas; the first is the preferred leader.
         sent: The times of the acknowledged events, in order.
     """
 
-    name: str
-    bootstrap: str
-    first: Node
-    second: Node
-    sent: list[int] = field(default_factory=list)
-
-    @classmethod
-    def make(cls, cluster: KafkaCluster) -> "UncleanTopic":
+    def __init__(self, cluster: KafkaCluster) -> None:
         """Create the topic."""
-        first, second = [node for node in cluster.nodes.values() if node.bootstrap is not None][-2:]
+        self._bootstrap = cluster.bootstrap
+        self.sent: list[int] = []
+        self.first, self.second = [node for node in cluster.nodes.values() if node.bootstrap is not None][-2:]
         config = {"min.insync.replicas": "1", "unclean.leader.election.enable": "true"}
-        replicas = [[first.number, second.number]]
-        admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
-        new = NewTopic(NAME, 1, config=config, replica_assignment=replicas)
-        admin.create_topics([new])[NAME].result(PATIENCE_S)
-        return cls(NAME, cluster.bootstrap, first, second)
+        replicas = [[self.first.number, self.second.number]]
+        new = NewTopic(UNCLEAN, 1, config=config, replica_assignment=replicas)
+        AdminClient({"bootstrap.servers": self._bootstrap}).create_topics([new])[UNCLEAN].result(PATIENCE_S)
 
     def publish(self, events: int) -> None:
         """Publish a number of events, a second of event time apart."""
         failures = DeliveryFailures()
-        producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "log_level": 0})
+        producer = Producer({"bootstrap.servers": self._bootstrap, "acks": "all", "log_level": 0})
         vector = [0.0] * DIMENSION
         for number in range(len(self.sent), len(self.sent) + events):
             time_ms = START_MS + number * 1_000
             event = {"stream": LOSSY, "timestamp": time_ms, "embedding": vector, "event_id": str(number)}
-            producer.produce(self.name, orjson.dumps(event), partition=0, on_delivery=failures.note)
+            producer.produce(UNCLEAN, orjson.dumps(event), partition=0, on_delivery=failures.note)
             self.sent.append(time_ms)
         assert producer.flush(PATIENCE_S) == 0
         assert failures == [], failures[0]
@@ -199,10 +188,10 @@ class UncleanTopic:
 
     def _await(self, is_met: Callable[[int, list[int]], bool]) -> None:
         def is_reached() -> bool:
-            found = describe(self.bootstrap, self.name).partitions[0]
+            found = describe(self._bootstrap, UNCLEAN).partitions[0]
             return is_met(found.leader, list(found.isrs))
 
-        wait_for(f"the expected leader of {self.name}", is_reached)
+        wait_for(f"the expected leader of {UNCLEAN}", is_reached)
 
 
 def check_unclean_election(topic: UncleanTopic, env: Environment, replicas: Replicas) -> Check:
@@ -210,11 +199,11 @@ def check_unclean_election(topic: UncleanTopic, env: Environment, replicas: Repl
 
     def is_counted() -> bool:
         with suppress(KafkaException):  # the coordinator is unavailable
-            found = committed(env.bootstrap, env.name, topic.name, [0], "read_uncommitted")
+            found = committed(env.bootstrap, env.name, UNCLEAN, [0], "read_uncommitted")
             return found.get(0, -1) >= len(topic.sent)
         return False
 
-    topic.lose_log_tail(lambda: wait_for(f"{topic.name} to be counted", is_counted), replicas)
+    topic.lose_log_tail(lambda: wait_for(f"{UNCLEAN} to be counted", is_counted), replicas)
     expected = Counter(
         (LOSSY, window, time_ms - time_ms % size_ms)
         for window, size_ms in WINDOWS_MS[LOSSY].items()

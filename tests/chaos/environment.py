@@ -27,9 +27,7 @@ class Environment(Case):
         baseline_counts: The (k,) cluster counts of each stream's baseline.
     """
 
-    def __init__(
-        self, folder: Path, bootstrap: str, profile: Profile, further: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, bootstrap: str, profile: Profile, further: Mapping[str, str]) -> None:
         """Create the events topic, the baselines and the configuration.
 
         Args:
@@ -40,7 +38,6 @@ class Environment(Case):
         """
         self.centroids: dict[str, NDArray[np.float32]] = {}
         self.baseline_counts: dict[str, NDArray[np.int64]] = {}
-        further = further or {}
         super().__init__(
             folder,
             bootstrap,

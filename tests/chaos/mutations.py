@@ -29,9 +29,8 @@ from tests.harness.jars import BrokerUnavailable
 from tests.output import say
 
 PROGRAM: Final = str(Path(__file__).with_name("mutant.py"))
-EVENTS, SECONDS, SEED = 10_000, 25.0, 1
 # A mutant may never reach the expected counts, so the wait is short.
-SETTLE_S: Final = 25.0
+OPTIONS: Final = Options(events=10_000, disruptions=0, seconds=25.0, seed=1, settle_s=25.0)
 NONE: Final = "none"
 
 
@@ -56,24 +55,17 @@ class Trial:
 
     def run(self, cluster: KafkaCluster) -> Report:
         """Return the report of the run."""
-        options = Options(
-            events=EVENTS,
-            disruptions=0,
-            seconds=SECONDS,
-            seed=SEED,
-            plan=self.plan,
-            program=(PROGRAM, self.mutation, self.failure),
-            settle_s=SETTLE_S,
-        )
+        program = PROGRAM, self.mutation, self.failure
+        options = replace(OPTIONS, plan=self.plan, program=program)
         with tempfile.TemporaryDirectory(prefix="driftgauge-mutation-") as folder:
             return run_chaos(cluster, Path(folder), options, lambda _: None)
 
 
-KILL: Final = (Step(8.0, (Disruption(DisruptionKind.KILL, REPLICAS[0], 0.0, 0.0),)),)
+KILL: Final = (Step(8.0, (Disruption(DisruptionKind.KILL, REPLICAS[0]),)),)
 HOLD: Final = tuple(
-    Step(at_s, (Disruption(DisruptionKind.HOLD, RELAYED_REPLICA, 0.0, 0.0),)) for at_s in (5.0, 9.0, 13.0)
+    Step(at_s, (Disruption(DisruptionKind.HOLD, RELAYED_REPLICA),)) for at_s in (5.0, 9.0, 13.0)
 )
-ADD: Final = (Step(8.0, (Disruption(DisruptionKind.ADD, EXTRA_REPLICA, 0.0, 0.0),)),)
+ADD: Final = (Step(8.0, (Disruption(DisruptionKind.ADD, EXTRA_REPLICA),)),)
 TRIALS: Final = (
     # Exactly once, and fencing.
     Trial(NONE, "stop_in_commit"),
@@ -121,7 +113,7 @@ def main() -> None:
     trials = [trial for trial in TRIALS if trial in chosen or trial in controls]
     unexpected = 0
     try:
-        with Options(EVENTS, 0, SECONDS, SEED).make_cluster() as cluster:
+        with OPTIONS.make_cluster() as cluster:
             for trial in trials:
                 report = trial.run(cluster)
                 is_right = report.finding is (Finding.EXACT if trial.mutation == NONE else Finding.WRONG)

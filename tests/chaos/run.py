@@ -4,10 +4,10 @@
 
 It prints each disruption with its recovery time, then the checks. Status 1: a check or a replica failed;
 2: the machine or the run itself failed, and no check did. The seed determines the events and the plan, but
-not the timing on the machine.
+not the timing on the machine. Without `--minutes` events are published for 25 minutes, to three brokers for
+40. `--busy` sets the number of busy loops beside the run.
 """
 
-import argparse
 import os
 import secrets
 import shutil
@@ -24,7 +24,7 @@ from typing import Final
 import orjson
 
 from driftgauge.records.partials import decode_part
-from tests.chaos.brokers import BrokerLocator, UncleanTopic, check_unclean_election
+from tests.chaos.brokers import UNCLEAN, BrokerLocator, UncleanTopic, check_unclean_election
 from tests.chaos.checks import (
     Check,
     check_burst,
@@ -69,6 +69,7 @@ from tests.harness.closing import take_left_behind
 from tests.harness.relay import Relay
 from tests.harness.scrape import Scrape
 from tests.harness.service import driftgauge
+from tests.options import parse_options
 from tests.output import say
 from tests.waiting import PATIENCE_S
 
@@ -100,9 +101,8 @@ def _run(
     cluster: KafkaCluster, folder: Path, report: Report, on_outcome: Callable[[DisruptionOutcome], object]
 ) -> None:
     options = report.options
-    lossy = UncleanTopic.make(cluster) if options.profile.brokers > 1 else None
-    further = {} if lossy is None else {LOSSY: lossy.name}
-    env = Environment(folder, cluster.bootstrap, options.profile, further)
+    lossy = UncleanTopic(cluster) if options.profile.brokers > 1 else None
+    env = Environment(folder, cluster.bootstrap, options.profile, {LOSSY: UNCLEAN} if lossy else {})
     with ExitStack() as running:
         relay = running.enter_context(Relay(cluster.bootstrap)) if options.needs_relay else None
         through = {} if relay is None else {"DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": relay.bootstrap}
@@ -281,20 +281,24 @@ def busy_loops(number: int) -> Iterator[None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Disrupt replicas and brokers, then check all counts.")
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--disruptions", type=int, default=50)
-    parser.add_argument("--minutes", type=float, help="how long events are published (default: 25, or 40)")
-    parser.add_argument("--seed", type=int, default=None, help="of events and plan (default: random)")
-    parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
-    parser.add_argument("--busy", type=int, default=0, help="busy loops beside the run (default: none)")
-    given = parser.parse_args()
-    seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
+    given = parse_options(
+        __doc__,
+        events=1_000_000,
+        disruptions=50,
+        minutes=0.0,
+        seed=secrets.randbelow(1_000_000),
+        brokers=1,
+        busy=0,
+    )
     profile, minutes = (ONE_BROKER, 25.0) if given.brokers == 1 else (THREE_BROKERS, 40.0)
     options = Options(
-        given.events, given.disruptions, (given.minutes or minutes) * 60, seed, profile, busy=given.busy
+        given.events,
+        given.disruptions,
+        (given.minutes or minutes) * 60,
+        given.seed,
+        profile,
+        busy=given.busy,
     )
-
     folder = Path(tempfile.mkdtemp(prefix="driftgauge-chaos-"))
     say(f"logs and files, removed if the run passes: {folder}")
     say(heading(options))

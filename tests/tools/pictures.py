@@ -23,8 +23,7 @@ from tests.demo.process import read_until, started
 from tests.page.browser import chromium
 
 PICTURES = Path(__file__).parents[2] / "deploy/pictures"
-# The top of the page: the status, and the evidence over time.
-WIDTH, HEIGHT, SCALE = 1_060, 1_090, 1.3
+HEIGHT = 1_090
 STREAM = "images"
 # What happens to it, and what the replica says meanwhile, by the picture.
 TROUBLES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -59,7 +58,8 @@ def draw_demo(folder: Path, browser: Browser) -> None:
         found = re.search(r"Open the page: (\S+)", printed)
         if found is None:
             sys.exit("the demo ended before its page was there; see above")
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=SCALE)
+        # The top of the page: the status, and the evidence over time.
+        page = browser.new_page(viewport={"width": 1_060, "height": HEIGHT}, device_scale_factor=1.3)
         page.goto(found[1])
         page.screenshot(path=PICTURES / "page.png")
         os.killpg(demo.pid, signal.SIGINT)
