@@ -30,7 +30,6 @@ from tests.harness.service import ReplicaProcess
 from tests.harness.topics import read
 from tests.options import parse_options
 from tests.output import say
-from tests.waiting import wait_for
 
 from driftgauge.core.durations import parse_duration
 from driftgauge.events.timestamps import format_timestamp
@@ -174,10 +173,9 @@ class Observed:
 
     def sample(self) -> None:
         """Read metrics, memory and alerts; print a line now and then."""
-        total = self._replica.scrape().total
-        self.closed = int(total("driftgauge_windows_closed_total"))
-        self.panes = int(total("driftgauge_shard_panes"))
-        self.counted = int(total("driftgauge_events_total"))
+        metrics = ("windows_closed_total", "shard_panes", "events_total")
+        scrape = self._replica.scrape()
+        self.closed, self.panes, self.counted = (int(scrape.total(f"driftgauge_{each}")) for each in metrics)
         self.peak_mib = read_status(self._replica.pid, "VmHWM") // 1024
         for alert in self._prometheus.alerts():
             if alert["state"] == "firing":
@@ -193,16 +191,13 @@ class Observed:
 
     def until(self, what: str, is_met: Callable[[], bool]) -> float:
         """Sample until the condition is met, and return the seconds that it took."""
-        began_s = time.monotonic()
-
-        def sampled() -> bool:
+        began_s = self.seconds
+        while not is_met():
             time.sleep(5.0)
             self.sample()
-            return is_met()
-
-        wait_for(what, sampled, within_s=3_600.0)
+            assert self.seconds - began_s < 3_600.0, what
         say(f"{self.seconds:5.0f} s: {what}")
-        return time.monotonic() - began_s
+        return self.seconds - began_s
 
 
 def read_status(pid: int, field: str) -> int:

@@ -60,21 +60,13 @@ class Sent(NamedTuple):
         return f"{self.stream}/{self.time_ms}/{self.vectors[0]}"
 
 
-class Fields(NamedTuple):
-    """What a producer writes of a record."""
-
-    stream: str
-    time_ms: int
-    vectors: NDArray[np.float32]
-    version: str
-    country: str | None
-    event_id: str
-
-
 Content = tuple[bytes | None, Headers]
+Vectors = NDArray[np.float32]
+Write = Callable[[Sent, Vectors, str], Content]
+"""Returns a record, given what is sent with the stream's name in the topic, its vectors and its version."""
 
 
-def vector(number: int) -> NDArray[np.float32]:
+def vector(number: int) -> Vectors:
     """Return a vector near the centroid of `number` modulo 4; half floats hold it exactly."""
     variant, cluster = divmod(number, CLUSTERS)
     found = np.full(CLUSTERS, (variant % 4) / 32, np.float32)
@@ -82,81 +74,81 @@ def vector(number: int) -> NDArray[np.float32]:
     return found
 
 
-def _json(vectors: NDArray[np.float32]) -> list[list[float]]:
+def _json(vectors: Vectors) -> list[list[float]]:
     # No number of strict JSON is infinite, but one beyond float32 becomes so.
     return np.where(np.isinf(vectors), 1e39, vectors.astype(np.float64)).tolist()
 
 
-def _base64(vectors: NDArray[np.float32]) -> str:
+def _base64(vectors: Vectors) -> str:
     return base64.b64encode(vectors.astype("<f4").tobytes()).decode()
 
 
-def _own(fields: Fields, name: str, value: object) -> Content:
+def _own(sent: Sent, version: str, **embedding: object) -> Content:
     event = {
-        "stream": fields.stream,
-        "timestamp": fields.time_ms,
-        name: value,
-        "model_version": fields.version,
-        "event_id": fields.event_id,
-        "snippet": f"text of {fields.time_ms}",
-        "segments": None if fields.country is None else {"country": fields.country},
-        "numbers": {"cluster": int(fields.vectors[0].argmax())},
+        "stream": sent.stream,
+        "timestamp": sent.time_ms,
+        **embedding,
+        "model_version": version,
+        "event_id": sent.name,
+        "snippet": f"text of {sent.time_ms}",
+        "segments": None if sent.country is None else {"country": sent.country},
+        "numbers": {"cluster": sent.vectors[0] % CLUSTERS},
     }
     return json.dumps(event).encode(), ()
 
 
-def _nested(fields: Fields) -> Content:
-    request = {"model": fields.stream, "version": fields.version, "time": fields.time_ms * 1_000}
-    document = {"request": request, "hits": _json(fields.vectors), "user": {"country": fields.country}}
+def _nested(sent: Sent, vectors: Vectors, version: str) -> Content:
+    request = {"model": sent.stream, "version": version, "time": sent.time_ms * 1_000}
+    document = {"request": request, "hits": _json(vectors), "user": {"country": sent.country}}
     return json.dumps(document).encode(), ()
 
 
-def _cloudevent(fields: Fields) -> Content:
+def _cloudevent(sent: Sent, vectors: Vectors, version: str) -> Content:
     document = {
         "specversion": "1.0",
         "id": "1",
         "source": "/simulation",
         "type": "embedded",
-        "time": format_timestamp(fields.time_ms),
-        "data": {"vector": _base64(fields.vectors), "stream": fields.stream, "version": fields.version},
-        **({} if fields.country is None else {"country": fields.country}),
+        "time": format_timestamp(sent.time_ms),
+        "data": {"vector": _base64(vectors), "stream": sent.stream, "version": version},
+        **({} if sent.country is None else {"country": sent.country}),
     }
     return json.dumps(document).encode(), (("content-type", b"application/cloudevents+json"),)
 
 
-def _in_headers(fields: Fields) -> Headers:
-    named = {"model": fields.stream, "time": str(fields.time_ms), "version": fields.version}
-    named |= {} if fields.country is None else {"country": fields.country}
+def _in_headers(sent: Sent, version: str) -> Headers:
+    named = {"model": sent.stream, "time": str(sent.time_ms), "version": version}
+    named |= {} if sent.country is None else {"country": sent.country}
     return tuple((name, text.encode()) for name, text in named.items())
 
 
-def _bytes(fields: Fields) -> Content:
-    return fields.vectors.astype("<f2").tobytes(), _in_headers(fields)
+def _bytes(sent: Sent, vectors: Vectors, version: str) -> Content:
+    return vectors.astype("<f2").tobytes(), _in_headers(sent, version)
 
 
-def _inference(fields: Fields) -> Content:
-    response = response_class(model_name="encoder", model_version=fields.version)
-    response.outputs.add(name="embedding", datatype="FP32", shape=fields.vectors.shape)
-    response.raw_output_contents.append(fields.vectors.astype("<f4").tobytes())
-    return response.SerializeToString(), _in_headers(fields)
+def _inference(sent: Sent, vectors: Vectors, version: str) -> Content:
+    response = response_class(model_name="encoder", model_version=version)
+    response.outputs.add(name="embedding", datatype="FP32", shape=vectors.shape)
+    response.raw_output_contents.append(vectors.astype("<f4").tobytes())
+    return response.SerializeToString(), _in_headers(sent, version)
 
 
-def _avro(fields: Fields) -> Content:
-    value = {"stream": fields.stream, "at": fields.time_ms, "country": fields.country}
-    content = avro(value | {"vector": fields.vectors.astype("<f4").tobytes()}, json.loads(schema_text()))
-    return framed(content, SCHEMA_ID), _in_headers(fields)
+def _avro(sent: Sent, vectors: Vectors, version: str) -> Content:
+    value = {"stream": sent.stream, "at": sent.time_ms, "country": sent.country}
+    content = avro(value | {"vector": vectors.astype("<f4").tobytes()}, json.loads(schema_text()))
+    return framed(content, SCHEMA_ID), _in_headers(sent, version)
 
 
 _EMBEDDED = embedded_class()
 
 
-def _protobuf(fields: Fields) -> Content:
-    segments = {} if fields.country is None else {"country": fields.country}
-    content = fields.vectors.astype("<f4").tobytes()
-    message = _EMBEDDED(stream=fields.stream, vector=content, segments=segments)
-    message.at.FromMilliseconds(fields.time_ms)
+def _protobuf(sent: Sent, vectors: Vectors, version: str) -> Content:
+    segments = {} if sent.country is None else {"country": sent.country}
+    content = vectors.astype("<f4").tobytes()
+    message = _EMBEDDED(stream=sent.stream, vector=content, segments=segments)
+    message.at.FromMilliseconds(sent.time_ms)
     # The message is the first of its file.
-    return framed(b"\0" + message.SerializeToString(), SCHEMA_ID + 1), _in_headers(fields)
+    return framed(b"\0" + message.SerializeToString(), SCHEMA_ID + 1), _in_headers(sent, version)
 
 
 SCHEMAS = Schemas(_1=Schema(schema_text()), _2=Schema(serialized(embedded_file())))
@@ -166,12 +158,11 @@ _HEADERS = {name: {"header": name} for name in ("time", "version", "country")}
 
 def _mapping(encoding: str, stream: Any, embedding: Any, timestamp: Any, **fields: Any) -> dict[str, Any]:
     source = {"path": stream} if isinstance(stream, str) else stream
-    version = {"model_version": fields["version"]}
     return {
         "encoding": encoding,
         "embedding": embedding,
         "timestamp": timestamp,
-        **version,
+        "model_version": fields["version"],
         "stream": {**source, "rename": {theirs: ours for ours, theirs in _RENAMED.items()}},
         "segments": {"country": fields["country"]},
         "where": [{"header": "environment", "not_in": ["test"]}],
@@ -179,17 +170,18 @@ def _mapping(encoding: str, stream: Any, embedding: Any, timestamp: Any, **field
 
 
 _OF_HEADERS = {"timestamp": _HEADERS["time"], "version": _HEADERS["version"], "country": _HEADERS["country"]}
-_OUTPUT = "outputs[name=embedding]"
-ENCODINGS: Mapping[str, tuple[dict[str, Any] | None, bool, Callable[[Fields], Content]]] = {
-    "own": (None, False, lambda fields: _own(fields, "embedding", _json(fields.vectors)[0])),
-    "own_base64": (None, False, lambda fields: _own(fields, "embedding_b64", _base64(fields.vectors))),
+ENCODINGS: Mapping[str, tuple[dict[str, Any] | None, Write]] = {
+    "own": (None, lambda sent, vectors, version: _own(sent, version, embedding=_json(vectors)[0])),
+    "own_base64": (
+        None,
+        lambda sent, vectors, version: _own(sent, version, embedding_b64=_base64(vectors)),
+    ),
     "nested": (
         _mapping(
             *("json", "request.model", "hits", {"path": "request.time", "unit": "us"}),
             version="request.version",
             country="user.country",
         ),
-        True,
         _nested,
     ),
     "cloudevents": (
@@ -198,21 +190,18 @@ ENCODINGS: Mapping[str, tuple[dict[str, Any] | None, bool, Callable[[Fields], Co
             version="data.version",
             country="country",
         ),
-        True,
         _cloudevent,
     ),
     "bytes": (
         _mapping("bytes", {"header": "model"}, {"record": "value", "dtype": "f16", **_BYTES}, **_OF_HEADERS),
-        True,
         _bytes,
     ),
     "inference": (
         _mapping(
             *("inference", {"header": "model"}),
-            {"path": f"{_OUTPUT}.data", "shape": f"{_OUTPUT}.shape"},
+            {"path": "outputs[name=embedding].data", "shape": "outputs[name=embedding].shape"},
             **_OF_HEADERS | {"version": "model_version"},
         ),
-        True,
         _inference,
     ),
     "avro": (
@@ -221,7 +210,6 @@ ENCODINGS: Mapping[str, tuple[dict[str, Any] | None, bool, Callable[[Fields], Co
             version=_HEADERS["version"],
             country="country",
         ),
-        True,
         _avro,
     ),
     "protobuf": (
@@ -230,20 +218,18 @@ ENCODINGS: Mapping[str, tuple[dict[str, Any] | None, bool, Callable[[Fields], Co
             version=_HEADERS["version"],
             country="segments.country",
         ),
-        True,
         _protobuf,
     ),
 }
-"""By name: the topic's mapping (None: the service's own contract), whether a record may hold several vectors,
-and the encoder."""
+"""By name: the topic's mapping, and the encoder. None: the service's own contract, of one vector a record."""
 
 
 def encode(encoding: str, sent: Sent) -> list[tuple[Content, Sent]]:
     """Return the records of some events, several where one record holds one vector, each with its events."""
-    mapping, may_be_several, write = ENCODINGS[encoding]
+    mapping, write = ENCODINGS[encoding]
     if mapping is None and sent.fault == FILTERED:
         return []
-    if not may_be_several and len(sent.vectors) > 1:
+    if mapping is None and len(sent.vectors) > 1:
         alone = (sent._replace(vectors=(number,)) for number in sent.vectors)
         return [each for one in alone for each in encode(encoding, one)]
     vectors = np.stack([vector(number) for number in sent.vectors])
@@ -254,7 +240,7 @@ def encode(encoding: str, sent: Sent) -> list[tuple[Content, Sent]]:
     stream = "nobody" if sent.fault == "stream" else sent.stream
     version = "v0" if sent.fault == "version" else VERSION
     named = stream if mapping is None else _RENAMED.get(stream, stream)
-    value, headers = write(Fields(named, sent.time_ms, vectors, version, sent.country, sent.name))
+    value, headers = write(sent._replace(stream=named), vectors, version)
     if sent.fault == FILTERED:
         headers = (*headers, ("environment", b"test"))
     if sent.fault == "garbage":
@@ -266,5 +252,4 @@ def encode(encoding: str, sent: Sent) -> list[tuple[Content, Sent]]:
 
 def inputs(encodings: Mapping[str, str]) -> dict[str, Any]:
     """Return the section `inputs` of a configuration for these encodings of topics."""
-    mappings = {topic: ENCODINGS[encoding][0] for topic, encoding in encodings.items()}
-    return {topic: mapping for topic, mapping in mappings.items() if mapping is not None}
+    return {topic: own for topic, encoding in encodings.items() if (own := ENCODINGS[encoding][0])}
