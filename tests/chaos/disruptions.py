@@ -12,8 +12,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from tests.chaos.background_thread import BackgroundThread
 from tests.chaos.brokers import BrokerLocator
 from tests.chaos.plan import BrokerRole, Disruption, DisruptionKind, Step
-from tests.chaos.publisher import PublisherProcess
 from tests.chaos.replicas import Replicas
+from tests.chaos.workload import PublisherProcess
 from tests.harness.closing import close
 from tests.harness.node import Node
 from tests.harness.relay import Relay

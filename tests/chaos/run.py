@@ -52,7 +52,6 @@ from tests.chaos.history_checks import (
     level_of,
 )
 from tests.chaos.plan import ONE_BROKER, RELAYED_REPLICA, REPLICAS, THREE_BROKERS, Options
-from tests.chaos.publisher import LONGEST_OUTAGE_S, PublisherProcess
 from tests.chaos.replicas import Replicas
 from tests.chaos.report import Finding, Report, Status, heading, line, summary
 from tests.chaos.windows import (
@@ -63,7 +62,17 @@ from tests.chaos.windows import (
     final_results,
     read_results,
 )
-from tests.chaos.workload import BURST, LIVE, LOSSY, PARTITIONS, STREAMS, Workload, WorkloadSpec
+from tests.chaos.workload import (
+    BURST,
+    LIVE,
+    LONGEST_OUTAGE_S,
+    LOSSY,
+    PARTITIONS,
+    STREAMS,
+    PublisherProcess,
+    Workload,
+    WorkloadSpec,
+)
 from tests.harness.broker import KafkaCluster
 from tests.harness.closing import take_left_behind
 from tests.harness.relay import Relay

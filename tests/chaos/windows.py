@@ -1,5 +1,6 @@
 """The windows of a chaos run: counts expected from its events, and published results."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,22 +61,16 @@ def count_expected(
 ) -> dict[WindowKey, Counts]:
     """Return the cluster counts of every window over the events selected by an (n,) mask."""
     counts: dict[WindowKey, Counts] = {}
-    for number, stream in enumerate(STREAMS):
-        rows = (workload.stream == number) & selected
+    for index, stream in enumerate(STREAMS):
+        rows = (workload.stream == index) & selected
         cluster = nearest(workload.vectors[rows], centroids[stream])
         for window, size_ms in WINDOWS_MS[stream].items():
-            numbers = count_cells(workload.time_ms[rows] // size_ms, cluster, len(centroids[stream]))
-            counts |= {(stream, window, slot * size_ms): each for slot, each in numbers.items()}
+            slots = workload.time_ms[rows] // size_ms
+            cells = Counter(zip(slots.tolist(), cluster.tolist(), strict=True))
+            for slot in np.unique(slots).tolist():
+                of_clusters = (cells[slot, number] for number in range(len(centroids[stream])))
+                counts[stream, window, slot * size_ms] = tuple(of_clusters)
     return counts
-
-
-def count_cells(slot: NDArray[np.int64], cluster: NDArray[np.intp], clusters: int) -> dict[int, Counts]:
-    """Return the cluster counts of each time slot, from the (n,) slots and clusters of the events."""
-    first = slot.min()
-    table = np.bincount((slot - first) * clusters + cluster)
-    table = np.append(table, np.zeros(-len(table) % clusters, dtype=np.int64)).reshape(-1, clusters)
-    rows = np.flatnonzero(table.any(axis=1)).tolist()
-    return {int(first + row): tuple(table[row].tolist()) for row in rows}
 
 
 def nearest(vectors: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDArray[np.intp]:
