@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -36,7 +36,7 @@ def rejoin_in_commit() -> None:
 
 
 def interleave_parts() -> None:
-    """Let commits of other replicas come between two parts of one, let WINDOWS commit there, and restore."""
+    """Let other commits come between two parts of one, let WINDOWS commit there, and restore from that."""
     produce = count_worker.produce_or_abort  # type: ignore[attr-defined]
 
     def produce_apart(transaction: Transaction, *record: Any) -> None:
@@ -45,19 +45,34 @@ def interleave_parts() -> None:
         if os.environ.get("DRIFTGAUGE_REPLICA") == FAILING_REPLICA:
             time.sleep(0.4)
 
-    apply = ShardState.apply
+    apply, deliver = ShardState.apply, Transaction._deliver
+    waiting: set[int] = set()
+    follows, aborts = False, 0
 
     def apply_slowly(self: ShardState, offset: int, append_ms: int, part: CommitPart) -> None:
         # Parts that become readable together are then applied over several commits of WINDOWS.
         time.sleep(0.01)
         apply(self, offset, append_ms, part)
+        waiting.discard(id(self))
+        if self._assembler.first_offset is not None:
+            waiting.add(id(self))
+
+    def deliver_and_abort(self: Transaction, within_s: float) -> None:
+        nonlocal follows, aborts
+        deliver(self, within_s)
+        if self.producer.endswith(".windows"):
+            # The last commit was made while parts waited, so a restore begins among them.
+            if follows and aborts < 4:
+                follows, aborts = False, aborts + 1
+                _abort(self)
+            follows = bool(waiting)
 
     ShardState.apply = apply_slowly
     # Parts that are so small, and so far apart, interleave with those of other replicas.
     service._PART_BYTES = 1_000
     session._BATCH = 1
     count_worker.produce_or_abort = produce_apart  # type: ignore[attr-defined]
-    _fail_in("_deliver", _abort, role="windows", commits=range(6, 25, 3))
+    Transaction._deliver = deliver_and_abort
 
 
 def lose_producer_in_commit() -> None:
@@ -120,13 +135,8 @@ def _abort(transaction: Transaction) -> None:
     raise TransactionFailed("aborted on purpose")
 
 
-def _fail_in(
-    step: str,
-    fail: Callable[[Transaction], None],
-    role: str = "count",
-    commits: Collection[int] = (8, 16),
-) -> None:
-    """Inject a failure into commits of one replica's role, by their numbers, after a step of the commit."""
+def _fail_in(step: str, fail: Callable[[Transaction], None], role: str = "count") -> None:
+    """Inject a failure into two commits of one replica's role, after a step of the commit."""
     if os.environ.get("DRIFTGAUGE_REPLICA") != FAILING_REPLICA:
         return
     do, begun = getattr(Transaction, step), 0
@@ -136,7 +146,7 @@ def _fail_in(
         do(self, within_s)
         if self.producer.endswith(f".{role}"):
             begun += 1
-            if begun in commits:
+            if begun in {8, 16}:
                 fail(self)
 
     setattr(Transaction, step, do_and_fail)
