@@ -36,7 +36,8 @@ class ExternalCluster:
 
     bootstrap: str
 
-    def __getattr__(self, name: str) -> NoReturn:
+    @property
+    def node(self) -> NoReturn:
         pytest.skip(
             f"This test stops the broker, and {BOOTSTRAP_VARIABLE}={self.bootstrap} is not the "
             f"tests' own: unset {BOOTSTRAP_VARIABLE} to run it."
