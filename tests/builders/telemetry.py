@@ -29,7 +29,7 @@ from driftgauge.core.windows.changelog import (
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.errors import TransactionFailed
-from driftgauge.events.outcomes import IntervalCounts, RecordLoss
+from driftgauge.events.outcomes import CommitOutcomes, RecordLoss
 from driftgauge.events.rejection import Reason
 from driftgauge.records.mark import Mark
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
@@ -176,7 +176,7 @@ def build_busy_telemetry() -> Telemetry:
     count.started(0.5, held)
     rejected = Counter({(EVENTS, "images", Reason.PAST): 2})
     losses = {HOME: RecordLoss(7, 0)}
-    count.counted(IntervalCounts(Counter(images=100), Counter(images=60), rejected, losses=losses))
+    count.counted(CommitOutcomes(Counter(images=100), Counter(images=60), rejected, losses=losses))
     count.partitions_known({EVENTS: 2})
     count.read_to(EVENTS, 0, position=90, end=100)
     count.clock_is_off(120, is_off=False)

@@ -111,7 +111,7 @@ class Worker:
         (counts,) = self.telemetry.counted.call_args.args
         return (
             {outcome: number for (_, outcome), number in counts.records.items() if number},
-            (counts.accepted.total(), counts.rejected.total()),
+            (counts.events.total(), counts.rejected.total()),
         )
 
 

@@ -25,7 +25,7 @@ from driftgauge.engine.session import Session
 from driftgauge.engine.windows.window_worker import WindowWorker
 from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.outcomes import IntervalCounts
+from driftgauge.events.outcomes import CommitOutcomes
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.records.window_results import result_record
@@ -159,8 +159,8 @@ class Observer(RoleTelemetry):
         self._run, self._deployment = run, replica.deployment
         self._rounds: dict[int, RoundResult] = {}
 
-    def counted(self, counts: IntervalCounts) -> None:
-        super().counted(counts)
+    def counted(self, outcomes: CommitOutcomes) -> None:
+        super().counted(outcomes)
         self._run.seen[self._run.settings.group] += 1
 
     def stopped(self, partitions: Collection[Partition]) -> None:

@@ -14,7 +14,7 @@ from driftgauge.core.windows.admission import SurplusEvents
 from driftgauge.core.windows.deltas import LateEvents
 from driftgauge.core.windows.shard import RoundResult
 from driftgauge.errors import TransactionFailed
-from driftgauge.events.outcomes import IntervalCounts, RecordLoss, RecordOutcome, SkipPlace
+from driftgauge.events.outcomes import CommitOutcomes, RecordLoss, RecordOutcome, SkipPlace
 from driftgauge.events.rejection import Reason
 from driftgauge.records.heartbeat import encode_heartbeat
 from driftgauge.telemetry.health import Health, Role
@@ -131,9 +131,9 @@ def reported(metrics, health, caplog):
         pytest.param(
             [
                 [
-                    count.counted(IntervalCounts(Counter(images=7), Counter(images=4), *NO_EVENT)),
-                    count.counted(IntervalCounts(Counter(images=5), Counter(images=5), *NO_EVENT)),
-                    count.counted(IntervalCounts(skipped=SKIPPED)),
+                    count.counted(CommitOutcomes(Counter(images=7), Counter(images=4), *NO_EVENT)),
+                    count.counted(CommitOutcomes(Counter(images=5), Counter(images=5), *NO_EVENT)),
+                    count.counted(CommitOutcomes(skipped=SKIPPED)),
                     count.partitions_known({EVENTS: 12, PARTIALS: 4}),
                 ]
             ],
@@ -142,8 +142,8 @@ def reported(metrics, health, caplog):
         pytest.param(
             [
                 [
-                    count.counted(IntervalCounts(losses=DELETED)),
-                    count.counted(IntervalCounts(losses=TRUNCATED)),
+                    count.counted(CommitOutcomes(losses=DELETED)),
+                    count.counted(CommitOutcomes(losses=TRUNCATED)),
                 ]
             ],
             id="lost records",
@@ -322,7 +322,7 @@ def test_names_beyond_most_share_the_series_of_their_pattern(metrics, roles):
     for number in range(2):
         accepted = Counter(f"im{number}{name}" for name in ("a", "b", "c"))
         rejected = Counter({(EVENTS, f"im{number}d", Reason.FUTURE): 1})
-        roles.count.counted(IntervalCounts(accepted + Counter(texts=1), accepted, rejected))
+        roles.count.counted(CommitOutcomes(accepted + Counter(texts=1), accepted, rejected))
     read = sample_reader(metrics.registry)
     assert read("events_total", "stream_records_total", "records_rejected_total") == {
         "events_total": {"im0a": 1, "im*": 5, "texts": 2},
@@ -360,7 +360,7 @@ def test_heartbeat_says_what_is_not_read_yet_of_each_held_topic(roles, metrics):
     assert metrics.activity.take("a").unread == {EVENTS: None}
     for partition, lag, unread in ((0, 30, None), (1, 31, 61), (0, 0, 31), (1, 0, 0)):
         roles.count.read_to(EVENTS, partition, position=10, end=10 + lag)
-        roles.count.counted(IntervalCounts(records=Counter({(EVENTS, RecordOutcome.ACCEPTED): 60})))
+        roles.count.counted(CommitOutcomes(records=Counter({(EVENTS, RecordOutcome.ACCEPTED): 60})))
         assert metrics.activity.take("a").unread == {EVENTS: unread}
     roles.count.revoked(HELD)
     assert metrics.activity.take("a").unread == {}
@@ -371,5 +371,5 @@ def test_hours_between_records_and_events_are_said_of_small_streams_too(caplog):
     role = RoleTelemetry(build_telemetry("large", "small"), Role.COUNT, SHARDS)
     for _ in range(6):
         read = Counter(large=90_000, small=1)
-        role.counted(IntervalCounts(with_events=read, gaps=Counter({("small", 10): 1})))
+        role.counted(CommitOutcomes(accepted=read, gaps=Counter({("small", 10): 1})))
     assert [each.stream for each in caplog.records if "whole hours" in each.message] == ["small"]

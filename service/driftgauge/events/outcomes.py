@@ -4,16 +4,20 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from driftgauge.core.partition import Partition
 from driftgauge.events.clock_gaps import count_gaps
-from driftgauge.events.decoder import Decoded
-from driftgauge.events.records import Records
 from driftgauge.events.rejection import Reason, Rejection
 
-__all__ = ["IntervalCounts", "RecordLoss", "RecordOutcome", "SkipPlace"]
+if TYPE_CHECKING:
+    # Telemetry needs no decoder.
+    from driftgauge.events.decoder import Decoded
+    from driftgauge.events.records import Records
+
+__all__ = ["CommitOutcomes", "RecordLoss", "RecordOutcome", "SkipPlace"]
 
 
 class RecordOutcome(StrEnum):
@@ -59,12 +63,12 @@ class RecordLoss:
 
 
 @dataclass(slots=True)
-class IntervalCounts:
-    """Counts since the last commit.
+class CommitOutcomes:
+    """What became of records and offsets since the last commit.
 
     Attributes:
-        accepted: Events by stream.
-        with_events: Records with accepted events by stream.
+        events: Accepted events by stream.
+        accepted: Records with accepted events by stream.
         rejected: Records by topic, configured stream (None if that is not known) and reason.
         records: Records by topic and outcome.
         gaps: Records by stream and by how many half hours they are after their events, those refused for
@@ -73,8 +77,8 @@ class IntervalCounts:
         skipped: Offsets passed without a record, by topic and place.
     """
 
+    events: Counter[str] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
-    with_events: Counter[str] = field(default_factory=Counter)
     rejected: Counter[tuple[str, str | None, Reason]] = field(default_factory=Counter)
     records: Counter[tuple[str, RecordOutcome]] = field(default_factory=Counter)
     gaps: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -93,8 +97,8 @@ class IntervalCounts:
 
     def add(
         self,
-        records: Records,
-        decoded: Decoded,
+        records: "Records",
+        decoded: "Decoded",
         rejections: Sequence[Rejection],
         partitions: Mapping[int, Partition],
     ) -> None:
@@ -120,10 +124,10 @@ class IntervalCounts:
         for batch in decoded.batches:
             is_own = is_accepted[batch.row]
             rows = batch.row[is_own]
-            self.accepted[batch.stream] += len(rows)
+            self.events[batch.stream] += len(rows)
             # The events of a record follow each other, and have its time.
             is_first = np.diff(rows, prepend=-1) != 0
-            self.with_events[batch.stream] += int(np.count_nonzero(is_first))
+            self.accepted[batch.stream] += int(np.count_nonzero(is_first))
             gaps.append((batch.stream, records.credible_ms[rows[is_first]] - batch.time_ms[is_own][is_first]))
         for stream, gaps_ms in gaps:
             for half_hours, number in count_gaps(gaps_ms).items():

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from driftgauge.config import is_secret
 from driftgauge.kafka.calls import no_thread
-from driftgauge.kafka.client_log import LIBRDKAFKA, ClientLogger, LostConnections
+from driftgauge.kafka.client_log import LIBRDKAFKA, LostConnections
 from driftgauge.watchdog import STATISTICS_MS
 
 __all__ = [

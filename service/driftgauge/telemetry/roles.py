@@ -14,7 +14,7 @@ from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.errors import TransactionFailed
 from driftgauge.events.clock_gaps import describe_gaps
-from driftgauge.events.outcomes import IntervalCounts, RecordLoss, RecordOutcome, SkipPlace
+from driftgauge.events.outcomes import CommitOutcomes, RecordLoss, RecordOutcome, SkipPlace
 from driftgauge.records.heartbeat import Numbers
 from driftgauge.telemetry.health import BlockReason, ReadinessCondition, Role
 from driftgauge.telemetry.metrics import (
@@ -304,29 +304,29 @@ class RoleTelemetry:
             if self._role is Role.COUNT:
                 self._metrics.activity.lags[topic, partition] = lag
 
-    def counted(self, counts: IntervalCounts) -> None:
+    def counted(self, outcomes: CommitOutcomes) -> None:
         """Count what a commit brought, and log losses."""
         numbers = Numbers()
-        for stream, number in counts.accepted.items():
+        for stream, number in outcomes.events.items():
             self._metrics[EVENTS].labels(self._label(stream)).inc(number)
-        for stream, number in counts.with_events.items():
+        for stream, number in outcomes.accepted.items():
             label = self._label(stream)
             self._metrics[STREAM_RECORDS].labels(label).inc(number)
             numbers.accepted[label] += number
-        for (topic, named, reason), number in counts.rejected.items():
+        for (topic, named, reason), number in outcomes.rejected.items():
             label = NO_STREAM if named is None else self._label(named)
             self._metrics[REJECTED].labels(topic, label, reason).inc(number)
             numbers.refused[topic, label, reason.value] += number
-        for (stream, half_hours), number in counts.gaps.items():
+        for (stream, half_hours), number in outcomes.gaps.items():
             numbers.gaps[self._label(stream), half_hours] += number
-        for (topic, outcome), number in counts.records.items():
+        for (topic, outcome), number in outcomes.records.items():
             self._metrics[RECORDS].labels(topic, outcome).inc(number)
             numbers.read[topic] += number if outcome != RecordOutcome.FILTERED else 0
         self._metrics.activity.add(numbers)
         self._log_gaps(numbers)
-        for (topic, place), number in counts.skipped.items():
+        for (topic, place), number in outcomes.skipped.items():
             self._metrics[OFFSETS_SKIPPED].labels(topic, place).inc(number)
-        for partition, loss in sorted(counts.losses.items()):
+        for partition, loss in sorted(outcomes.losses.items()):
             self._metrics[OFFSETS_SKIPPED].labels(partition[0], SkipPlace.DELETED).inc(loss.records)
             self._log_loss(partition, loss)
 

@@ -27,7 +27,7 @@ from driftgauge.engine.producer.transaction import Transaction, bounded, produce
 from driftgauge.engine.stalled import StalledOffsets
 from driftgauge.errors import DriftgaugeError, TransactionFailed
 from driftgauge.events.decoder import Decoded, Decoder
-from driftgauge.events.outcomes import IntervalCounts
+from driftgauge.events.outcomes import CommitOutcomes
 from driftgauge.events.rejection import overflow
 from driftgauge.kafka.intake import sort_messages, to_records
 from driftgauge.kafka.shared_admin import SharedAdmin
@@ -87,7 +87,7 @@ class CountWorker:
         )
         self._ends = EndOffsets(self._held, admin, clock, interval_ms=settings.commit_interval)
         self._culprits = Culprits()
-        self._counts = IntervalCounts()
+        self._outcomes = CommitOutcomes()
         self._commits = 0
         self._interval_began_s = clock.monotonic_s()
 
@@ -136,7 +136,7 @@ class CountWorker:
         self._telemetry.stalled(self._stalled.step({**dict.fromkeys(self._held), **reading}))
         self._restart_replaced()
         for source in self._held.step():
-            self._counts.add_loss(source.partition, source.loss)
+            self._outcomes.add_loss(source.partition, source.loss)
         counted = self._held.started
         if not counted:
             return False
@@ -170,7 +170,7 @@ class CountWorker:
         """Drop the uncommitted counts, and find the start positions of all counted partitions again."""
         self._counter.drop()
         self._letters.clear()
-        self._counts = IntervalCounts()
+        self._outcomes = CommitOutcomes()
         # A commit before the records are read again would hide that each one with them fails.
         self._interval_began_s = self._clock.monotonic_s()
         self._held.begin_again()
@@ -222,7 +222,7 @@ class CountWorker:
         overflown = map(overflow, refused, refused.values())
         rejections = [*decoded.rejections, *overflown]
         self._letters.add(messages, rejections)
-        self._counts.add(records, decoded, rejections, self._held.names)
+        self._outcomes.add(records, decoded, rejections, self._held.names)
         is_read = np.ones(len(messages), dtype=np.bool_)
         is_read[list(decoded.pending)] = False
         for code in np.unique(records.partition[is_read]).tolist():
@@ -264,7 +264,7 @@ class CountWorker:
             offsets = [self._offset(source) for source in counted]
             self._transaction.commit(offsets, deadline_s - self._clock.monotonic_s())
         for source in counted:
-            self._counts.add_skipped(source.partition[0], source.skipped, source.skipped_at_start)
+            self._outcomes.add_skipped(source.partition[0], source.skipped, source.skipped_at_start)
             source.commit()
         self._culprits.committed({source.partition: source.committed for source in counted})
         self._interval_began_s = self._clock.monotonic_s()
@@ -294,12 +294,12 @@ class CountWorker:
         return TopicPartition(topic, index, source.position, source.topic_id, source.leader_epoch)
 
     def _report(self) -> None:
-        counts, self._counts = self._counts, IntervalCounts()
+        outcomes, self._outcomes = self._outcomes, CommitOutcomes()
         self._telemetry.committed()
         self._telemetry.partitions_known(
             {topic: known.partitions for topic, known in self._topics.known.items()}
         )
-        self._telemetry.counted(counts)
+        self._telemetry.counted(outcomes)
         self._telemetry.waiting_for_schema(self._without_schema())
         for source in self._held.started:
             end = self._stalled.high.get(source.partition)
