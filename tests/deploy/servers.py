@@ -3,20 +3,22 @@
 import json
 import re
 import shutil
-import threading
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import yaml
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from driftgauge.core.durations import format_duration, parse_duration
 from tests.harness.node import free_ports
 from tests.harness.process import ServerProcess
+from tests.harness.registry_server import serve_routes
 from tests.needed import required
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -121,26 +123,14 @@ def _receiving() -> Iterator[tuple[str, Messages]]:
     """Serve HTTP on loopback until the context ends; yield the address, and what requests bring."""
     messages: Messages = {}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            messages.setdefault(self.path, []).append(body)
-            self.send_response(202 if self.path == "/pagerduty" else 200)
-            self.send_header("Content-Type", "text/plain")
-            self.end_headers()
-            # This is Slack's answer, which later versions of Alertmanager check.
-            self.wfile.write(b"ok")
+    async def receive(request: Request) -> Response:
+        path = request.url.path
+        messages.setdefault(path, []).append(await request.json())
+        # The text is Slack's answer, which later versions of Alertmanager check.
+        return Response("ok", 202 if path == "/pagerduty" else 200, media_type="text/plain")
 
-        def log_message(self, *_: object) -> None:
-            """Log nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", messages
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serve_routes([Route("/{path:path}", receive, methods=["POST"])]) as server:
+        yield f"http://127.0.0.1:{server.port}", messages
 
 
 @contextmanager
