@@ -1,7 +1,6 @@
 """Kafka's clients: which properties each gets, the problems of properties, and what is logged."""
 
 import logging
-import socket
 from functools import partial
 
 import pytest
@@ -29,6 +28,7 @@ CLIENTS = (
     transactional_producer,
     client.admin,
 )
+UNUSED = "127.0.0.1:1"
 CONSUMERS = (member, client.groupless_consumer)
 # Properties of one kind of client only that operators are likely to set.
 ONE_SIDED = {
@@ -62,14 +62,6 @@ ONE_SIDED = {
 }
 
 
-@pytest.fixture
-def unused_address():
-    """Yield the address of a bound port without a listener."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{taken.getsockname()[1]}"
-
-
 @pytest.fixture(scope="module")
 def broker():
     with EmbeddedBroker(["here", "there"]) as broker:
@@ -78,10 +70,10 @@ def broker():
 
 @pytest.mark.parametrize("make", CLIENTS)
 @pytest.mark.parametrize("name", ONE_SIDED)
-def test_shared_section_causes_no_warnings_in_any_client(make, name, unused_address, caplog):
+def test_shared_section_causes_no_warnings_in_any_client(make, name, caplog):
     instance = make(
         {
-            "bootstrap.servers": unused_address,
+            "bootstrap.servers": UNUSED,
             "group.id": "g",
             "session.timeout.ms": 13_000,
             name: ONE_SIDED[name],
@@ -101,15 +93,15 @@ def test_shared_section_causes_no_warnings_in_any_client(make, name, unused_addr
         (transactional_producer, "acks"),
     ],
 )
-def test_client_gets_properties_of_its_kind(make, wrong, unused_address):
+def test_client_gets_properties_of_its_kind(make, wrong):
     # The client refuses a value out of range, which shows that it got the property.
     with pytest.raises(KafkaException):
-        make({"bootstrap.servers": unused_address, "group.id": "g", wrong: -1_000_000})
+        make({"bootstrap.servers": UNUSED, "group.id": "g", wrong: -1_000_000})
 
 
-def test_admin_client_gets_no_properties_of_producers(unused_address):
+def test_admin_client_gets_no_properties_of_producers():
     # The client would refuse the value, as above.
-    properties = {"bootstrap.servers": unused_address, "group.id": "g", "acks": -1_000_000}
+    properties = {"bootstrap.servers": UNUSED, "group.id": "g", "acks": -1_000_000}
     assert isinstance(client.admin(properties), AdminClient)
 
 
@@ -217,9 +209,9 @@ def test_conflicting_properties_are_one_problem_that_names_them(wrong, words):
 
 
 @pytest.mark.parametrize("name", ["transaction.timeout.ms", "compression.type"])
-def test_configuration_overrides_transaction_defaults(name, unused_address):
+def test_configuration_overrides_transaction_defaults(name):
     valid = {"transaction.timeout.ms": 60_000, "compression.type": "zstd"}[name]
-    properties = {"bootstrap.servers": unused_address, "group.id": "g"}
+    properties = {"bootstrap.servers": UNUSED, "group.id": "g"}
     assert isinstance(transactional_producer({**properties, name: valid}), Producer)
     with pytest.raises(KafkaException):
         transactional_producer({**properties, name: "-1"})

@@ -1,7 +1,6 @@
 """Creation of missing topics, and their replication factor."""
 
 import logging
-import socket
 import time
 from functools import partial
 from types import SimpleNamespace
@@ -90,10 +89,10 @@ def embedded():
         yield client.admin({"bootstrap.servers": broker.bootstrap})
 
 
-def prepare_embedded(admin, partials="partials"):
+def prepare_embedded(admin):
     topics.prepare_internal_topics(
         admin,
-        InternalTopics(partials, "changelog", shards=4),
+        InternalTopics("partials", "changelog", shards=4),
         replication=1,
         clock=SYSTEM_CLOCK,
     )
@@ -118,19 +117,17 @@ def test_topic_that_embedded_broker_cannot_create_is_named(embedded, short_timeo
 
 
 def test_unreachable_cluster_raises_broker_error_with_remedy(short_timeouts):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        make = partial(client.admin, {"bootstrap.servers": f"127.0.0.1:{taken.getsockname()[1]}"})
-        admin = make()
-        for ask in (
-            lambda: metadata.count_partitions(admin, ["events"]),
-            lambda: TopicWatch(SharedAdmin(make, SYSTEM_CLOCK), ["events"], SYSTEM_CLOCK),
-            lambda: topics.replication_factor(admin, ["events"], None),
-            lambda: topics.create_missing_topics(admin, ["events"], 1),
-            lambda: prepare_embedded(admin),
-        ):
-            with pytest.raises(BrokerError, match=r"does not answer .*; check kafka\.bootstrap\.servers"):
-                ask()
+    make = partial(client.admin, {"bootstrap.servers": "127.0.0.1:1"})
+    admin = make()
+    for ask in (
+        lambda: metadata.count_partitions(admin, ["events"]),
+        lambda: TopicWatch(SharedAdmin(make, SYSTEM_CLOCK), ["events"], SYSTEM_CLOCK),
+        lambda: topics.replication_factor(admin, ["events"], None),
+        lambda: topics.create_missing_topics(admin, ["events"], 1),
+        lambda: prepare_embedded(admin),
+    ):
+        with pytest.raises(BrokerError, match=r"does not answer .*; check kafka\.bootstrap\.servers"):
+            ask()
 
 
 @pytest.mark.parametrize(
