@@ -30,11 +30,6 @@ def report_on(results: Results, notes: tuple[str, ...] = (), **asked: Any) -> Re
     return build_report(material, settings, made_ms=MONDAY_MS + MINUTE_MS, **asked)
 
 
-def report_of(*verdicts: str, **asked: Any) -> Report:
-    """Return the report of one hour after another with these verdicts, asked as in `report_on`."""
-    return report_on(results_of(*verdicts), **asked)
-
-
 def results_of(*verdicts: str, **changes: Any) -> MadeResults:
     """Return results of one hour after another with these verdicts, and no segments in one that is ok."""
     results = MadeResults()

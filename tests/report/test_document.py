@@ -4,11 +4,11 @@ import base64
 import hashlib
 import json
 import re
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.responses import Response
+from starlette.routing import Route
 
 from driftgauge.errors import InputError
 from driftgauge.page.queries import MissingWindowError
@@ -25,7 +25,8 @@ from tests.builders.page import (
     every_stream,
     record_tree,
 )
-from tests.builders.reports import STREAM, report_of, report_on, results_of, write_results
+from tests.builders.reports import STREAM, report_on, results_of, write_results
+from tests.harness.registry_server import serve_routes
 
 # What loads something, runs something or sends something.
 ACTIVE = {"script", "link", "img", "iframe", "object", "embed", "form", "base", "audio", "video", "button"}
@@ -68,7 +69,9 @@ def assert_inert(html):
     ],
 )
 def test_window_is_evidence_of_last_alarm_or_the_one_asked_for(verdicts, asked, hour):
-    assert report_record(report_of(*verdicts, **asked)).window.start == f"2025-11-03T0{hour}:00:00Z"
+    assert (
+        report_record(report_on(results_of(*verdicts), **asked)).window.start == f"2025-11-03T0{hour}:00:00Z"
+    )
 
 
 PAGE = {"grafana_url": "https://grafana.example", "runbooks_url": "https://wiki.example"}
@@ -228,30 +231,21 @@ def test_record_of_a_window_that_the_topic_no_longer_holds_is_missing():
 PIXEL = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
 
 
-class Pictures(BaseHTTPRequestHandler):
-    """Pictures by their names: broken ones fail, large ones are too large, others moved, or are text."""
-
-    def do_GET(self):
-        name = self.path.rpartition("/")[2]
-        self.send_response({"broken": 404, "moved": 302}.get(name, 200))
-        self.send_header("location", self.path.replace("moved", "a"))
-        self.send_header("content-type", "text/html" if name == "text" else "image/svg+xml")
-        self.end_headers()
-        self.wfile.write(PIXEL + b" " * MOST_BYTES * (name == "large"))
-
-    def log_message(self, *_):
-        pass
+def answer(request):
+    """Answer with a picture by its name: one is missing, one too large, one has moved, and one is text."""
+    name = request.path_params["name"]
+    return Response(
+        PIXEL + b" " * MOST_BYTES * (name == "large"),
+        {"broken": 404, "moved": 302}.get(name, 200),
+        {"location": request.url.path.replace("moved", "a")},
+        "text/html" if name == "text" else "image/svg+xml",
+    )
 
 
 @pytest.fixture
 def pictures():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Pictures)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/{{stream}}/{{event_id}}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serve_routes([Route("/{stream}/{name}", answer)]) as server:
+        yield f"http://127.0.0.1:{server.port}/{{stream}}/{{event_id}}"
 
 
 def test_pictures_are_not_waited_for_beyond_ten_seconds(pictures):

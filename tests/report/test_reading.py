@@ -131,9 +131,3 @@ def test_topic_is_read_to_its_end_without_a_group(bootstrap):
         assert material.origin == f"the last 31d of the topic {cluster.windows}"
         assert material.notes[0].startswith(f"refused: {cluster.windows}[0]@3: invalid: not a window result")
         assert cluster.count_members(cluster.group) == 0
-        missing = settings.topics.model_copy(update={"windows": f"{cluster.windows}-missing"})
-        with (
-            pytest.raises(InputError, match="does not exist"),
-            topic_results(settings.model_copy(update={"topics": missing}), SYSTEM_CLOCK),
-        ):
-            pass

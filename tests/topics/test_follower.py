@@ -18,25 +18,16 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.broker
 
 
-class Received:
-    """The records that a reader has passed on."""
+@contextmanager
+def reading(cluster, received, positions=None, **properties):
+    """Read the events topic, and append what is passed on to a list: value, partition, offset."""
 
-    def __init__(self):
-        self.records = []
-
-    def __call__(self, record):
+    def receive(record):
         if record.value() == b"not a result":
             message = "it is no window result"
             raise ValueError(message)
-        self.records.append((record.value(), record.partition(), record.offset()))
+        received.append((record.value(), record.partition(), record.offset()))
 
-    @property
-    def values(self):
-        return [value for value, *_ in self.records]
-
-
-@contextmanager
-def reading(cluster, receive, positions=None, **properties):
     login = Login({**cluster.properties, **properties})
     reader = TopicFollower(login, cluster.events, receive, SYSTEM_CLOCK, history_ms=DAY_MS)
     reader._positions = positions or {}
@@ -49,13 +40,17 @@ def reading(cluster, receive, positions=None, **properties):
 
 @pytest.fixture
 def received():
-    return Received()
+    return []
+
+
+def values(received):
+    return [value for value, *_ in received]
 
 
 def test_committed_results_are_passed_on_and_then_each_new_one(cluster, received, caplog):
     with reading(cluster, received) as reader:
         wait_for("the end of an empty topic", lambda: reader.has_caught_up)
-        assert (reader.error, received.records) == (None, [])
+        assert (reader.error, received) == (None, [])
     writer = cluster.writer()
     for value, ends in ((b"aborted", writer.abort_transaction), (b"1", writer.commit_transaction)):
         writer.begin_transaction()
@@ -65,10 +60,10 @@ def test_committed_results_are_passed_on_and_then_each_new_one(cluster, received
     cluster.publish(b"3", partition=1)
     with caplog.at_level(logging.WARNING), reading(cluster, received) as reader:
         wait_for("the topic's end", lambda: reader.has_caught_up)
-        assert sorted(received.values) == [b"1", b"2", b"3"]
+        assert sorted(values(received)) == [b"1", b"2", b"3"]
         cluster.publish(b"4", partition=1)
-        wait_for("the new result", lambda: b"4" in received.values)
-        assert [record[:3] for record in received.records if record[1] == 1] == [(b"3", 1, 0), (b"4", 1, 1)]
+        wait_for("the new result", lambda: b"4" in values(received))
+        assert [record for record in received if record[1] == 1] == [(b"3", 1, 0), (b"4", 1, 1)]
         assert cluster.count_members(cluster.group) == 0
         cluster.delete_records(cluster.events, 1, before=2)
         assert reader.fetch(1, 0) == b"3", "a result that was read outlives its record"
@@ -86,9 +81,9 @@ def test_results_older_than_history_are_left_out(cluster, received):
     assert producer.flush(TIMEOUT_S) == 0
     with reading(cluster, received) as reader:
         wait_for("the topic's end", lambda: reader.has_caught_up)
-        assert received.values == [b"0"]
+        assert values(received) == [b"0"]
         cluster.publish(b"new", partition=1)
-        wait_for("the new result", lambda: b"new" in received.values)
+        wait_for("the new result", lambda: b"new" in values(received))
 
 
 def test_position_that_retention_has_passed_goes_on_at_the_earliest_record(cluster, received, caplog):
@@ -97,7 +92,7 @@ def test_position_that_retention_has_passed_goes_on_at_the_earliest_record(clust
     cluster.delete_records(cluster.events, 0, before=2)
     with reading(cluster, received, positions={0: 1, 1: 1}) as reader:
         wait_for("the topic's end", lambda: reader.has_caught_up)
-    assert received.values == [b"2", b"3"]
+    assert values(received) == [b"2", b"3"]
     assert not [each for each in caplog.records if each.levelname == "ERROR"]
 
 
@@ -118,4 +113,4 @@ def test_result_is_fetched_by_its_offset_unless_deleted(cluster, received, caplo
             reader.fetch(1, 6)
         relay.reconnect()
         assert reader.fetch(1, 6) == b"6"
-    assert received.records == []
+    assert received == []

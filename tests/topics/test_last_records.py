@@ -2,7 +2,6 @@
 
 import pytest
 
-from driftgauge.errors import InputError
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.topics.topic_range import TopicRange
 from tests.harness.topics import TIMEOUT_S
@@ -10,8 +9,8 @@ from tests.harness.topics import TIMEOUT_S
 pytestmark = pytest.mark.broker
 
 
-def read(cluster, number, topic=None):
-    with TopicRange(cluster.properties, topic or cluster.events, 0, LAST_MS) as span:
+def read(cluster, number):
+    with TopicRange(cluster.properties, cluster.events, 0, LAST_MS) as span:
         return [record.value() for record in span.read_last(number)]
 
 
@@ -43,8 +42,3 @@ def test_only_committed_records_count(cluster):
     writer.flush(TIMEOUT_S)
     assert read(cluster, 1) == [b"9"]
     writer.abort_transaction(TIMEOUT_S)
-
-
-def test_missing_topic_is_reported(cluster):
-    with pytest.raises(InputError, match="does not exist"):
-        read(cluster, 1, topic=f"{cluster.events}-missing")
