@@ -3,6 +3,7 @@
 import operator
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise, zip_longest
 from math import inf
@@ -58,8 +59,8 @@ def check_log(messages: Iterable[Message], workload: Workload, folder: Path) -> 
     rows = [iter(np.flatnonzero(workload.partition == partition).tolist()) for partition in range(PARTITIONS)]
     paths = [folder / f"partition-{partition:02}.jsonl" for partition in range(PARTITIONS)]
     offsets = [0] * PARTITIONS
-    files = [path.open("wb") for path in paths]
-    try:
+    with ExitStack() as opened:
+        files = [opened.enter_context(path.open("wb")) for path in paths]
         for message in messages:
             partition, value = message.partition() or 0, message.value() or b""
             row = next(rows[partition], None)
@@ -69,9 +70,6 @@ def check_log(messages: Iterable[Message], workload: Workload, folder: Path) -> 
             position = f"partition {partition} offset {offsets[partition]}"
             check.compare(position, (message.offset(), value), (offsets[partition], expected))
             offsets[partition] += 1
-    finally:
-        for file in files:
-            file.close()
     for partition, missing in enumerate(rows):
         check.mismatches += [f"partition {partition}: event {row} is missing" for row in missing]
     return check, paths

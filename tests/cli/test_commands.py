@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import click
 import numpy as np
@@ -135,10 +136,7 @@ def test_heavy_libraries_are_not_loaded(statement, needed, heavy):
 
 
 def test_interrupt_is_130(monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "invoke", interrupt)
+    monkeypatch.setattr(cli, "invoke", Mock(side_effect=KeyboardInterrupt))
     done = run("plan", "--events-per-hour", "1")
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.strip() == "driftgauge: interrupted"

@@ -105,16 +105,12 @@ def test_lines_are_five_seconds_apart(capsys):
     assert capsys.readouterr().err.splitlines() == ["5,000 rows read", "10,000 of 20,000 rows read"]
 
 
-class _Terminal(StringIO):
-    def isatty(self):
-        return True
-
-
 def open_terminal(monkeypatch):
     """Make both standard streams one terminal of 80 columns without colours."""
     for name, value in {"TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "80"}.items():
         monkeypatch.setenv(name, value)
-    terminal = _Terminal()
+    terminal = StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
     for stream in ("stdout", "stderr"):
         monkeypatch.setattr(sys, stream, terminal)
     return terminal
