@@ -1,12 +1,11 @@
 """What people and programs read of a run: the page with its API, and the metrics of all replicas."""
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 import orjson
-from prometheus_client import generate_latest
+from prometheus_client.samples import Sample
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Mount, Route
 
@@ -18,9 +17,6 @@ from driftgauge.page.site import Site
 from driftgauge.records.heartbeat import Heartbeat, encode_heartbeat
 from driftgauge.telemetry.metrics import Telemetry
 from tests.builders.page import MadeResults
-
-_SAMPLE = re.compile(r"^driftgauge_(\w+)\{(.*)\} (\S+)$", re.MULTILINE)
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 Samples = dict[str, dict[frozenset[tuple[str, str]], float]]
 """By a metric's name, without the prefix: the value by labels."""
@@ -84,12 +80,17 @@ def _endpoints(prefix: str, routes: Iterable[BaseRoute]) -> Iterable[tuple[str, 
 def read_metrics(telemetries: Iterable[Telemetry]) -> Samples:
     """Return the samples of all replicas together; a stream's are those of one replica."""
     samples: Samples = {}
-    for telemetry in telemetries:
-        text = generate_latest(telemetry.registry).decode()
-        for name, labels, value in _SAMPLE.findall(text):
-            key = frozenset(_LABEL.findall(labels))
-            known = samples.setdefault(name, {})
-            is_shown_once = name.startswith(("window_", "alarm_", "late_", "windows_", "applied_"))
-            assert key not in known or not is_shown_once, f"two replicas show {name}{labels}"
-            known[key] = float(value)
+    for sample in collect(telemetries):
+        name, key = sample.name.removeprefix("driftgauge_"), frozenset(sample.labels.items())
+        known = samples.setdefault(name, {})
+        is_shown_once = name.startswith(("window_", "alarm_", "late_", "windows_", "applied_"))
+        assert key not in known or not is_shown_once, f"two replicas show {name}{sample.labels}"
+        known[key] = sample.value
     return samples
+
+
+def collect(telemetries: Iterable[Telemetry]) -> Iterator[Sample]:
+    """Yield the samples of each replica."""
+    for telemetry in telemetries:
+        for family in telemetry.registry.collect():
+            yield from family.samples
