@@ -1,5 +1,6 @@
 """Tests of `driftgauge.cli.publish`."""
 
+from dataclasses import dataclass, field
 from threading import Event
 from time import monotonic
 
@@ -18,11 +19,50 @@ from driftgauge.events.baseline_contract import BaselineContract
 from tests.builders.clocks import DAY_MS
 from tests.builders.clocks import MONDAY_MS as START_MS
 from tests.builders.events import decode
-from tests.kafka.producers import RecordingProducer
 
 CONTRACT = BaselineContract("images", "first", 4, "v7", DistanceMetric.EUCLIDEAN)
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 MATRICES = arrays.arrays(np.float32, st.tuples(st.integers(1, 6), st.just(4)), elements=FLOATS)
+
+
+@dataclass
+class RecordingProducer:
+    """Records sent events, and fails as configured.
+
+    Attributes:
+        full: The number of calls of `produce` that find the queue full.
+        unsent: The number of unsent records that `flush` returns.
+        refusal: The error of each delivery report.
+        fault: The exception that `produce` raises.
+        sent: The topic and value of each produced record.
+        polled_s: The timeout of each call of `poll`.
+        undelivered: The callbacks of the records that `flush` reports.
+    """
+
+    full: int = 0
+    unsent: int = 0
+    refusal: KafkaError | None = None
+    fault: KafkaException | None = None
+    sent: list = field(default_factory=list)
+    polled_s: list = field(default_factory=list)
+    undelivered: list = field(default_factory=list)
+
+    def produce(self, topic, value, key, partition, on_delivery):
+        if self.fault is not None:
+            raise self.fault
+        if self.full:
+            self.full -= 1
+            raise BufferError
+        self.sent.append((topic, value))
+        self.undelivered.append(on_delivery)
+
+    def poll(self, timeout_s):
+        self.polled_s.append(timeout_s)
+
+    def flush(self, timeout_s):
+        while self.undelivered:
+            self.undelivered.pop()(self.refusal, None)
+        return self.unsent
 
 
 def spread(vectors=None, **changes):
@@ -63,8 +103,7 @@ def test_event_holds_stream_and_model_version_if_given():
 
 
 def test_publish_sends_events_in_order_without_a_wait():
-    producer, publication = RecordingProducer(), spread()
-    producer.full = 1
+    producer, publication = RecordingProducer(full=1), spread()
     publish(producer, publication, rate=None)
     assert set(producer.polled_s) == {0}
     assert producer.sent == [("events", publication.event(row)) for row in range(10)]
@@ -81,21 +120,24 @@ def test_publish_keeps_rate_when_poll_returns_early(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("failure", "problem"),
+    ("producer", "problem"),
     [
-        ({"full": 1_000, "unsent": 3}, r"topic events did not take every record within 30 s; check"),
         (
-            {"refusal": KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)},
+            RecordingProducer(full=1_000, unsent=3),
+            r"topic events did not take every record within 30 s; check",
+        ),
+        (
+            RecordingProducer(refusal=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)),
             r"not take every record \(.*authorization failed\); grant Write on events",
         ),
-        ({"fault": KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))}, r"(?i)size too large"),
+        (
+            RecordingProducer(fault=KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))),
+            r"(?i)size too large",
+        ),
     ],
     ids=["a failed flush", "a failed delivery", "an event refused by the client"],
 )
-def test_failure_raises_error_with_reason(failure, problem):
-    producer = RecordingProducer()
-    for name, value in failure.items():
-        setattr(producer, name, value)
+def test_failure_raises_error_with_reason(producer, problem):
     with pytest.raises(ServiceError, match=problem):
         publish(producer, spread(), rate=None)
 

@@ -11,12 +11,12 @@ from deploy.generate.schemas import json_schemas
 from jsonschema import Draft202012Validator, ValidationError
 
 from tests.builders.events import SCHEMAS
-from tests.builders.input_examples import DOCUMENT, FOLDER, read_table, sample_of, summary_of
-from tests.builders.input_examples import SCHEMAS as EXAMPLE_SCHEMAS
 from tests.cli.command import run
 from tests.deploy.dockerfile import DOCKER, ROOT
 from tests.deploy.manifests import EXAMPLES
 from tests.deploy.servers import load
+from tests.events.golden_encodings import embedded_file, schema_text
+from tests.events.schema_records import serialized
 from tests.harness.registry_server import serve_schemas
 from tests.processes import run_command
 from tests.tools.lock import pins
@@ -69,7 +69,15 @@ def test_every_field_has_description(name):
     assert all(field.get("description") for field in [*described, *fields])
 
 
-OUTCOMES = read_table()
+FOLDER = ROOT / "deploy/examples/inputs"
+DOCUMENT = (ROOT / "service/docs/how-to/own-topic.md").read_text("utf-8")
+ROW = r"^\| \[`(\w+)`\].* \| (\d+) \((\d+)\) \| (\d+) \| (\d+) \|$"
+OUTCOMES = {name: tuple(map(int, numbers)) for name, *numbers in re.findall(ROW, DOCUMENT, re.MULTILINE)}
+"""How many records of each example are accepted, with how many events, filtered and refused."""
+
+
+def sample_of(name):
+    return FOLDER / f"{name}.records.jsonl"
 
 
 def test_document_has_every_example():
@@ -79,7 +87,8 @@ def test_document_has_every_example():
 
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_sample_is_read_by_its_example_and_by_what_init_proposes(name, snapshot):
-    with serve_schemas(EXAMPLE_SCHEMAS) as url:
+    # By id, as the samples name them.
+    with serve_schemas({1: json.loads(schema_text()), 2: serialized(embedded_file())}) as url:
         proposed = run("init", sample_of(name), "--registry", url)
         checked = run(
             *("config", "check", "--config", FOLDER / f"{name}.yaml", "--sample", sample_of(name)),
@@ -87,16 +96,18 @@ def test_sample_is_read_by_its_example_and_by_what_init_proposes(name, snapshot)
         )
     # Each sample has a refused record, too.
     assert (checked.returncode, proposed.returncode) == (1, 0)
-    assert summary_of(OUTCOMES[name]) in checked.stdout
+    number, events, filtered, refused = OUTCOMES[name]
+    summary = f"{number} accepted ({events} events), {filtered} filtered, {refused} refused ("
+    assert f"{number + filtered + refused} records: {summary}" in checked.stdout
     assert "warning" not in checked.stdout
     accepted = re.match(r"\d+ records: (\d+) accepted", proposed.stderr)
     assert accepted is not None
-    assert int(accepted[1]) >= OUTCOMES[name][0]
+    assert int(accepted[1]) >= number
     assert yaml.safe_load(proposed.stdout)["inputs"] == snapshot
 
 
 def test_record_is_refused_as_document_shows():
-    (shown,) = re.findall(r"^```text\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    (shown,) = re.findall(r"^```text\n(.*?)^```", DOCUMENT, re.DOTALL | re.MULTILINE)
     checked = run("config", "check", "--config", FOLDER / "bytes.yaml", "--sample", sample_of("bytes"))
     assert set(shown.splitlines()) <= set(checked.stdout.splitlines())
 
