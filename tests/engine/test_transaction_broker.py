@@ -21,12 +21,6 @@ BOUND_S = 5.0
 
 
 @pytest.fixture
-def cluster(bootstrap):
-    with Cluster(bootstrap, partitions=1) as cluster:
-        yield cluster
-
-
-@pytest.fixture
 def member(cluster):
     with cluster.member() as member:
         yield member
