@@ -127,8 +127,8 @@ def test_committed_records_must_remain_in_order(seen: Listing, problems: list[st
 def test_loss_is_reported_by_positive_counter() -> None:
     lost = "driftgauge_offsets_skipped_total", (("place", "deleted"), ("topic", "t"))
     other = "driftgauge_offsets_skipped_total", (("place", "between"), ("topic", "t"))
-    assert find_loss_metrics([Scrape("", {lost: 0.0, other: 3.0})]) == set()
-    assert find_loss_metrics([Scrape("", {lost: 0.0}), Scrape("", {lost: 2.0})]) == {lost[0]}
+    assert find_loss_metrics([Scrape({lost: 0.0, other: 3.0})]) == set()
+    assert find_loss_metrics([Scrape({lost: 0.0}), Scrape({lost: 2.0})]) == {lost[0]}
 
 
 OPTIONS = Options(events=1, disruptions=0, seconds=1.0, seed=1)
@@ -244,7 +244,7 @@ def gauges_check(changes: dict[str, float | None], other: str = "") -> Check:
     wrong = {series: changes.get(series[0], value) for series, value in correct.items()}
     shown = {series: value for series, value in wrong.items() if value is not None}
     others = {series: value for series, value in correct.items() if series[0] == other}
-    return check_gauges({"replica-1": Scrape("", shown), "replica-2": Scrape("", others)}, final)
+    return check_gauges({"replica-1": Scrape(shown), "replica-2": Scrape(others)}, final)
 
 
 @pytest.mark.parametrize("value", [None, 99.0])
@@ -338,7 +338,7 @@ def test_late_check_requires_counted_plus_late_equal_sent(
     found: dict[Any, Any], late: dict[Any, Any], passes: bool
 ) -> None:
     scrapes = [
-        Scrape("", {(LATE, (("stream", stream), ("window", window))): float(number), ("other", ()): 9.0})
+        Scrape({(LATE, (("stream", stream), ("window", window))): float(number), ("other", ()): 9.0})
         for (stream, window), numbers in late.items()
         for number in numbers
     ]

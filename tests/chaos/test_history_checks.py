@@ -140,7 +140,7 @@ def counters(change: Callable[[str, int], float | None]) -> Scrape:
         for name in ("gap", "overlap", "orphans")
         for shard in range(2)
     }
-    return Scrape("", {series: value for series, value in found.items() if value is not None})
+    return Scrape({series: value for series, value in found.items() if value is not None})
 
 
 def test_chain_counters_require_one_owner_at_zero() -> None:

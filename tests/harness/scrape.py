@@ -14,23 +14,20 @@ class Scrape:
     """The samples of one scrape.
 
     Attributes:
-        text: The exposition as it was received.
         samples: The value of each series, by name and by its labels as sorted pairs.
     """
 
-    text: str
     samples: Mapping[tuple[str, tuple[tuple[str, str], ...]], float]
 
     @classmethod
     def parse(cls, text: str) -> "Scrape":
         """Return the scrape whose exposition is `text`."""
         return cls(
-            text,
             {
                 (sample.name, tuple(sorted(sample.labels.items()))): sample.value
                 for family in text_string_to_metric_families(text)
                 for sample in family.samples
-            },
+            }
         )
 
     def value(self, name: str, /, **labels: str) -> float | None:
