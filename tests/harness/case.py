@@ -173,6 +173,13 @@ class Case(TopicOwner):
             yield service
             service.stop()
 
+    @contextmanager
+    def ready(self, *arguments: Any, **options: Any) -> Iterator[ReplicaProcess]:
+        """Start the service as `serving` does, and wait until it is ready."""
+        with self.serving(*arguments, **options) as service:
+            service.wait_until_ready()
+            yield service
+
     def producer(self, **properties: str | int) -> Producer:
         return Producer(
             {"bootstrap.servers": self.bootstrap, "sticky.partitioning.linger.ms": 0} | properties

@@ -92,8 +92,7 @@ def test_refused_records_are_sent_back_once_and_counted(tmp_path: Path, bootstra
 def test_refused_record_is_listed_shown_and_keeps_its_first_origin(tmp_path: Path, bootstrap: str) -> None:
     case = Case(tmp_path, bootstrap, partitions=2)
     topic = case.events_topic
-    with case.serving() as service:
-        service.wait_until_ready()
+    with case.ready() as service:
         assert "there is nothing to send" in dead_letters(case, "requeue", "--reason", "undecodable")
         assert "no such record in the range" in dead_letters(case, "list")
         case.send(VALUE, key=KEY, partition=1, headers=[("trace", b"\xff")])

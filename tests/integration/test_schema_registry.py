@@ -73,8 +73,7 @@ def test_only_partitions_that_need_a_new_schema_wait_for_registry(
         protobuf = serialize(ProtobufSerializer(EMBEDDED, client), of_protobuf, messages)
     assert new[0][:5] != avro[0][:5]
     unknown = b"\0" + UNKNOWN_ID.to_bytes(4, "big") + avro[0][5:]
-    with case.serving() as service:
-        service.wait_until_ready()
+    with case.ready() as service:
         case.publish(events)
         for partition in (0, 1):
             case.send(*avro, topic=of_avro, partition=partition)

@@ -173,8 +173,7 @@ def test_changed_certificate_begins_the_session_again(tmp_path: Path, broker: Se
         made.with_suffix(".key").rename(key)
 
     install(USER)
-    with case.serving() as service:
-        service.wait_until_ready()
+    with case.ready() as service:
         case.count_hour(service)
         file.write_text("no certificate")
         refused = service.wait_for_log(
@@ -213,8 +212,7 @@ def test_tokens_are_renewed_and_a_refused_one_is_named_and_waited_for(
         case.count_hour(service)
         assert len(service.logged(LOST)) == lost
         # The one partition is with the other replica.
-        with case.serving(role="count") as idle:
-            idle.wait_until_ready()
+        with case.ready(role="count") as idle:
             endpoint.secret = CHANGED
             for each in (service, idle):
                 not_ready_because(each, "unknown client or secret")
@@ -229,8 +227,7 @@ def test_each_missing_right_is_named_with_its_resource(tmp_path: Path, broker: S
     rights = {(right.restype, right.name, right.operation): right for right in case.rights}
     topic, ids, internal = ResourceType.TOPIC, ResourceType.TRANSACTIONAL_ID, f"driftgauge.{case.name}."
     read, write = AclOperation.READ, AclOperation.WRITE
-    with case.serving("a") as service:
-        service.wait_until_ready()
+    with case.ready("a") as service:
         for resource, named in (
             ((topic, case.events_topic, read), f"topic {case.events_topic}"),
             ((topic, internal, write), f"missing: Write on {case.changelog_topic}"),
@@ -264,8 +261,7 @@ def test_documented_rights_suffice_and_config_check_names_what_the_cluster_lacks
     assert "4.3.0 to 4.4.0" in version
     assert all(name in rights for name in cluster["created"])
     assert clock.startswith("the clock")
-    with case.serving() as service:
-        service.wait_until_ready()
+    with case.ready() as service:
         case.count_hour(service)
         status, cluster = check()
         assert (status, cluster["shortfalls"], cluster["unknown"]) == (0, [], [version])
@@ -308,6 +304,5 @@ def test_documented_rights_suffice_and_config_check_names_what_the_cluster_lacks
         case.grant(*parse_rights(remedy.partition(f"User:{USER} ")[2]))
     case.configure(case.partials_topic, **{"retention.ms": "604800000"})
     case.configure(case.changelog_topic, **{"cleanup.policy": "compact"})
-    with case.serving() as service:
-        service.wait_until_ready()
+    with case.ready() as service:
         case.count_hour(service)

@@ -110,8 +110,7 @@ def test_unwritable_changelog_partition_pauses_its_shard_alone(cluster: KafkaClu
         )
 
     parts = [[event for stream in STREAMS for event in events_of(stream, part)] for part in range(2)]
-    with case.serving() as service:
-        service.wait_until_ready()
+    with case.ready() as service:
         case.publish(parts[0])
         service.wait_for(
             "both shards to publish", lambda: {key[0] for key in case.final_counts()} == {*STREAMS}
